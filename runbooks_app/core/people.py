@@ -1,0 +1,107 @@
+"""People, what they may do, and how an actor stands in the audit trail.
+
+A person is known by an immutable subject, `issuer#sub` of the OpenID provider: names and e-mail
+addresses change hands, subjects do not. Roles come from the groups claim at sign-in, through a mapping in
+the settings. An unknown group gives no role; no role gives no permission.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from runbooks_app.core.errors import Refused
+
+APPROVER = "approver:"
+"""Prefix of the roles that let somebody decide: `approver:database` decides for the group `database`."""
+
+PLAIN_ROLES = frozenset({"viewer", "responder", "author", "auditor", "admin"})
+
+
+class Permission(StrEnum):
+    """What a handler may ask for."""
+
+    READ = "read"
+    RUN = "run"
+    PROPOSE = "propose"
+    SPONSOR = "sponsor"
+    DECIDE = "decide"
+    CANCEL = "cancel"
+    NOTE = "note"
+    EXPORT = "export"
+    AUDIT = "audit"
+    ADMINISTER = "administer"
+
+
+GRANTS: dict[Permission, frozenset[str]] = {
+    Permission.READ: frozenset({"viewer", "responder", "author", "auditor", "admin", "approver"}),
+    Permission.RUN: frozenset({"responder"}),
+    Permission.PROPOSE: frozenset({"responder"}),
+    Permission.SPONSOR: frozenset({"responder", "approver"}),
+    Permission.DECIDE: frozenset({"approver"}),
+    Permission.CANCEL: frozenset({"responder", "admin"}),
+    Permission.NOTE: frozenset({"responder", "approver"}),
+    Permission.EXPORT: frozenset({"responder", "author", "auditor", "admin", "approver"}),
+    Permission.AUDIT: frozenset({"auditor", "admin"}),
+    Permission.ADMINISTER: frozenset({"admin"}),
+}
+"""Which roles hold a permission; `approver` stands for every `approver:<group>`."""
+
+
+def known_role(role: str) -> bool:
+    """Whether a role is one that the service knows: a plain one or `approver:<group>`."""
+    return role in PLAIN_ROLES or (role.startswith(APPROVER) and len(role) > len(APPROVER))
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who signed in: `subject` is `issuer#sub`; roles as mapped at sign-in."""
+
+    subject: str
+    name: str
+    email: str = ""
+    roles: frozenset[str] = frozenset()
+
+    @property
+    def approver_groups(self) -> frozenset[str]:
+        """The groups that this person may decide for."""
+        return frozenset(role.removeprefix(APPROVER) for role in self.roles if role.startswith(APPROVER))
+
+    def may(self, permission: Permission) -> bool:
+        """Whether one of this person's roles grants the permission."""
+        held = {"approver" if role.startswith(APPROVER) else role for role in self.roles}
+        return not held.isdisjoint(GRANTS[permission])
+
+    def require(self, permission: Permission) -> None:
+        """Raise `Refused`, naming the roles that would do, unless the permission is granted."""
+        if not self.may(permission):
+            wanted = " or ".join(sorted(GRANTS[permission]))
+            raise Refused(f"{self.name} may not {permission} here: that takes the role {wanted}.")
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who did something: a person, or a part of the service acting on its own.
+
+    `kind` is `person`, `worker`, `web` or `timer`. `signed_in` tells how: the surface (`web`, `slack`,
+    `api`, `cli`) and when the provider last authenticated the person (`auth_time`, seconds since the epoch).
+    """
+
+    kind: str
+    subject: str
+    name: str
+    signed_in: dict[str, object] = field(default_factory=dict, hash=False)
+
+    def as_json(self) -> dict[str, object]:
+        """The form in which the audit trail keeps an actor."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "signed_in": dict(self.signed_in),
+            "subject": self.subject,
+        }
+
+
+def roles_from_groups(groups: list[str], mapping: dict[str, list[str]]) -> frozenset[str]:
+    """Roles of a person by the provider's groups; a group that the mapping does not name gives none."""
+    return frozenset(role for group in groups for role in mapping.get(group, ()))
