@@ -1,0 +1,290 @@
+"""An incident's story as values, and how long its steps took.
+
+The incident page and the postmortem are made from the same `IncidentStory`, so they tell the same facts.
+Nothing here reads a database: `runbooks_app.store` fills these values in, `runbooks_app.documents` renders them.
+
+Every value that is a claim ("approved by", "verified") names the audit entry that proves it (`AuditRef`).
+`None` there means that no entry is known, and is told as such, never left out. All times are aware datetimes.
+Texts are as people and kernels wrote them: untrusted, to be escaped by whoever renders them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from runbooks_app.core.proposal import ProposalState, Verification
+from runbooks_app.core.run import CellState, RunState
+
+if TYPE_CHECKING:
+    from runbooks_app.core.policy import Policy
+    from runbooks_app.core.runbook import Stage
+
+
+@dataclass(frozen=True)
+class AuditRef:
+    """The audit entry that proves a claim: its sequence number and its hash (64 hex digits)."""
+
+    seq: int
+    hash: str
+
+
+class Happened(StrEnum):
+    """What a line of the timeline is about."""
+
+    OPENED = "opened"
+    ALERT = "alert"
+    RUN = "run"
+    FINDING = "finding"
+    PROPOSAL = "proposal"
+    DECISION = "decision"
+    REMEDIATION = "remediation"
+    VERIFICATION = "verification"
+    NOTE = "note"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True)
+class Told:
+    """One line of the timeline.
+
+    `by` is the name of who did it, `human` whether that is a person (and not an alert, a timer or a worker).
+    The ids say what the line is about, for links on pages; an empty one means none.
+    """
+
+    at: datetime
+    kind: Happened
+    text: str
+    by: str = ""
+    human: bool = False
+    run_id: str = ""
+    cell_id: str = ""
+    proposal_id: str = ""
+    entry: AuditRef | None = None
+
+
+@dataclass(frozen=True)
+class CellStory:
+    """One execution of one cell; `outputs` are nbformat outputs, redacted before they were stored.
+
+    `stage` is the cell's own, from its tags: a verification cell is a diagnostic one. A text cell has its
+    Markdown as `source` and nothing else. `reason` says why a cell did not end well.
+    """
+
+    id: str
+    stage: Stage
+    source: str
+    outputs: tuple[dict[str, Any], ...] = field(default=(), hash=False)
+    execution_count: int | None = None
+    state: CellState = CellState.OK
+    reason: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FindingStory:
+    """A finding of a diagnostic or verification cell.
+
+    `evidence` is the JSON value of the bundle (docs: kind table, text or json), or None.
+    """
+
+    severity: str
+    summary: str
+    cell_id: str = ""
+    at: datetime | None = None
+    evidence: Any = field(default=None, hash=False)
+    entry: AuditRef | None = None
+
+
+@dataclass(frozen=True)
+class DecisionStory:
+    """What one person decided: `decision` is `approve` or `deny`; `signed_in` tells how, in words.
+
+    `counted` is false for a decision that came too late and is kept without effect.
+    """
+
+    by: str
+    decision: str
+    at: datetime
+    reason: str = ""
+    signed_in: str = ""
+    counted: bool = True
+    entry: AuditRef | None = None
+
+
+@dataclass(frozen=True)
+class RemediationStory:
+    """The one execution of an approved proposal.
+
+    `outcome` is the proposal's state after it (executing while it goes on); `identity` the login role of the
+    credential, which is not secret. `started` and `entry` are the entries of the start and of the end.
+    """
+
+    outcome: ProposalState
+    started_at: datetime
+    ended_at: datetime | None = None
+    identity: str = ""
+    reason: str = ""
+    cells: tuple[CellStory, ...] = ()
+    started: AuditRef | None = None
+    entry: AuditRef | None = None
+
+
+@dataclass(frozen=True)
+class VerificationStory:
+    """What the verification cells said; `reason` why it could not be done, where that is so."""
+
+    state: Verification
+    ended_at: datetime | None = None
+    reason: str = ""
+    cells: tuple[CellStory, ...] = ()
+    findings: tuple[FindingStory, ...] = ()
+    entry: AuditRef | None = None
+
+
+@dataclass(frozen=True)
+class ProposalStory:
+    """A proposal from its making to its end.
+
+    `title` and `target` are filled in with the inputs; `connections` maps each connection to the role that the
+    remediation uses. `closed_reason` says why it expired, went stale or was withdrawn, `closed` proves it.
+    `recheck` is the entry of the re-check before the execution. `predecessor` is the proposal that this succeeds.
+    """
+
+    id: str
+    gate: str
+    title: str
+    state: ProposalState
+    proposed_at: datetime
+    digest: str
+    inputs: dict[str, Any] = field(hash=False)
+    policy: Policy
+    cell: CellStory
+    target: str = ""
+    reason: str = ""
+    by: str = ""
+    by_hand: bool = False
+    sponsor: str = ""
+    connections: dict[str, str] = field(default_factory=dict, hash=False)
+    expires_at: datetime | None = None
+    approved_at: datetime | None = None
+    decisions: tuple[DecisionStory, ...] = ()
+    remediation: RemediationStory | None = None
+    verification: VerificationStory | None = None
+    closed_reason: str = ""
+    predecessor: str = ""
+    closed: AuditRef | None = None
+    recheck: AuditRef | None = None
+    entry: AuditRef | None = None
+
+
+@dataclass(frozen=True)
+class RunStory:
+    """One run: `digest` is the runbook's; `cells` those of the diagnosis, in the notebook's order.
+
+    `partial` is true where some cells failed and the others stand. `requested` and `entry` are the entries of the
+    request and of the end.
+    """
+
+    id: str
+    runbook: str
+    title: str
+    digest: str
+    parameters: dict[str, Any] = field(hash=False)
+    requested_by: str
+    requested_at: datetime
+    state: RunState
+    partial: bool = False
+    reason: str = ""
+    source: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    cells: tuple[CellStory, ...] = ()
+    findings: tuple[FindingStory, ...] = ()
+    proposals: tuple[ProposalStory, ...] = ()
+    requested: AuditRef | None = None
+    entry: AuditRef | None = None
+
+
+@dataclass(frozen=True)
+class NoteStory:
+    """What somebody wrote down while the incident went on."""
+
+    at: datetime
+    by: str
+    text: str
+    entry: AuditRef | None = None
+
+
+@dataclass(frozen=True)
+class IncidentStory:
+    """Everything that is told of an incident. `items` is the timeline, oldest first."""
+
+    id: str
+    title: str
+    opened_at: datetime
+    opened_by: str
+    closed_at: datetime | None = None
+    closed_by: str = ""
+    cause: str = ""
+    channel: str = ""
+    items: tuple[Told, ...] = ()
+    runs: tuple[RunStory, ...] = ()
+    notes: tuple[NoteStory, ...] = ()
+    opened: AuditRef | None = None
+    cause_entry: AuditRef | None = None
+    closed: AuditRef | None = None
+
+    @property
+    def proposals(self) -> tuple[ProposalStory, ...]:
+        """The proposals of all runs, oldest first."""
+        every = [proposal for run in self.runs for proposal in run.proposals]
+        return tuple(sorted(every, key=lambda proposal: proposal.proposed_at))
+
+
+@dataclass(frozen=True)
+class Durations:
+    """How long the steps of an incident took; None where the step did not happen (yet)."""
+
+    acknowledge: timedelta | None = None
+    diagnose: timedelta | None = None
+    approve: timedelta | None = None
+    mitigate: timedelta | None = None
+
+
+def durations(story: IncidentStory) -> Durations:
+    """How long the four steps took.
+
+    - acknowledge: from the opening to the first act of a human (zero where a human opened the incident);
+    - diagnose: from the opening to the end of the first run that was diagnosed, in part or whole;
+    - approve: from the first proposal to the first approval that was enough for its proposal's policy;
+    - mitigate: from the opening to the first remediation that was applied and whose verification held.
+
+    None is below zero: a run may be older than the incident that it was joined to.
+    """
+    diagnosed = [r.ended_at for r in story.runs if r.state is RunState.DIAGNOSED and r.ended_at]
+    proposals = story.proposals
+    mitigated = [
+        p.verification.ended_at
+        for p in proposals
+        if p.state is ProposalState.APPLIED
+        and p.verification
+        and p.verification.state is Verification.VERIFIED
+        and p.verification.ended_at
+    ]
+    return Durations(
+        acknowledge=_since(story.opened_at, [item.at for item in story.items if item.human]),
+        diagnose=_since(story.opened_at, diagnosed),
+        approve=_since(proposals[0].proposed_at, [p.approved_at for p in proposals if p.approved_at])
+        if proposals
+        else None,
+        mitigate=_since(story.opened_at, mitigated),
+    )
+
+
+def _since(start: datetime, ends: list[datetime]) -> timedelta | None:
+    return max(min(ends) - start, timedelta(0)) if ends else None
