@@ -1,0 +1,313 @@
+"""Messages to Slack: a thin wrapper over `slack_sdk` that raises errors a queued job can act on.
+
+    RateLimited   Slack asks to wait `retry_after` seconds
+    Away          Slack cannot be reached or answers with nonsense; try again. `maybe_done` says that the
+                  request may have taken effect all the same
+    Rejected      Slack says no (`slack_code`); `permanent` where trying again cannot help
+
+Nothing is tried again in here, since a job that waits holds no thread. The token is in no message, no log and
+no exception that leaves this module.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackRequestError
+from slack_sdk.webhook import WebhookClient
+
+from runbooks_app.core.errors import InvalidInput, Misconfigured, RunbooksError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runbooks_app.chat.views import ChartTold, Message
+
+SLACK = "https://slack.com/api/"
+EVENT = "runbook_message"
+"""Type of the metadata under which a message's key is kept."""
+
+PASSING = frozenset({
+    "ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout",
+    "team_added_to_org", "accesslimited", "message_limit_exceeded", "update_failed",
+})  # fmt: skip
+"""Slack's error codes that pass by themselves."""
+
+ADVICE = {
+    "channel_not_found": "Invite the app to the channel: `/invite @runbooks`.",
+    "not_in_channel": "Invite the app to the channel: `/invite @runbooks`.",
+    "is_archived": "The channel is archived; follow the run on its page.",
+    "invalid_auth": "Check the bot token in the file that RUNBOOKS_SLACK_BOT_TOKEN_FILE names.",
+    "not_authed": "Check the bot token in the file that RUNBOOKS_SLACK_BOT_TOKEN_FILE names.",
+    "token_revoked": "Install the app again and put its new bot token in place.",
+    "account_inactive": "Install the app again and put its new bot token in place.",
+    "missing_scope": "Install the app again with the scopes of deploy/slack-manifest.yaml.",
+    "message_not_found": "Somebody deleted the message; a new one has to be posted.",
+}
+
+# The SDK logs each failure and, below INFO, whole requests. Each failure is raised here as a typed error that
+# its job logs with the run's id, so the SDK stays silent.
+_SILENT = logging.getLogger("runbooks_app.chat.slack_sdk")
+_SILENT.setLevel(logging.CRITICAL)
+
+
+class RateLimited(Unavailable):
+    """Slack asks us to slow down."""
+
+    code = "slack_rate_limited"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"Slack asks to wait {retry_after:g} s before the next message.")
+
+
+class Away(Unavailable):
+    """Slack cannot be reached."""
+
+    code = "slack_away"
+
+    def __init__(self, message: str, *, maybe_done: bool) -> None:
+        self.maybe_done = maybe_done
+        super().__init__(message)
+
+
+class Rejected(RunbooksError):
+    """Slack refused the request."""
+
+    code = "slack_rejected"
+
+    def __init__(self, what: str, slack_code: str, *, detail: str = "") -> None:
+        self.slack_code = slack_code
+        self.permanent = slack_code not in PASSING
+        advice = ADVICE.get(slack_code, "")
+        super().__init__(" ".join(filter(None, [f"Slack refused to {what}: {slack_code}.", detail, advice])))
+
+
+@dataclass(frozen=True)
+class Posted:
+    """Where a message stands: `ts` names it within its channel."""
+
+    channel: str
+    ts: str
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Whom the token belongs to."""
+
+    team_id: str
+    team: str
+    bot_user_id: str
+    bot_id: str
+
+
+class Slack:
+    """Slack's Web API, as far as it is used. One object may serve many threads."""
+
+    def __init__(self, token: str, *, base_url: str = SLACK, timeout: int = 10) -> None:
+        """Keep the token; `timeout` is in seconds, for each request.
+
+        Raises `Misconfigured` without a token or a usable URL.
+        """
+        if not token.strip():
+            raise Misconfigured("No Slack bot token is configured. Set RUNBOOKS_SLACK_BOT_TOKEN_FILE.")
+        parts = urlsplit(base_url)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise Misconfigured(f"The Slack base URL {base_url!r} is no http or https URL.")
+        self._origin = (parts.scheme, parts.netloc)
+        self._timeout = timeout
+        # No retry handlers: the SDK's default posts again after a broken connection, which may post twice.
+        self._web = WebClient(token, base_url, timeout, logger=_SILENT, retry_handlers=[])
+        # The SDK's own proxy look-up ignores NO_PROXY; left unset, urllib's default does both.
+        self._web.proxy = None
+
+    def __repr__(self) -> str:
+        return f"Slack({self._web.base_url})"
+
+    def check(self) -> Workspace:
+        """Ask whose token this is (`auth.test`): for start-up and `doctor`."""
+        told = self._call("check the token", self._web.auth_test)
+        return Workspace(
+            str(told.get("team_id", "")),
+            str(told.get("team", "")),
+            str(told.get("user_id", "")),
+            str(told.get("bot_id", "")),
+        )
+
+    def post(
+        self, channel: str, message: Message, *, thread_ts: str = "", broadcast: bool = False, key: str = ""
+    ) -> Posted:
+        """Post a message, in a thread where `thread_ts` is given (`broadcast`: shown in the channel as well).
+
+        `key` is kept in the message's metadata, so that `find` can tell later whether it was posted.
+        """
+        told = self._call(
+            "post a message", self._web.chat_postMessage,
+            channel=channel, text=message.text, blocks=list(message.blocks) or None,
+            thread_ts=thread_ts or None, reply_broadcast=(broadcast or None) if thread_ts else None,
+            parse="none", link_names=False, unfurl_links=False, unfurl_media=False,
+            metadata={"event_type": EVENT, "event_payload": {"key": key}} if key else None,
+        )  # fmt: skip
+        return Posted(str(told["channel"]), str(told["ts"]))
+
+    def update(self, posted: Posted, message: Message) -> None:
+        """Put a new text and blocks in the place of a message's old ones."""
+        self._call(
+            "update a message", self._web.chat_update,
+            channel=posted.channel, ts=posted.ts, text=message.text, blocks=list(message.blocks),
+            parse="none", link_names=False,
+        )  # fmt: skip
+
+    def find(self, channel: str, key: str, *, oldest: float, thread_ts: str = "") -> Posted | None:
+        """The message that was posted with this key since `oldest` (seconds since the epoch), if it was.
+
+        For a job whose earlier try ended in `Away(maybe_done=True)`: so a run never gets two messages.
+        """
+        cursor: str | None = None
+        what = "read the channel"
+        for _ in range(10):
+            asked: dict[str, Any] = {
+                "channel": channel,
+                "oldest": f"{oldest:.6f}",
+                "limit": 200,
+                "cursor": cursor,
+            }
+            if thread_ts:
+                told = self._call(
+                    what, self._web.conversations_replies, ts=thread_ts, include_all_metadata=True, **asked
+                )
+            else:
+                told = self._call(what, self._web.conversations_history, include_all_metadata=True, **asked)
+            for message in told.get("messages", ()):
+                metadata = message.get("metadata") or {}
+                if (
+                    metadata.get("event_type") == EVENT
+                    and metadata.get("event_payload", {}).get("key") == key
+                ):
+                    return Posted(channel, str(message["ts"]))
+            cursor = (told.get("response_metadata") or {}).get("next_cursor") or None
+            if not cursor:
+                return None
+        return None
+
+    def ephemeral(self, channel: str, user: str, message: Message, *, thread_ts: str = "") -> None:
+        """Show a message to one person in a channel."""
+        self._call(
+            "show a message", self._web.chat_postEphemeral,
+            channel=channel, user=user, text=message.text, blocks=list(message.blocks) or None,
+            thread_ts=thread_ts or None, parse="none", link_names=False,
+        )  # fmt: skip
+
+    def upload(self, channel: str, chart: ChartTold, *, thread_ts: str = "") -> str:
+        """Upload a chart into a thread; return the file's id. Restricted ones raise `InvalidInput`."""
+        if chart.restricted:
+            raise InvalidInput(f"The chart {chart.title!r} shows restricted evidence, which stays on pages.")
+        told = self._call(
+            "upload a chart", self._web.files_upload_v2,
+            content=chart.png, filename="chart.png", title=chart.title[:200], alt_txt=chart.alt[:1000],
+            channel=channel, thread_ts=thread_ts or None,
+        )  # fmt: skip
+        return str(told["file"]["id"])
+
+    def open_dm(self, user: str) -> str:
+        """The channel of the app's conversation with a person."""
+        return str(
+            self._call("open a conversation", self._web.conversations_open, users=[user])["channel"]["id"]
+        )
+
+    def open_view(self, trigger_id: str, view: dict[str, Any]) -> None:
+        """Open a form over the person's Slack; a trigger is good for three seconds."""
+        self._call("open a form", self._web.views_open, trigger_id=trigger_id, view=view)
+
+    def respond(
+        self, response_url: str, message: Message, *, in_channel: bool = False, replace: bool = False
+    ) -> None:
+        """Answer a command or a button through its `response_url` (good for 30 minutes and five answers).
+
+        Only Slack's own hosts, or the server that this client was given, are answered: raises `InvalidInput`.
+        """
+        parts = urlsplit(response_url)
+        host = parts.hostname or ""
+        slack = parts.scheme == "https" and host.endswith((".slack.com", ".slack-gov.com"))
+        if not slack and (parts.scheme, parts.netloc) != self._origin:
+            raise InvalidInput(f"The response URL leads to {host or 'nowhere'}, which is not Slack.")
+        hook = WebhookClient(response_url, self._timeout, logger=_SILENT, retry_handlers=[])
+        hook.proxy = None  # as above
+        what = "answer a command"
+        try:
+            told = hook.send(
+                text=message.text, blocks=list(message.blocks) or None,
+                response_type="in_channel" if in_channel else "ephemeral", replace_original=replace,
+                unfurl_links=False, unfurl_media=False,
+            )  # fmt: skip
+        except (OSError, http.client.HTTPException, SlackRequestError, ValueError) as error:
+            raise _away(what, error) from None
+        _raise_for_status(what, told.status_code, told.headers)
+        if told.status_code != 200:
+            raise Rejected(what, str(told.body).strip()[:60] or f"http_{told.status_code}")
+
+    def _call(self, what: str, method: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+        """Call the SDK; `from None` since its errors carry the request with its Authorization header."""
+        try:
+            told = method(**arguments).data
+        except SlackApiError as error:
+            raise _rejected(what, error.response) from None
+        except HTTPError as error:  # the upload URL alone; the Web API's answers come as SlackApiError
+            status, headers = error.code, dict(error.headers.items())
+            error.close()
+            _raise_for_status(what, status, headers)
+            raise Rejected(what, f"upload_http_{status}") from None
+        except (OSError, http.client.HTTPException, SlackRequestError, ValueError) as error:
+            raise _away(what, error) from None
+        if not isinstance(told, dict):
+            raise Away(f"Slack's answer could not be read (tried to {what}).", maybe_done=True)
+        return told
+
+
+def _rejected(what: str, response: Any) -> RunbooksError:
+    """The typed error for an answer that is not ok.
+
+    slack_sdk puts a text of its own where the code should be, if the answer is no JSON.
+    """
+    if response.status_code == 429 or response.get("error") in {"ratelimited", "rate_limited"}:
+        return RateLimited(_seconds(response.headers))
+    if response.status_code >= 500:
+        return Away(f"Slack answered {response.status_code} (tried to {what}).", maybe_done=True)
+    code = str(response.get("error") or "unknown_error")
+    if " " in code:
+        return Away(f"Slack's answer could not be read (tried to {what}).", maybe_done=True)
+    told = (response.get("response_metadata") or {}).get("messages") or ()
+    return Rejected(what, code[:60], detail="; ".join(str(line)[:200] for line in told[:3]))
+
+
+def _raise_for_status(what: str, status: int, headers: Any) -> None:
+    if status == 429:
+        raise RateLimited(_seconds(headers))
+    if status >= 500:
+        raise Away(f"Slack answered {status} (tried to {what}).", maybe_done=True)
+
+
+def _seconds(headers: Any) -> float:
+    """`Retry-After` in seconds; a second where Slack names none, and never more than five minutes."""
+    given = next((value for name, value in dict(headers).items() if name.lower() == "retry-after"), "1")
+    try:
+        return min(max(float(given), 0.0), 300.0)
+    except (TypeError, ValueError):
+        return 1.0
+
+
+def _away(what: str, error: BaseException) -> Away:
+    """A refused or unresolved connection reached nobody; anything later may have."""
+    reason = error.reason if isinstance(error, URLError) else error
+    never_sent = isinstance(reason, ConnectionRefusedError | OSError) and type(reason).__name__ in {
+        "ConnectionRefusedError", "gaierror", "SSLCertVerificationError",
+    }  # fmt: skip
+    return Away(
+        f"Slack cannot be reached ({type(reason).__name__}; tried to {what}).", maybe_done=not never_sent
+    )

@@ -1,0 +1,146 @@
+"""Answers to what a person typed or pressed, for their eyes alone. Pure.
+
+Each says what happened and what to type next; commands stand in code, ready to be copied.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runbooks_app.chat.blocks import actions, button, context, message, section, sections
+from runbooks_app.chat.mrkdwn import count, duration, inline_code, link, safe
+
+if TYPE_CHECKING:
+    from runbooks_app.chat.views import Message, RunbookTold, RunTold
+    from runbooks_app.core.errors import RunbooksError
+
+MOST_LISTED = 25
+
+_HELP = (
+    ("db-latency database=orders-db", "runs a runbook: it only reads, and says what it found"),
+    ("db-latency ?", "a form for its parameters"),
+    ("list", "what can be run here"),
+    ("status", "what goes on in this channel"),
+    ("cancel", "stops your run"),
+    ("note TEXT", "a line for the incident's timeline"),
+    ("postmortem", "the incident's document"),
+)
+
+
+def help_reply(command: str = "/runbook", *, docs_url: str = "") -> Message:
+    """How the command is used."""
+    lines = [f"{_typed(command, rest)} — {what}" for rest, what in _HELP]
+    tail = (
+        "Anything that changes a system is proposed first, and runs only after somebody else has approved it."
+    )
+    blocks = [section("*What you can type*"), *sections(lines), context(tail)]
+    if docs_url:
+        blocks.append(context(link(docs_url, "More")))
+    return message("What you can type after " + safe(command, 40), blocks)
+
+
+def list_reply(
+    runbooks: tuple[RunbookTold, ...], command: str = "/runbook", *, broken: int = 0, url: str = ""
+) -> Message:
+    """What can be run here; what fits this channel's incident comes first, else in the order given."""
+    ordered = sorted(runbooks, key=lambda runbook: not runbook.fits)
+    if not ordered:
+        text = "There is no runbook here that you may run. Put one into the library: `runbooks new NAME`."
+        return message(text, [section(text)])
+    lines = [
+        f"{'📌 ' if runbook.fits else ''}{_typed(command, f'{runbook.name} {runbook.usage}'.strip())}"
+        + (f" — {safe(runbook.title, 150)}" if runbook.title else "")
+        for runbook in ordered[:MOST_LISTED]
+    ]
+    blocks = [section("*What you can run here*"), *sections(lines)]
+    notes = []
+    if len(ordered) > MOST_LISTED:
+        notes.append(
+            count(len(ordered) - MOST_LISTED, "more runbook")
+            + (f": {link(url, 'all of them')}" if url else "")
+        )
+    if any(runbook.fits for runbook in ordered):
+        notes.append("📌 fits this channel's incident")
+    if broken:
+        notes.append(f"{count(broken, 'runbook')} cannot be read" + (f": {link(url, 'why')}" if url else ""))
+    if notes:
+        blocks.append(context("  ·  ".join(notes)))
+    return message(f"{count(len(ordered), 'runbook')} can be run here", blocks)
+
+
+def error_reply(error: RunbooksError, *, corrected: str = "", command: str = "/runbook") -> Message:
+    """What went wrong, each point with its mend, and the corrected command if there is one to offer.
+
+    `corrected` is the text after the command, as `commands.tell` writes it.
+    """
+    lines = [f"⚠️ {_sentence(error.message)}"]
+    for problem in error.problems[:10]:
+        fix = f" {_sentence(problem.fix)}" if problem.fix else ""
+        lines.append(f"• *{safe(problem.where, 100)}*: {_sentence(problem.message)}{fix}")
+    if len(error.problems) > 10:
+        lines.append(f"• and {len(error.problems) - 10} more")
+    if corrected:
+        lines.append(f"Did you mean: {_typed(command, corrected)}")
+    return message(lines[0], sections(lines))
+
+
+def asked_reply(runbook: str, url: str, *, again: bool = False) -> Message:
+    """A run was asked for and is kept; `again` where the same request had come before."""
+    how = "already asked for" if again else "on its way"
+    text = f"{link(url, runbook, 100)} is {how}; it tells here how far it is."
+    return message(f"{safe(runbook, 100)} is on its way", [section(text)])
+
+
+def done_reply(text: str, *, url: str = "", label: str = "Open") -> Message:
+    """One plain sentence: noted, cancelled, exported."""
+    said = safe(text, 500)
+    return message(said, [section(said, button=button(label, "open_page", url=url) if url else None)])
+
+
+def status_reply(runs: tuple[RunTold, ...], waiting: int = 0, *, url: str = "") -> Message:
+    """What goes on in this channel."""
+    lines = [
+        f"• {link(run.url, run.runbook, 100)}{f' on {safe(run.target, 100)}' if run.target else ''}:"
+        f" {str(run.state).replace('_', ' ')}, {run.cells_done} of {count(run.cells_total, 'cell')},"
+        f" {duration(run.seconds)}, asked by {safe(run.requested_by, 80)}"
+        for run in runs[:20]
+    ] or ["Nothing is running for this channel."]
+    if len(runs) > 20:
+        lines.append(f"• and {len(runs) - 20} more")
+    if waiting:
+        lines.append(f"✋ {count(waiting, 'proposal')} {'waits' if waiting == 1 else 'wait'} for a decision.")
+    blocks = sections(lines)
+    if url:
+        blocks.append(actions([button("Open the incident", "open_incident", url=url)]))
+    return message(lines[0], blocks)
+
+
+def link_reply(url: str, *, minutes: int = 10) -> Message:
+    """Somebody whom we do not know yet: one button, good once, that leads to signing in."""
+    text = (
+        "I do not know yet who you are outside Slack, so I cannot run anything for you."
+        f" Sign in once; the button is yours alone, works once and for {count(minutes, 'minute')}."
+        " Then type the command again."
+    )
+    return message(
+        text, [section(text), actions([button("Sign in and link", "link_person", url=url, style="primary")])]
+    )
+
+
+def _typed(command: str, rest: str) -> str:
+    """A command in code, ready to be copied."""
+    return inline_code(f"{command} {rest}")
+
+
+def _sentence(text: str) -> str:
+    """A message of ours: it may quote untrusted text, and shows commands in backquotes."""
+    parts = text[:1500].split("`")
+    if len(parts) % 2 == 0:
+        return safe(text, 600)
+    return "".join(inline_code(part) if index % 2 else _spaced(part) for index, part in enumerate(parts))
+
+
+def _spaced(part: str) -> str:
+    """`safe`, but keeping the space beside the code that precedes or follows."""
+    body = safe(part, 600)
+    return (" " if part[:1] == " " else "") + body + (" " if part[-1:] == " " and body else "")
