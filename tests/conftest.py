@@ -24,6 +24,8 @@ from runbooks_app.main.embedded.postgres import find_programs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytest_plugins = ["service_database"]
+
 
 class BeyondLoopbackError(RuntimeError):
     """A test tried to reach another machine."""

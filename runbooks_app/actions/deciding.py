@@ -1,0 +1,160 @@
+"""What people do with a proposal: propose by hand, sponsor, decide, withdraw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runbooks_app.actions.context import Service, person_actor
+from runbooks_app.actions.proposing import make_proposal, revision, tell_proposal
+from runbooks_app.core import deciding
+from runbooks_app.core.audit import Event
+from runbooks_app.core.deciding import Verdict
+from runbooks_app.core.errors import Conflict, InvalidInput, NotFound, Problem, Refused
+from runbooks_app.core.gates import validate_inputs
+from runbooks_app.core.people import Permission, Person
+from runbooks_app.core.proposal import OPEN, ProposalState, move
+from runbooks_app.core.run import RunState
+from runbooks_app.store import proposals, runs
+from runbooks_app.store.database import transaction
+from runbooks_app.store.records import Proposal
+
+_EVENTS = {Verdict.APPROVE: Event.PROPOSAL_APPROVED, Verdict.DENY: Event.PROPOSAL_DENIED}
+
+
+def propose_by_hand(
+    service: Service,
+    person: Person,
+    signed_in: dict[str, Any],
+    run_id: str,
+    gate: str,
+    given: dict[str, Any],
+    reason: str,
+) -> Proposal:
+    """Propose a remediation cell with inputs of one's own: marked so, and always high risk."""
+    person.require(Permission.PROPOSE)
+    with transaction(service.engine) as tx:
+        run = runs.get(tx, run_id, lock=True)
+        if run.purpose != "diagnosis" or run.state is not RunState.DIAGNOSED:
+            raise Conflict(f"Run {run_id} is {run.state}; only a diagnosed run can be proposed from.")
+        section = revision(tx, service, run.revision).section(gate)
+        if section is None:
+            raise NotFound(f"Runbook {run.runbook} has no gate {gate[:64]!r}.")
+        inputs = validate_inputs(section, given)
+        proposal_id = make_proposal(
+            tx,
+            service,
+            run,
+            section,
+            inputs,
+            reason=reason,
+            actor=person_actor(person, signed_in),
+            requesters=sorted({*run.requesters, person.subject}),
+            by_hand=True,
+        )
+        return proposals.get(tx, proposal_id)
+
+
+def sponsor(service: Service, person: Person, signed_in: dict[str, Any], proposal_id: str) -> Proposal:
+    """Answer, as a human, for a proposal that no human asked for; whoever sponsors cannot decide."""
+    person.require(Permission.SPONSOR)
+    with transaction(service.engine) as tx:
+        proposal = proposals.get(tx, proposal_id, lock=True)
+        closed = deciding.closed_reason(proposal.asked, tx.now)
+        if closed:
+            raise Conflict(closed)
+        if not proposal.asked.needs_sponsor:
+            raise Conflict("This proposal needs no sponsor.")
+        tx.moved(
+            f"Proposal {proposal_id}",
+            "UPDATE proposals SET sponsor = :subject WHERE id = :id AND sponsor = ''",
+            subject=person.subject,
+            id=proposal_id,
+        )
+        tx.audit(person_actor(person, signed_in), Event.PROPOSAL_SPONSORED, _objects(proposal))
+        tell_proposal(tx, proposal)
+        return proposals.get(tx, proposal_id)
+
+
+def decide(
+    service: Service,
+    person: Person,
+    signed_in: dict[str, Any],
+    proposal_id: str,
+    verdict: str,
+    digest: str,
+    reason: str = "",
+) -> Proposal:
+    """Record one person's verdict, and resume in the same transaction when it is the last one needed.
+
+    `digest` is of the proposal as the person was shown it.
+    """
+    if verdict not in list(Verdict):
+        raise InvalidInput(
+            "A decision is approve or deny.", problems=(Problem("verdict", f"{verdict[:20]!r} is neither."),)
+        )
+    if len(reason) > 2_000:
+        raise InvalidInput(
+            "The reason is too long.", problems=(Problem("reason", "has more than 2,000 characters."),)
+        )
+    with transaction(service.engine) as tx:
+        proposal = proposals.get(tx, proposal_id, lock=True)
+        said = Verdict(verdict)
+        to = deciding.decide(proposal.asked, person, said, digest, tx.now)
+        if said is Verdict.APPROVE and service.settings.remediation == "off":
+            raise Refused(
+                "This service is diagnose-only (RUNBOOKS_REMEDIATION=off): nothing can be approved."
+            )
+        actor = person_actor(person, signed_in)
+        proposals.decided(
+            tx,
+            {
+                "proposal_id": proposal_id,
+                "digest": digest,
+                "subject": person.subject,
+                "name": person.name,
+                "verdict": str(said),
+                "reason": reason,
+                "signed_in": signed_in,
+            },
+        )
+        if to is not proposal.state:
+            proposals.move(tx, proposal, move(proposal.state, to), decided_at=tx.now)
+        if to is ProposalState.APPROVED:
+            tx.defer("remediate", proposal_id=proposal_id, priority=20)
+        tx.audit(
+            actor,
+            _EVENTS[said],
+            _objects(proposal),
+            {
+                "digest": digest,
+                "reason": reason,
+                "state": str(to),
+                "approvers": sorted(person.approver_groups),
+            },
+        )
+        tell_proposal(tx, proposal)
+        return proposals.get(tx, proposal_id)
+
+
+def withdraw(service: Service, person: Person, signed_in: dict[str, Any], proposal_id: str) -> Proposal:
+    """Take a proposal back: whoever asked for it may, until it starts."""
+    with transaction(service.engine) as tx:
+        proposal = proposals.get(tx, proposal_id, lock=True)
+        if person.subject not in {*proposal.requesters, proposal.sponsor}:
+            raise Refused("Only who asked for it can withdraw it; approvers deny it.")
+        if proposal.state not in OPEN:
+            raise Conflict(deciding.closed_reason(proposal.asked, tx.now))
+        proposals.move(
+            tx,
+            proposal,
+            move(proposal.state, ProposalState.WITHDRAWN),
+            ended_at=tx.now,
+            state_reason=f"Withdrawn by {person.name}.",
+        )
+        tx.audit(person_actor(person, signed_in), Event.PROPOSAL_WITHDRAWN, _objects(proposal))
+        tell_proposal(tx, proposal)
+        return proposals.get(tx, proposal_id)
+
+
+def _objects(proposal: Proposal) -> dict[str, Any]:
+    return {"proposal": proposal.id, "run": proposal.run_id}

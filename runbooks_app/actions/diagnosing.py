@@ -1,0 +1,244 @@
+"""A worker's side of a diagnosis: claim, record each cell, finish. The re-check of a proposal is one too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from runbooks_app.actions.context import Service, worker_actor
+from runbooks_app.actions.proposing import make_proposal, revision
+from runbooks_app.actions.running import tell_run
+from runbooks_app.core import bundles, gates
+from runbooks_app.core.audit import Event
+from runbooks_app.core.errors import InvalidInput, Misconfigured, NotFound, Problem
+from runbooks_app.core.run import CellState, RunState, move, outcome
+from runbooks_app.core.runbook import Cell, Runbook, Section, Stage
+from runbooks_app.store import runs
+from runbooks_app.store.database import Transaction, transaction
+from runbooks_app.store.records import Attempt, Run
+
+INLINE_OUTPUT = 256_000
+"""Bytes of a cell's outputs that stay in its row; larger ones go to the artifact store."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An attempt that this worker holds: what to execute, and for which run."""
+
+    run: Run
+    attempt: Attempt
+    runbook: Runbook
+    cells: tuple[Cell, ...]
+
+
+@dataclass
+class Said:
+    """What the cells of one attempt said so far."""
+
+    proposed: list[bundles.Proposed] = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)
+    checks: list[bundles.Checked] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def prepared(runbook: Runbook, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    """The cells of a kernel in order: parameters, setup, then its own."""
+    first = (runbook.parameters_cell,) if runbook.parameters_cell else ()
+    return (*first, *runbook.setup, *cells)
+
+
+def claim_run(service: Service, run_id: str, worker: str) -> Claim | None:
+    """Take a queued run; None if it is no longer queued (another worker has it, or it was cancelled)."""
+    with transaction(service.engine) as tx:
+        run = runs.get(tx, run_id, lock=True)
+        if run.state is not RunState.QUEUED:
+            return None
+        runs.move(tx, run, move(run.state, RunState.DIAGNOSING))
+        attempt = runs.open_attempt(tx, run_id, "diagnose", worker, service.settings.lease)
+        claim = plan(tx, service, run, attempt)
+        tx.audit(
+            worker_actor(worker),
+            Event.RUN_CLAIMED,
+            {"run": run_id, "incident": run.incident_id},
+            {"attempt": attempt.number, "runbook_digest": run.revision, "stage": "diagnose"},
+        )
+        tell_run(tx, run_id, run.channel if run.purpose == "diagnosis" else "")
+        return claim
+
+
+def plan(tx: Transaction, service: Service, run: Run, attempt: Attempt) -> Claim:
+    """Write down the cells that a diagnosis will execute."""
+    runbook = revision(tx, service, run.revision)
+    cells = prepared(runbook, runbook.diagnosis)
+    runs.plan_cells(tx, attempt.id, [runs.PlannedCell(c.id, str(c.stage), c.source) for c in cells])
+    return Claim(run, attempt, runbook, cells)
+
+
+def cell_started(service: Service, attempt: Attempt, cell_id: str, at: datetime) -> None:
+    """A cell began. Raises `Conflict` if the attempt was fenced off."""
+    with transaction(service.engine) as tx:
+        runs.record_cell(tx, attempt.id, cell_id, state="running", started_at=at)
+
+
+def cell_ended(
+    service: Service,
+    claim: Claim,
+    cell_id: str,
+    *,
+    state: CellState,
+    outputs: list[dict[str, Any]],
+    execution_count: int | None,
+    started_at: datetime | None,
+    ended_at: datetime | None,
+    reason: str,
+    said: Said,
+    tell: bool = False,
+) -> None:
+    """Store what became of a cell, with what it found; what else it said is added to `said`.
+
+    Raises `Conflict` if the attempt was fenced off: then nothing of the cell is kept.
+    """
+    read = bundles.read(outputs)
+    text = json.dumps(outputs)
+    large = len(text) > INLINE_OUTPUT
+    artifact = service.artifacts.put(text.encode()) if large else ""
+    with transaction(service.engine) as tx:
+        runs.record_cell(
+            tx,
+            claim.attempt.id,
+            cell_id,
+            state=str(state),
+            outputs=[] if large else outputs,
+            artifact=artifact,
+            execution_count=execution_count,
+            started_at=started_at,
+            ended_at=ended_at,
+            reason=reason,
+        )
+        for finding in read.findings:
+            number = runs.add_finding(
+                tx,
+                {
+                    "run_id": claim.run.id,
+                    "attempt_id": claim.attempt.id,
+                    "cell_id": cell_id,
+                    "severity": finding.severity,
+                    "summary": finding.summary,
+                    "evidence": json.dumps(finding.evidence),
+                },
+            )
+            tx.audit(
+                worker_actor(claim.attempt.worker),
+                Event.FINDING_MADE,
+                {"run": claim.run.id, "finding": number, "incident": claim.run.incident_id},
+                {
+                    "cell": cell_id,
+                    "severity": finding.severity,
+                    "summary": finding.summary,
+                    "stage": claim.attempt.stage,
+                },
+            )
+        if tell:
+            tell_run(tx, claim.run.id, claim.run.channel)
+    said.proposed += read.proposed
+    said.kept |= read.kept
+    said.checks += read.checks
+    said.problems += [Problem(cell_id, problem.message, problem.fix) for problem in read.problems]
+
+
+def finish_run(service: Service, claim: Claim, said: Said, reason: str) -> RunState:
+    """End a diagnosis: its outcome from its cells, and the proposals that it makes."""
+    with transaction(service.engine) as tx:
+        run = runs.get(tx, claim.run.id, lock=True)
+        state, in_part = end_attempt(tx, claim, reason)
+        runs.move(
+            tx,
+            run,
+            move(run.state, state),
+            in_part=in_part,
+            reason=reason,
+            kept=said.kept,
+            ended_at=tx.now,
+        )
+        actor = worker_actor(claim.attempt.worker)
+        objects = {"run": run.id, "incident": run.incident_id}
+        tx.audit(actor, Event.RUN_ENDED, objects, {"state": str(state), "in_part": in_part, "reason": reason})
+        problems = list(said.problems)
+        if state is RunState.DIAGNOSED:
+            problems += _propose(tx, service, claim, run, said)
+        tx.execute(
+            "UPDATE runs SET problems = :problems WHERE id = :id",
+            id=run.id,
+            problems=[{"where": p.where, "message": p.message, "fix": p.fix} for p in problems],
+        )
+        tell_run(tx, run.id, run.channel)
+        return state
+
+
+def end_attempt(tx: Transaction, claim: Claim, reason: str) -> tuple[RunState, bool]:
+    """End the attempt and tell the outcome by its diagnostic cells; a failed preparation is a failure."""
+    runs.close_cells(
+        tx, claim.attempt.id, str(CellState.DIED), reason or "The kernel ended before this cell."
+    )
+    runs.end_attempt(tx, claim.attempt.id)
+    cells = runs.cells(tx, claim.attempt.id)
+    own = [cell.state for cell in cells if cell.stage == Stage.DIAGNOSTIC]
+    before = [
+        cell.state for cell in cells if cell.stage != Stage.DIAGNOSTIC and cell.state is not CellState.OK
+    ]
+    return outcome([*before, *own] if before else own)
+
+
+def fail_run(service: Service, claim: Claim, reason: str) -> None:
+    """End a diagnosis that could not begin: a credential could not be had, a kernel did not start."""
+    with transaction(service.engine) as tx:
+        run = runs.get(tx, claim.run.id, lock=True)
+        runs.close_cells(tx, claim.attempt.id, str(CellState.NEVER_RAN), reason)
+        runs.end_attempt(tx, claim.attempt.id)
+        runs.move(tx, run, move(run.state, RunState.FAILED), reason=reason, ended_at=tx.now)
+        tx.audit(
+            worker_actor(claim.attempt.worker),
+            Event.RUN_ENDED,
+            {"run": run.id, "incident": run.incident_id},
+            {"state": "failed", "in_part": False, "reason": reason},
+        )
+        tell_run(tx, run.id, run.channel)
+
+
+def usable_proposals(
+    runbook: Runbook, proposed: list[bundles.Proposed]
+) -> tuple[list[tuple[Section, dict[str, Any], str]], list[Problem]]:
+    """What a diagnosis proposes, checked against the gates; the same action with the same inputs only once."""
+    usable: list[tuple[Section, dict[str, Any], str]] = []
+    problems = []
+    for action in proposed:
+        section = runbook.section(action.gate)
+        if section is None:
+            problems.append(Problem(action.gate, "is proposed, but the runbook has no such gate."))
+            continue
+        try:
+            inputs = gates.validate_inputs(section, action.inputs)
+        except InvalidInput as error:
+            problems += [Problem(f"{action.gate}.{p.where}", p.message, p.fix) for p in error.problems]
+            continue
+        if not any(other is section and known == inputs for other, known, _ in usable):
+            usable.append((section, inputs, action.reason))
+    return usable, problems
+
+
+def _propose(tx: Transaction, service: Service, claim: Claim, run: Run, said: Said) -> list[Problem]:
+    usable, problems = usable_proposals(claim.runbook, said.proposed)
+    actor = worker_actor(claim.attempt.worker)
+    for problem in problems:
+        tx.audit(actor, Event.PROPOSAL_REFUSED, {"run": run.id}, {"reason": str(problem)})
+    for section, inputs, why in usable:
+        try:
+            make_proposal(
+                tx, service, run, section, inputs, reason=why, actor=actor, requesters=run.requesters
+            )
+        except (Misconfigured, NotFound) as error:
+            tx.audit(actor, Event.PROPOSAL_REFUSED, {"run": run.id}, {"reason": str(error)})
+            problems += list(error.problems) or [Problem(section.gate.name, error.message)]
+    return problems

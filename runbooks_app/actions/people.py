@@ -1,0 +1,91 @@
+"""Signing in and out, and tying chat accounts to people."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from runbooks_app.actions.context import Service, person_actor
+from runbooks_app.core.audit import Event
+from runbooks_app.core.errors import Refused
+from runbooks_app.core.people import Person
+from runbooks_app.store import people
+from runbooks_app.store.database import reading, transaction
+from runbooks_app.store.records import Session
+
+LINK_MINUTES = 15
+
+
+def sign_in(service: Service, person: Person, signed_in: dict[str, Any]) -> tuple[str, Session]:
+    """Open a session for a person whom the provider has just authenticated: the cookie's value, and the session."""
+    secret = secrets.token_urlsafe(32)
+    with transaction(service.engine) as tx:
+        people.remember(tx, person)
+        hours = service.settings.session_hours
+        people.open_session(tx, secret, person.subject, secrets.token_urlsafe(24), signed_in, hours)
+        tx.audit(
+            person_actor(person, signed_in),
+            Event.SIGNED_IN,
+            {"person": person.subject},
+            {"roles": sorted(person.roles)},
+        )
+        session = people.session(tx, secret)
+        assert session is not None  # noqa: S101 -- opened three lines above
+        return secret, session
+
+
+def sign_out(service: Service, secret: str) -> None:
+    """End the session for good; a copy of its cookie is worth nothing from here on."""
+    with transaction(service.engine) as tx:
+        session = people.session(tx, secret)
+        if session is None:
+            return
+        people.revoke_session(tx, secret)
+        person = Person(session.subject, session.name, session.email, frozenset(session.roles))
+        tx.audit(person_actor(person, session.signed_in), Event.SIGNED_OUT, {"person": person.subject})
+
+
+def session_of(service: Service, secret: str) -> Session | None:
+    """The live session of a cookie's value."""
+    with reading(service.engine) as tx:
+        return people.session(tx, secret)
+
+
+def person_of_chat(service: Service, team: str, chat_user: str) -> Person | None:
+    """The person whom a chat account belongs to, with the roles of their latest sign-in."""
+    with reading(service.engine) as tx:
+        return people.by_chat_user(tx, team, chat_user)
+
+
+def offer_chat_link(service: Service, team: str, chat_user: str, chat_name: str) -> str:
+    """A one-time code with which whoever signs in takes this chat account as their own, within 15 minutes."""
+    code = secrets.token_urlsafe(24)
+    with transaction(service.engine) as tx:
+        people.offer_link(tx, code, team, chat_user, chat_name, LINK_MINUTES)
+    return code
+
+
+def chat_offer(service: Service, code: str) -> str | None:
+    """Name of the chat account that a code would link; looking uses nothing up."""
+    with transaction(service.engine) as tx:
+        offer = people.link_offer(tx, code)
+        return offer[2] if offer else None
+
+
+def link_chat(service: Service, person: Person, signed_in: dict[str, Any], code: str) -> str:
+    """Tie the chat account of a one-time code to the person who is signed in; the account's name."""
+    with transaction(service.engine) as tx:
+        offer = people.link_offer(tx, code)
+        if offer is None:
+            raise Refused(
+                "This link was used already or is older than 15 minutes; ask for a new one in the chat."
+            )
+        team, chat_user, chat_name = offer
+        people.link(tx, code, team, chat_user, person.subject)
+        tx.audit(
+            person_actor(person, signed_in),
+            Event.CHAT_LINKED,
+            {"person": person.subject},
+            {"team": team, "chat_user": chat_user, "chat_name": chat_name},
+        )
+        return chat_name

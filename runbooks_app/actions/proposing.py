@@ -1,0 +1,153 @@
+"""Making a proposal: everything that a decision will bind to is frozen here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runbooks_app.actions.context import Service
+from runbooks_app.core import digests, gates
+from runbooks_app.core.audit import Event
+from runbooks_app.core.errors import Misconfigured, Problem
+from runbooks_app.core.people import Actor
+from runbooks_app.core.policy import Policy, bind
+from runbooks_app.core.runbook import Runbook, Section
+from runbooks_app.library import read_revision
+from runbooks_app.store import proposals, revisions, runs
+from runbooks_app.store.database import Transaction, new_id
+from runbooks_app.store.records import Proposal, Run
+
+
+def revision(tx: Transaction, service: Service, digest: str) -> Runbook:
+    """The runbook exactly as it was when its run was asked for."""
+    name, notebook = revisions.get(tx, digest)
+    return read_revision(name, notebook, digest)
+
+
+def make_proposal(
+    tx: Transaction,
+    service: Service,
+    run: Run,
+    section: Section,
+    inputs: dict[str, Any],
+    *,
+    reason: str,
+    actor: Actor,
+    requesters: list[str],
+    by_hand: bool = False,
+    predecessor: str | None = None,
+) -> str:
+    """Freeze a remediation cell with its inputs, evidence and policy; the new proposal's id.
+
+    Raises `Misconfigured` where a connection is missing or nobody could approve.
+    """
+    values = {**run.parameters, **inputs}
+    opened = _opened(service, section, values)
+    policy = bind(section.gate, {name: service.connections[name].floor for name in opened}, by_hand=by_hand)
+    held = [{"connection": name, "role": service.connections[name].remediate_role} for name in opened]
+    evidence = [
+        {"severity": f.severity, "summary": f.summary, "evidence": f.evidence, "cell_id": f.cell_id}
+        for f in runs.findings(tx, run.id)
+    ]
+    evidence_digest = digests.evidence_digest(evidence)
+    source_digest = digests.source_digest(section.cell.source)
+    digest = _digest(section, inputs, held, evidence_digest, run.revision, policy)
+    proposal_id = new_id()
+    proposals.insert(
+        tx,
+        {
+            "id": proposal_id,
+            "run_id": run.id,
+            "gate": section.gate.name,
+            "cell_id": section.cell.id,
+            "title": gates.render(section.gate.title, values),
+            "target": gates.render(section.gate.target, values) or ", ".join(opened),
+            "inputs": inputs,
+            "identity": list(section.identity),
+            "connections": held,
+            "policy": policy.as_json(),
+            "reason": reason,
+            "evidence": evidence,
+            "evidence_digest": evidence_digest,
+            "source_digest": source_digest,
+            "digest": digest,
+            "by_hand": by_hand,
+            "requesters": requesters,
+            "predecessor": predecessor,
+            "state": "proposed",
+        },
+        policy.expires,
+    )
+    tx.audit(
+        actor,
+        Event.PROPOSAL_MADE,
+        {"proposal": proposal_id, "run": run.id, "incident": run.incident_id},
+        {
+            "by_hand": by_hand,
+            "connections": held,
+            "digest": digest,
+            "evidence_digest": evidence_digest,
+            "gate": section.gate.name,
+            "inputs": inputs,
+            "policy": policy.as_json(),
+            "predecessor": predecessor,
+            "requesters": requesters,
+            "source_digest": source_digest,
+        },
+    )
+    tell_proposal(tx, proposals.get(tx, proposal_id))
+    return proposal_id
+
+
+def digest_now(service: Service, runbook: Runbook, proposal: Proposal, run: Run) -> str:
+    """The proposal's digest computed anew from what would run now; empty where the cell is gone."""
+    section = runbook.section(proposal.gate)
+    if section is None or section.cell.id != proposal.cell_id:
+        return ""
+    opened = _opened(service, section, {**run.parameters, **proposal.inputs})
+    held = [{"connection": name, "role": service.connections[name].remediate_role} for name in opened]
+    evidence_digest = digests.evidence_digest(proposal.evidence)
+    return _digest(
+        section, proposal.inputs, held, evidence_digest, runbook.digest, Policy.from_json(proposal.policy)
+    )
+
+
+def tell_proposal(tx: Transaction, proposal: Proposal) -> None:
+    """Have the proposal's message, and its run's, brought up to date in the channel, if there is one."""
+    if runs.get(tx, proposal.run_id).channel:
+        tx.defer("tell_proposal", proposal_id=proposal.id, queue="tell")
+        tx.defer("tell_run", run_id=proposal.run_id, queue="tell")
+
+
+def _digest(
+    section: Section,
+    inputs: dict[str, Any],
+    held: list[dict[str, str]],
+    evidence_digest: str,
+    runbook_digest: str,
+    policy: Policy,
+) -> str:
+    return digests.proposal_digest(
+        cell_id=section.cell.id,
+        source_digest=digests.source_digest(section.cell.source),
+        inputs=inputs,
+        connections=held,
+        evidence_digest=evidence_digest,
+        runbook_digest=runbook_digest,
+        policy=policy.as_json(),
+    )
+
+
+def _opened(service: Service, section: Section, values: dict[str, Any]) -> list[str]:
+    names = sorted({opened.resolve(values) for opened in section.cell.opens})
+    unknown = [name for name in names if name not in service.connections]
+    if unknown:
+        raise Misconfigured(
+            f"{section.gate.name!r} cannot be proposed.",
+            problems=tuple(
+                Problem(
+                    name or section.cell.id, "is no configured connection.", "Add it to the connections file."
+                )
+                for name in unknown
+            ),
+        )
+    return names

@@ -1,0 +1,322 @@
+"""A worker's side of an approved proposal: re-check, the start row, the end, the verification.
+
+The start row (`attempts` with stage `remediate`) is the only door to a write credential. Two unique indexes
+guard it: one start per proposal for ever, and one going remediation per target.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from runbooks_app.actions.context import Service, worker_actor
+from runbooks_app.actions.diagnosing import Claim, Said, end_attempt, plan, prepared, usable_proposals
+from runbooks_app.actions.proposing import digest_now, make_proposal, revision, tell_proposal
+from runbooks_app.core import rechecking
+from runbooks_app.core.audit import Event
+from runbooks_app.core.deciding import may_start
+from runbooks_app.core.errors import Conflict, RunbooksError
+from runbooks_app.core.proposal import ProposalState, Verification, move, move_verification
+from runbooks_app.core.run import CellState, RunState
+from runbooks_app.core.run import move as move_run
+from runbooks_app.store import people, proposals, runs
+from runbooks_app.store.database import Transaction, new_id, transaction
+from runbooks_app.store.records import Attempt, Proposal
+
+
+class TargetBusy(Exception):
+    """Another remediation is going on the same target; try again when it has ended."""
+
+
+def open_recheck(service: Service, proposal_id: str, worker: str) -> Claim | None:
+    """Begin the read-only run that checks an approved proposal.
+
+    None where none is due: the proposal is no longer approved, has expired, or is being checked already.
+    """
+    with transaction(service.engine) as tx:
+        proposal = proposals.get(tx, proposal_id, lock=True)
+        if proposal.state is not ProposalState.APPROVED or tx.now >= proposal.expires_at:
+            return None
+        going = tx.execute(
+            "SELECT 1 FROM runs WHERE proposal_id = :id AND purpose = 'recheck' AND state = 'diagnosing'",
+            id=proposal_id,
+        ).first()
+        if going is not None:
+            return None
+        run = runs.get(tx, proposal.run_id)
+        run_id = new_id()
+        actor = worker_actor(worker)
+        runs.insert(
+            tx,
+            {
+                "id": run_id,
+                "incident_id": run.incident_id,
+                "runbook": run.runbook,
+                "revision": run.revision,
+                "parameters": run.parameters,
+                "purpose": "recheck",
+                "proposal_id": proposal_id,
+                "requested_by": actor.as_json(),
+                "requesters": run.requesters,
+                "state": str(RunState.DIAGNOSING),
+            },
+        )
+        attempt = runs.open_attempt(tx, run_id, "diagnose", worker, service.settings.lease)
+        objects = {"run": run_id, "proposal": proposal_id, "incident": run.incident_id}
+        tx.audit(actor, Event.RUN_REQUESTED, objects, {"purpose": "recheck", "runbook_digest": run.revision})
+        return plan(tx, service, runs.get(tx, run_id), attempt)
+
+
+def finish_recheck(service: Service, claim: Claim, said: Said, reason: str) -> bool:
+    """End a re-check: True if the same action is still proposed; else the proposal is stale from here on."""
+    with transaction(service.engine) as tx:
+        run = runs.get(tx, claim.run.id, lock=True)
+        state, in_part = end_attempt(tx, claim, reason)
+        runs.move(
+            tx,
+            run,
+            move_run(run.state, state),
+            in_part=in_part,
+            reason=reason,
+            kept=said.kept,
+            ended_at=tx.now,
+        )
+        actor = worker_actor(claim.attempt.worker)
+        tx.audit(
+            actor,
+            Event.RUN_ENDED,
+            {"run": run.id, "incident": run.incident_id},
+            {"state": str(state), "in_part": in_part, "reason": reason},
+        )
+        proposal = proposals.get(tx, str(run.proposal_id), lock=True)
+        if proposal.state is not ProposalState.APPROVED:
+            return False
+        usable, _ = usable_proposals(claim.runbook, said.proposed)
+        verdict = rechecking.compare(
+            proposal.gate,
+            proposal.inputs,
+            proposal.identity,
+            [(section.gate.name, inputs) for section, inputs, _ in usable],
+            state,
+            in_part=in_part,
+            reason=reason,
+        )
+        if verdict.holds:
+            return True
+        _stale(tx, proposal, verdict.reason, claim.attempt.worker)
+        for section, inputs, why in usable:
+            if section.gate.name == proposal.gate and inputs == verdict.successor:
+                make_proposal(
+                    tx,
+                    service,
+                    runs.get(tx, proposal.run_id),
+                    section,
+                    inputs,
+                    reason=why,
+                    actor=actor,
+                    requesters=proposal.requesters,
+                    predecessor=proposal.id,
+                )
+        return False
+
+
+def fail_recheck(service: Service, claim: Claim, reason: str) -> None:
+    """A re-check that could not begin makes its proposal stale, with the reason."""
+    finish_recheck(service, claim, Said(), reason)
+
+
+def start_remediation(service: Service, proposal_id: str, worker: str) -> Claim | None:
+    """Write the start row; what was approved is checked one last time in the same transaction.
+
+    None where the proposal is no longer approved or has started already. A proposal that must not start
+    becomes stale, with the reason. Raises `TargetBusy` while another remediation goes on the same target.
+    """
+    try:
+        with transaction(service.engine) as tx:
+            proposal = proposals.get(tx, proposal_id, lock=True)
+            if proposal.state is not ProposalState.APPROVED or tx.now >= proposal.expires_at:
+                return None
+            run = runs.get(tx, proposal.run_id)
+            runbook = revision(tx, service, run.revision)
+            try:
+                _may_start(tx, service, proposal)
+            except RunbooksError as refusal:
+                _stale(tx, proposal, refusal.message, worker)
+                return None
+            attempt = runs.open_attempt(
+                tx, run.id, "remediate", worker, service.settings.lease, proposal_id, proposal.target
+            )
+            section = runbook.section(proposal.gate)
+            assert section is not None  # noqa: S101 -- the digest was just computed from it
+            cells = prepared(runbook, (section.cell,))
+            runs.plan_cells(tx, attempt.id, [runs.PlannedCell(c.id, str(c.stage), c.source) for c in cells])
+            proposals.move(tx, proposal, move(proposal.state, ProposalState.EXECUTING))
+            tx.audit(
+                worker_actor(worker),
+                Event.REMEDIATION_STARTED,
+                {"proposal": proposal_id, "run": run.id, "incident": run.incident_id},
+                {
+                    "approved_by": list(proposal.asked.approvers),
+                    "connections": proposal.connections,
+                    "digest": proposal.digest,
+                    "inputs": proposal.inputs,
+                    "target": proposal.target,
+                },
+            )
+            tell_proposal(tx, proposal)
+            return Claim(run, attempt, runbook, cells)
+    except IntegrityError as error:
+        if "attempts_one_per_target" in str(error.orig):
+            raise TargetBusy from error
+        raise Conflict(f"Proposal {proposal_id} has started already.") from error
+
+
+def finish_remediation(
+    service: Service, claim: Claim, proposal_id: str, state: ProposalState, reason: str
+) -> None:
+    """End a remediation as applied, failed or unknown, and have it verified in each case."""
+    with transaction(service.engine) as tx:
+        end_remediation(tx, proposals.get(tx, proposal_id, lock=True), claim.attempt, state, reason)
+
+
+def end_remediation(
+    tx: Transaction, proposal: Proposal, attempt: Attempt, state: ProposalState, reason: str
+) -> None:
+    """The end of a remediation, from its worker or from the sweep that found its worker gone."""
+    running = CellState.DIED if state is ProposalState.UNKNOWN else CellState.NEVER_RAN
+    runs.close_cells(tx, attempt.id, str(running), reason)
+    runs.end_attempt(tx, attempt.id)
+    proposals.move(
+        tx,
+        proposal,
+        move(proposal.state, state),
+        state_reason=reason,
+        ended_at=tx.now,
+        verification=str(Verification.PENDING),
+    )
+    run = runs.get(tx, proposal.run_id)
+    tx.audit(
+        worker_actor(attempt.worker),
+        Event.REMEDIATION_ENDED,
+        {"proposal": proposal.id, "run": run.id, "incident": run.incident_id},
+        {"state": str(state), "reason": reason},
+    )
+    tx.defer("verify", proposal_id=proposal.id, priority=20)
+    tell_proposal(tx, proposal)
+
+
+def start_verification(service: Service, proposal_id: str, worker: str) -> Claim | None:
+    """Begin the verification cells in a read-only kernel; None where none is due.
+
+    A section without verification cells cannot be verified, and that is told.
+    """
+    with transaction(service.engine) as tx:
+        proposal = proposals.get(tx, proposal_id, lock=True)
+        if proposal.verification is not Verification.PENDING:
+            return None
+        going = tx.execute(
+            "SELECT 1 FROM attempts WHERE proposal_id = :id AND stage = 'verify' AND ended_at IS NULL",
+            id=proposal_id,
+        ).first()
+        if going is not None:
+            return None
+        run = runs.get(tx, proposal.run_id)
+        runbook = revision(tx, service, run.revision)
+        section = runbook.section(proposal.gate)
+        if section is None or not section.verification:
+            _verified(
+                tx, proposal, Verification.NOT_POSSIBLE, [], "The runbook has no verification cells.", worker
+            )
+            return None
+        attempt = runs.open_attempt(tx, run.id, "verify", worker, service.settings.lease, proposal_id)
+        cells = prepared(runbook, section.verification)
+        runs.plan_cells(tx, attempt.id, [runs.PlannedCell(c.id, str(c.stage), c.source) for c in cells])
+        return Claim(run, attempt, runbook, cells)
+
+
+def finish_verification(service: Service, claim: Claim, said: Said, reason: str) -> None:
+    """End a verification: verified if every cell ran well and every check held."""
+    with transaction(service.engine) as tx:
+        proposal = proposals.get(tx, str(claim.attempt.proposal_id), lock=True)
+        runs.close_cells(
+            tx, claim.attempt.id, str(CellState.DIED), reason or "The kernel ended before this cell."
+        )
+        runs.end_attempt(tx, claim.attempt.id)
+        cells = runs.cells(tx, claim.attempt.id)
+        verdict, why = rechecking.verification(
+            [(c.cell_id, c.state, c.reason) for c in cells], [(c.name, c.ok) for c in said.checks]
+        )
+        checks = [{"name": c.name, "ok": c.ok, "seconds": c.seconds, "detail": c.detail} for c in said.checks]
+        _verified(tx, proposal, verdict, checks, why, claim.attempt.worker)
+        usable, _ = usable_proposals(claim.runbook, said.proposed)
+        for section, inputs, because in usable:
+            if (section.gate.name, inputs) != (proposal.gate, proposal.inputs):
+                make_proposal(
+                    tx,
+                    service,
+                    runs.get(tx, proposal.run_id),
+                    section,
+                    inputs,
+                    reason=because,
+                    actor=worker_actor(claim.attempt.worker),
+                    requesters=proposal.requesters,
+                )
+
+
+def kept_values(service: Service, proposal_id: str) -> tuple[Proposal, dict[str, Any]]:
+    """The proposal, and what its diagnosis kept for the verification."""
+    with transaction(service.engine) as tx:
+        proposal = proposals.get(tx, proposal_id)
+        return proposal, runs.get(tx, proposal.run_id).kept
+
+
+def _may_start(tx: Transaction, service: Service, proposal: Proposal) -> None:
+    run = runs.get(tx, proposal.run_id)
+    runbook = revision(tx, service, run.revision)
+    groups = {}
+    for subject in proposal.asked.approvers:
+        person = people.get(tx, subject)
+        groups[subject] = person.approver_groups if person else frozenset[str]()
+    may_start(proposal.asked, groups, digest_now(service, runbook, proposal, run), tx.now)
+
+
+def _stale(tx: Transaction, proposal: Proposal, reason: str, worker: str) -> None:
+    proposals.move(
+        tx, proposal, move(proposal.state, ProposalState.STALE), state_reason=reason, ended_at=tx.now
+    )
+    tx.audit(
+        worker_actor(worker),
+        Event.PROPOSAL_STALE,
+        {"proposal": proposal.id, "run": proposal.run_id},
+        {"reason": reason},
+    )
+    tell_proposal(tx, proposal)
+
+
+def _verified(
+    tx: Transaction,
+    proposal: Proposal,
+    to: Verification,
+    checks: list[dict[str, Any]],
+    reason: str,
+    worker: str,
+) -> None:
+    assert proposal.verification is not None  # noqa: S101 -- read as pending by the callers
+    tx.moved(
+        f"The verification of proposal {proposal.id}",
+        """UPDATE proposals SET verification = :to, checks = :checks,
+             state_reason = CASE WHEN :reason = '' THEN state_reason ELSE concat_ws(' ', nullif(state_reason, ''), :reason) END
+           WHERE id = :id AND verification = 'pending'""",
+        to=str(move_verification(proposal.verification, to)),
+        checks=checks,
+        reason=reason,
+        id=proposal.id,
+    )
+    tx.audit(
+        worker_actor(worker),
+        Event.VERIFICATION_ENDED,
+        {"proposal": proposal.id, "run": proposal.run_id},
+        {"verification": str(to), "checks": checks, "reason": reason},
+    )
+    tell_proposal(tx, proposal)

@@ -1,0 +1,174 @@
+"""Asking for a run, and stopping one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runbooks_app.actions.context import Service, person_actor
+from runbooks_app.core import parameters as params
+from runbooks_app.core.audit import Event
+from runbooks_app.core.errors import InvalidInput, Problem, Refused
+from runbooks_app.core.people import Actor, Permission, Person
+from runbooks_app.core.run import ENDED, RunState
+from runbooks_app.core.runbook import Runbook
+from runbooks_app.store import incidents, people, revisions, runs
+from runbooks_app.store.database import Transaction, new_id, transaction
+from runbooks_app.store.records import Incident, Run
+
+
+def usable_connections(service: Service, person: Person) -> dict[str, str]:
+    """Names and kinds of the connections on which this person may diagnose."""
+    return {
+        name: connection.kind
+        for name, connection in service.connections.items()
+        if not person.roles.isdisjoint(connection.diagnosers)
+    }
+
+
+def request_run(
+    service: Service,
+    person: Person,
+    signed_in: dict[str, Any],
+    runbook_name: str,
+    given: dict[str, Any],
+    *,
+    channel: str = "",
+    incident_id: int | None = None,
+    rerun_of: str | None = None,
+    delivery: str | None = None,
+) -> Run | None:
+    """Write the run, its entry and its job in one transaction; acknowledged means durable.
+
+    `given` are parameters as typed by people (text) or as JSON. A run in a channel joins the channel's open
+    incident, or opens one. `delivery` is a key of the chat's delivery: a second one returns None and
+    changes nothing.
+    """
+    person.require(Permission.RUN)
+    runbook = service.library.get(runbook_name)
+    usable = usable_connections(service, person)
+    values = params.validate(runbook.parameters, given, usable)
+    _all_connections_usable(service, runbook, values, usable)
+    actor = person_actor(person, signed_in)
+    with transaction(service.engine) as tx:
+        if delivery is not None and not people.first_delivery(tx, delivery):
+            return None
+        requesters = {person.subject}
+        if rerun_of is not None:
+            requesters |= set(runs.get(tx, rerun_of).requesters)
+        incident = _incident(tx, service, actor, runbook, values, channel, incident_id)
+        revisions.keep(tx, runbook.digest, runbook.id, runbook.name, service.library.notebook(runbook.name))
+        run_id = new_id()
+        runs.insert(
+            tx,
+            {
+                "id": run_id,
+                "incident_id": incident.id,
+                "runbook": runbook.name,
+                "revision": runbook.digest,
+                "parameters": values,
+                "purpose": "diagnosis",
+                "rerun_of": rerun_of,
+                "requested_by": actor.as_json(),
+                "requesters": sorted(requesters),
+                "channel": channel or incident.channel,
+                "state": str(RunState.QUEUED),
+            },
+        )
+        tx.audit(
+            actor,
+            Event.RUN_REQUESTED,
+            {"run": run_id, "incident": incident.id},
+            {
+                "runbook": runbook.name,
+                "runbook_digest": runbook.digest,
+                "parameters": values,
+                "requesters": sorted(requesters),
+            },
+        )
+        tx.defer("diagnose", run_id=run_id, priority=10)
+        tell_run(tx, run_id, channel or incident.channel)
+        return runs.get(tx, run_id)
+
+
+def cancel_run(service: Service, person: Person, signed_in: dict[str, Any], run_id: str) -> Run:
+    """Stop a run: at once while it is queued, else its worker interrupts the kernel, then kills it."""
+    with transaction(service.engine) as tx:
+        run = runs.get(tx, run_id, lock=True)
+        if person.subject not in run.requesters:
+            person.require(Permission.CANCEL)
+        actor = person_actor(person, signed_in)
+        if run.state in ENDED:
+            return run
+        tx.execute(
+            "UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()) WHERE id = :id",
+            id=run_id,
+        )
+        tx.audit(actor, Event.RUN_CANCEL_REQUESTED, {"run": run_id, "incident": run.incident_id})
+        if run.state is RunState.QUEUED:
+            runs.move(
+                tx,
+                run,
+                RunState.CANCELLED,
+                ended_at=tx.now,
+                reason=f"Cancelled by {person.name} before it began.",
+            )
+            tx.audit(
+                actor,
+                Event.RUN_ENDED,
+                {"run": run_id, "incident": run.incident_id},
+                {"state": "cancelled", "in_part": False},
+            )
+            tell_run(tx, run_id, run.channel)
+        return runs.get(tx, run_id)
+
+
+def tell_run(tx: Transaction, run_id: str, channel: str) -> None:
+    """Have the run's message in its channel brought up to date, if it has a channel."""
+    if channel:
+        tx.defer("tell_run", run_id=run_id, queue="tell")
+
+
+def _incident(
+    tx: Transaction,
+    service: Service,
+    actor: Actor,
+    runbook: Runbook,
+    values: dict[str, Any],
+    channel: str,
+    incident_id: int | None,
+) -> Incident:
+    if incident_id is not None:
+        incident = incidents.get(tx, incident_id)
+        if incident.closed_at is not None:
+            raise Refused(f"Incident {incident_id} is closed; run without it to open a new one.")
+        return incident
+    channel = channel or service.settings.slack_channel
+    existing = incidents.open_in_channel(tx, channel) if channel else None
+    if existing is not None:
+        return existing
+    on = ", ".join(runbook.connections_used(values))
+    incident = incidents.insert(
+        tx, f"{runbook.title} on {on}" if on else runbook.title, channel, actor.as_json()
+    )
+    tx.audit(
+        actor, Event.INCIDENT_OPENED, {"incident": incident.id}, {"title": incident.title, "channel": channel}
+    )
+    return incident
+
+
+def _all_connections_usable(
+    service: Service, runbook: Runbook, values: dict[str, Any], usable: dict[str, str]
+) -> None:
+    problems = []
+    for name, kind in runbook.connections_used(values).items():
+        if name not in service.connections:
+            problems.append(
+                Problem(name, "is not configured.", "The platform team adds it to the connections file.")
+            )
+        elif service.connections[name].kind != kind:
+            problems.append(Problem(name, f"is not a {kind} connection."))
+        elif name not in usable:
+            roles = " or ".join(service.connections[name].diagnosers)
+            raise Refused(f"You may not diagnose on {name}: that takes the role {roles}.")
+    if problems:
+        raise InvalidInput(f"{runbook.name} cannot run with these connections.", problems=tuple(problems))

@@ -1,0 +1,93 @@
+"""What time does: proposals expire, and the work of workers that went away is taken from them.
+
+Each step checks the state again under a lock, so a leftover timer never acts twice.
+"""
+
+from __future__ import annotations
+
+from runbooks_app.actions.context import TIMER, Service
+from runbooks_app.actions.proposing import tell_proposal
+from runbooks_app.actions.remediating import end_remediation
+from runbooks_app.actions.running import tell_run
+from runbooks_app.core.audit import Event
+from runbooks_app.core.proposal import OPEN, ProposalState
+from runbooks_app.core.proposal import move as move_proposal
+from runbooks_app.core.run import MAX_ATTEMPTS, CellState, RunState, move
+from runbooks_app.store import proposals, runs
+from runbooks_app.store.database import Transaction, transaction
+from runbooks_app.store.records import Attempt
+
+GONE = "The worker went away"
+
+
+def expire_proposals(service: Service) -> int:
+    """Expire open proposals that are past their time; how many."""
+    with transaction(service.engine) as tx:
+        due = proposals.expired(tx)
+        for proposal in due:
+            proposals.move(
+                tx,
+                proposal,
+                move_proposal(proposal.state, ProposalState.EXPIRED),
+                ended_at=tx.now,
+                state_reason="Nobody decided in time."
+                if proposal.state is ProposalState.PROPOSED
+                else "It was approved, but could not start in time.",
+            )
+            tx.audit(
+                TIMER,
+                Event.PROPOSAL_EXPIRED,
+                {"proposal": proposal.id, "run": proposal.run_id},
+                {"was": str(proposal.state)},
+            )
+            tell_proposal(tx, proposal)
+        return len(due)
+
+
+def take_over(service: Service) -> int:
+    """End the attempts whose lease has lapsed; how many.
+
+    A diagnosis gets a new attempt, up to the limit; a remediation is unknown and never tried again; a
+    re-check and a verification are begun anew.
+    """
+    with transaction(service.engine) as tx:
+        lapsed = runs.lapsed(tx)
+        for attempt in lapsed:
+            if attempt.stage == "remediate":
+                proposal = proposals.get(tx, str(attempt.proposal_id), lock=True)
+                reason = f"{GONE} while it executed; whether it took effect is not known."
+                end_remediation(tx, proposal, attempt, ProposalState.UNKNOWN, reason)
+            elif attempt.stage == "verify":
+                runs.close_cells(tx, attempt.id, str(CellState.DIED), f"{GONE}.")
+                runs.end_attempt(tx, attempt.id)
+                tx.defer("verify", proposal_id=attempt.proposal_id, priority=20)
+            else:
+                _lost(tx, service, attempt)
+        return len(lapsed)
+
+
+def _lost(tx: Transaction, service: Service, attempt: Attempt) -> None:
+    runs.close_cells(tx, attempt.id, str(CellState.DIED), f"{GONE}.")
+    runs.end_attempt(tx, attempt.id)
+    run = runs.get(tx, attempt.run_id, lock=True)
+    runs.move(
+        tx,
+        run,
+        move(run.state, RunState.LOST),
+        reason=f"{GONE} in attempt {attempt.number}.",
+        ended_at=tx.now,
+    )
+    objects = {"run": run.id, "incident": run.incident_id}
+    again = attempt.number < MAX_ATTEMPTS and run.purpose == "diagnosis" and run.cancel_requested_at is None
+    tx.audit(
+        TIMER, Event.RUN_LOST, objects, {"attempt": attempt.number, "worker": attempt.worker, "again": again}
+    )
+    if again:
+        lost = runs.get(tx, run.id)
+        runs.move(tx, lost, move(lost.state, RunState.QUEUED), ended_at=None)
+        tx.defer("diagnose", run_id=run.id, priority=10)
+    elif run.proposal_id is not None:
+        proposal = proposals.get(tx, run.proposal_id, lock=True)
+        if proposal.state in OPEN:
+            tx.defer("remediate", proposal_id=proposal.id, priority=20)
+    tell_run(tx, run.id, run.channel)

@@ -1,0 +1,192 @@
+"""Every setting once: name, type, default, meaning.
+
+Settings come from the environment (`RUNBOOKS_PUBLIC_URL`) and from an optional TOML file named by
+`RUNBOOKS_CONFIG` (`public_url = "…"`); the environment wins. Secrets are given as paths of files, never as
+values. An unknown or malformed setting stops the start, with its name and the mend.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from runbooks_app.core.errors import Misconfigured, Problem
+from runbooks_app.core.people import known_role
+
+PREFIX = "RUNBOOKS_"
+
+
+class Settings(BaseModel):
+    """The settings of one process. Paths of secrets are read when they are used, by who uses them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    public_url: str = Field(
+        "http://127.0.0.1:8080", description="Where people reach the service; links in chat begin with it."
+    )
+    environment: str = Field(
+        "production",
+        pattern=r"^[a-z0-9-]{1,40}$",
+        description="Name of this installation, shown on every page.",
+    )
+    config_dir: Path = Field(Path(), description="Folder that relative paths in settings are taken from.")
+
+    database_url: str = Field(
+        "postgresql://runbooks_app@127.0.0.1:5432/runbooks",
+        description="The service's PostgreSQL, as its application role, without a password.",
+    )
+    database_password_file: Path | None = Field(
+        None, description="File with the application role's password."
+    )
+    database_owner_url: str = Field(
+        "", description="The same database as its owner; only `runbooks migrate` uses it."
+    )
+    database_owner_password_file: Path | None = Field(None, description="File with the owner's password.")
+    redis_url: str = Field(
+        "", description="Redis for live output and rate limits, without a password; empty: pages poll."
+    )
+    redis_password_file: Path | None = Field(None, description="File with the password of Redis.")
+
+    library: Path = Field(Path("runbook_library"), description="Folder with the notebooks and kit.")
+    connections: Path = Field(
+        Path("connections.toml"), description="File that names the systems which runbooks may reach."
+    )
+    artifacts: str = Field(
+        "file://artifacts", description="Where large outputs go: a folder (file://…) or a bucket (s3://…)."
+    )
+    remediation: Literal["on", "off"] = Field(
+        "on", description="off: diagnose only; no write credential is ever minted."
+    )
+
+    oidc_issuer: str = Field("", description="Issuer of the OpenID provider that people sign in with.")
+    oidc_client_id: str = Field("runbooks", description="This service's client id at the provider.")
+    oidc_client_secret_file: Path | None = Field(None, description="File with the client secret.")
+    oidc_scopes: str = Field("openid profile email groups", description="Scopes asked for at sign-in.")
+    groups_claim: str = Field("groups", description="Claim of the id_token that lists a person's groups.")
+    roles: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description='Roles by group: {"sre": ["responder"], "dba": ["approver:database"]}.',
+    )
+    session_hours: int = Field(12, ge=1, le=720, description="Hours until people sign in again.")
+
+    slack_bot_token_file: Path | None = Field(
+        None, description="File with the bot token; without it nothing is posted."
+    )
+    slack_signing_secret_file: Path | None = Field(
+        None, description="File with the signing secret; without it Slack's requests are refused."
+    )
+    slack_api_url: str = Field("https://slack.com/api/", description="Base of Slack's Web API.")
+    slack_team: str = Field(
+        "", description="Id of the only workspace that may send commands; empty refuses all."
+    )
+    slack_channel: str = Field("", description="Channel for runs that were not started in one.")
+
+    concurrency: int = Field(8, ge=1, le=200, description="Jobs that one worker does at a time.")
+    lease: int = Field(
+        15, ge=3, le=300, description="Seconds after which a silent worker's work is taken from it."
+    )
+    credential_lifetime: int = Field(
+        900, ge=60, le=3600, description="Seconds that a minted credential lives at most."
+    )
+    output_limit: int = Field(
+        1_000_000, ge=10_000, le=100_000_000, description="Bytes of output kept of one cell."
+    )
+    verify_timeout: int = Field(
+        600, ge=10, le=3600, description="Seconds that verification cells may take together."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severity that is logged."
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Loopback port for Prometheus to scrape; 0: none."
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
+            raise ValueError("must look like https://runbooks.example.com")
+        return value.rstrip("/")
+
+    @field_validator("roles")
+    @classmethod
+    def _known_roles(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        for group, roles in value.items():
+            for role in roles:
+                if not known_role(role):
+                    raise ValueError(f"group {group!r} maps to {role!r}, which is no role")
+        return value
+
+    def path(self, path: Path) -> Path:
+        """A path from the settings, made absolute."""
+        return path if path.is_absolute() else (self.config_dir / path).absolute()
+
+    def secret(self, name: str) -> str:
+        """Content of the secret file that the setting `name` names; empty where the setting is unset.
+
+        Raises `Misconfigured` where the file cannot be read or is empty: a secret that is configured and
+        missing must not turn into no secret.
+        """
+        path: Path | None = getattr(self, name)
+        if path is None:
+            return ""
+        try:
+            value = self.path(path).read_text().strip()
+        except OSError as error:
+            raise Misconfigured(
+                f"{PREFIX}{name.upper()}: cannot read {path.name} ({error.strerror})."
+            ) from error
+        if not value:
+            raise Misconfigured(f"{PREFIX}{name.upper()}: {path.name} is empty; put the secret in it.")
+        return value
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from the environment and the TOML file that it names. Raises `Misconfigured` with every problem."""
+    given: dict[str, Any] = {}
+    config = environment.get(PREFIX + "CONFIG")
+    if config:
+        try:
+            given = tomllib.loads(Path(config).read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise Misconfigured(f"{PREFIX}CONFIG: {config} cannot be used: {error}") from error
+        given.setdefault("config_dir", str(Path(config).parent))
+    problems = []
+    for name, text in environment.items():
+        if not name.startswith(PREFIX) or name in {PREFIX + "CONFIG", PREFIX + "KIT_CONNECTIONS"}:
+            continue
+        field = name.removeprefix(PREFIX).lower()
+        if field == "roles":
+            try:
+                given[field] = json.loads(text)
+            except ValueError:
+                problems.append(Problem(name, "is not JSON.", 'Write {"group": ["role"]}.'))
+        else:
+            given[field] = text
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        problems += [_problem(e["loc"], e["type"], e["msg"]) for e in error.errors()]
+    if problems:
+        raise Misconfigured("The settings cannot be used.", problems=tuple(problems))
+    return settings
+
+
+def _problem(location: tuple[int | str, ...], kind: str, message: str) -> Problem:
+    name = str(location[0]) if location else "settings"
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        return Problem(
+            PREFIX + name.upper(),
+            "is no setting.",
+            f"Did you mean {PREFIX}{near[0].upper()}?" if near else "`runbooks settings` lists them.",
+        )
+    return Problem(PREFIX + name.upper(), message.removeprefix("Value error, ") + ".")

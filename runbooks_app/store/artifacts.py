@@ -1,0 +1,52 @@
+"""Large outputs, by content: the address is the SHA-256 of the bytes, so nothing is stored twice or swapped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import fsspec
+
+from runbooks_app.core.errors import NotFound, Unavailable
+
+_ADDRESS = re.compile(r"^[0-9a-f]{64}$")
+
+
+class Artifacts:
+    """A folder or bucket of artifacts; `url` as fsspec takes it (`file:///var/lib/runbooks/artifacts`, `s3://…`)."""
+
+    def __init__(self, url: str, base: Path) -> None:
+        protocol, _, path = url.partition("://")
+        self._folder = str((base / path).absolute()) if protocol == "file" else path
+        self._files = fsspec.filesystem(protocol)
+
+    def put(self, content: bytes) -> str:
+        """Store bytes; their address. Written beside and renamed, so a reader never sees half of it."""
+        address = hashlib.sha256(content).hexdigest()
+        place = self._place(address)
+        try:
+            if not self._files.exists(place):
+                self._files.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
+                beside = f"{place}.{os.getpid()}.{os.urandom(4).hex()}"
+                self._files.pipe_file(beside, content)
+                self._files.mv(beside, place)
+        except OSError as error:
+            raise Unavailable(f"The artifact store took no output ({error.strerror or error}).") from error
+        return address
+
+    def get(self, address: str) -> bytes:
+        """The bytes at an address; `NotFound` if there are none, or if they are not what the address says."""
+        if not _ADDRESS.match(address):
+            raise NotFound("This is no artifact's address.")
+        try:
+            content: bytes = self._files.cat_file(self._place(address))
+        except FileNotFoundError as error:
+            raise NotFound(f"Artifact {address[:16]} is gone.") from error
+        if hashlib.sha256(content).hexdigest() != address:
+            raise NotFound(f"Artifact {address[:16]} was altered; it is not shown.")
+        return content
+
+    def _place(self, address: str) -> str:
+        return f"{self._folder}/{address[:2]}/{address}"

@@ -1,0 +1,139 @@
+"""The engine, and the one shape of a transaction: state first, then jobs, then audit entries, then commit."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import procrastinate
+import psycopg
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, CursorResult, Engine, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from runbooks_app.core.audit import Event, canonical
+from runbooks_app.core.errors import Conflict, Unavailable
+from runbooks_app.core.people import Actor
+
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_QUEUE = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+"""Never opened: jobs are deferred on the caller's own connection, in the caller's transaction."""
+
+
+def new_id() -> str:
+    """A fresh id: 16 characters of base32, 80 random bits."""
+    return "".join(secrets.choice(_BASE32) for _ in range(16))
+
+
+def connect(url: str, password: str = "", *, pool_size: int = 10) -> Engine:
+    """An engine for this URL; the password is given apart so that it stands in no URL and no log."""
+    parsed = make_url(url).set(drivername="postgresql+psycopg")
+    if password:
+        parsed = parsed.set(password=password)
+    return create_engine(
+        parsed,
+        pool_size=pool_size,
+        max_overflow=10,
+        pool_pre_ping=True,
+        pool_timeout=5,
+        connect_args={"connect_timeout": 5, "options": "-c timezone=UTC -c lock_timeout=10s"},
+        hide_parameters=True,
+    )
+
+
+@dataclass
+class Transaction:
+    """An open transaction. Jobs and audit entries collect here and are written last, before commit.
+
+    The audit append locks the head of the chain until commit, so nothing slow may come after it.
+    """
+
+    connection: Connection
+    now: datetime
+    _jobs: list[tuple[str, dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+    _entries: list[tuple[Actor, Event, dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+
+    def execute(self, sql: str, **values: Any) -> CursorResult[Any]:
+        """Run one statement; dicts and lists become jsonb."""
+        return self.connection.execute(
+            text(sql), {k: Jsonb(v) if isinstance(v, dict | list) else v for k, v in values.items()}
+        )
+
+    def moved(self, what: str, sql: str, **values: Any) -> None:
+        """Run a guarded change of state; raise `Conflict` when the prior state was another."""
+        if self.execute(sql, **values).rowcount != 1:
+            raise Conflict(f"{what} has moved on in the meantime; look at it again.")
+
+    def audit(
+        self, actor: Actor, event: Event, objects: dict[str, Any], body: dict[str, Any] | None = None
+    ) -> None:
+        """Enter this in the audit trail when the transaction commits, and not otherwise."""
+        self._entries.append((actor, event, objects, body or {}))
+
+    def defer(
+        self, task: str, *, after: int = 0, queue: str = "default", priority: int = 0, **arguments: Any
+    ) -> None:
+        """Queue a job when the transaction commits, and not otherwise; `after` is in seconds."""
+        options: dict[str, Any] = {"queue": queue, "priority": priority}
+        if after:
+            options["schedule_in"] = {"seconds": after}
+        self._jobs.append((task, arguments, options))
+
+    def flush(self) -> None:
+        """Write the jobs, then the audit entries."""
+        raw = self.connection.connection.driver_connection
+        for task, arguments, options in self._jobs:
+            _QUEUE.configure_task(task, connection=raw, **options).defer(**arguments)
+        for actor, event, objects, body in self._entries:
+            self.connection.execute(
+                text("SELECT audit_append(:actor, :event, :objects, :body)"),
+                {
+                    "actor": canonical(actor.as_json()),
+                    "event": str(event),
+                    "objects": canonical(objects),
+                    "body": canonical(body),
+                },
+            )
+        self._jobs, self._entries = [], []
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Transaction]:
+    """One transaction: commits with its jobs and audit entries, or leaves no trace at all.
+
+    Raises `Unavailable` when PostgreSQL is away. `now` is the database's clock at its begin.
+    """
+    with _told_as_unavailable(), engine.begin() as connection:
+        now: datetime = connection.execute(text("SELECT now()")).scalar_one()
+        opened = Transaction(connection, now)
+        yield opened
+        opened.flush()
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Transaction]:
+    """A transaction for reading alone: one snapshot, and the database refuses writes."""
+    with _told_as_unavailable(), engine.connect() as connection:
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+        now: datetime = connection.execute(text("SELECT now()")).scalar_one()
+        yield Transaction(connection, now)
+
+
+@contextmanager
+def _told_as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise Unavailable(
+            "The service's database is away; nothing was changed. Try again shortly."
+        ) from error
+    except DBAPIError as error:
+        if error.connection_invalidated or isinstance(error.orig, psycopg.InterfaceError):
+            raise Unavailable(
+                "The service's database went away; nothing was changed. Try again shortly."
+            ) from error
+        raise

@@ -1,0 +1,125 @@
+"""People, their sessions and chat accounts. Secrets are stored as SHA-256 alone."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from runbooks_app.core.people import Person
+from runbooks_app.store.database import Transaction
+from runbooks_app.store.records import Session
+
+
+def hashed(secret: str) -> bytes:
+    """What is stored of a random secret (at least 128 bits, so a plain hash is enough)."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def remember(tx: Transaction, person: Person) -> None:
+    """Store a person as they signed in just now."""
+    tx.execute(
+        """INSERT INTO people (subject, name, email, roles) VALUES (:subject, :name, :email, :roles)
+           ON CONFLICT (subject) DO UPDATE SET name = excluded.name, email = excluded.email,
+             roles = excluded.roles, last_seen_at = now()""",
+        subject=person.subject,
+        name=person.name,
+        email=person.email,
+        roles=sorted(person.roles),
+    )
+
+
+def get(tx: Transaction, subject: str) -> Person | None:
+    """A person as of their latest sign-in."""
+    row = tx.execute("SELECT * FROM people WHERE subject = :subject", subject=subject).first()
+    return Person(row.subject, row.name, row.email, frozenset(row.roles)) if row else None
+
+
+def open_session(
+    tx: Transaction, secret: str, subject: str, csrf: str, signed_in: dict[str, Any], hours: int
+) -> None:
+    """Store a session for the cookie value `secret`."""
+    tx.execute(
+        """INSERT INTO sessions (id_hash, subject, csrf, signed_in, expires_at)
+           VALUES (:hash, :subject, :csrf, :signed_in, now() + make_interval(hours => :hours))""",
+        hash=hashed(secret),
+        subject=subject,
+        csrf=csrf,
+        signed_in=signed_in,
+        hours=hours,
+    )
+
+
+def session(tx: Transaction, secret: str) -> Session | None:
+    """The live session of a cookie value, with the person's roles of their latest sign-in."""
+    row = tx.execute(
+        """SELECT s.subject, s.csrf, s.signed_in, s.expires_at, p.name, p.email, p.roles
+           FROM sessions s JOIN people p USING (subject)
+           WHERE s.id_hash = :hash AND s.revoked_at IS NULL AND s.expires_at > now()""",
+        hash=hashed(secret),
+    ).first()
+    return Session.of(row) if row else None
+
+
+def revoke_session(tx: Transaction, secret: str) -> None:
+    """End a session for good."""
+    tx.execute(
+        "UPDATE sessions SET revoked_at = now() WHERE id_hash = :hash AND revoked_at IS NULL",
+        hash=hashed(secret),
+    )
+
+
+def by_chat_user(tx: Transaction, team: str, chat_user: str) -> Person | None:
+    """The person linked to a chat account."""
+    row = tx.execute(
+        "SELECT p.* FROM chat_people c JOIN people p USING (subject) WHERE c.team = :team AND c.chat_user = :chat_user",
+        team=team,
+        chat_user=chat_user,
+    ).first()
+    return Person(row.subject, row.name, row.email, frozenset(row.roles)) if row else None
+
+
+def offer_link(tx: Transaction, code: str, team: str, chat_user: str, chat_name: str, minutes: int) -> None:
+    """Store a one-time link for a chat account."""
+    tx.execute(
+        """INSERT INTO chat_links (code_hash, team, chat_user, chat_name, expires_at)
+           VALUES (:hash, :team, :chat_user, :chat_name, now() + make_interval(mins => :minutes))""",
+        hash=hashed(code),
+        team=team,
+        chat_user=chat_user,
+        chat_name=chat_name,
+        minutes=minutes,
+    )
+
+
+def link_offer(tx: Transaction, code: str) -> tuple[str, str, str] | None:
+    """Team, chat user and chat name of a one-time link that can still be used; its row is locked."""
+    row = tx.execute(
+        """SELECT team, chat_user, chat_name FROM chat_links
+           WHERE code_hash = :hash AND used_at IS NULL AND expires_at > now() FOR UPDATE""",
+        hash=hashed(code),
+    ).first()
+    return (row.team, row.chat_user, row.chat_name) if row else None
+
+
+def link(tx: Transaction, code: str, team: str, chat_user: str, subject: str) -> None:
+    """Use up a one-time link: the chat account is this person's from now on."""
+    tx.moved(
+        "The link",
+        "UPDATE chat_links SET used_at = now() WHERE code_hash = :hash AND used_at IS NULL",
+        hash=hashed(code),
+    )
+    tx.execute(
+        """INSERT INTO chat_people (team, chat_user, subject) VALUES (:team, :chat_user, :subject)
+           ON CONFLICT (team, chat_user) DO UPDATE SET subject = excluded.subject, linked_at = now()""",
+        team=team,
+        chat_user=chat_user,
+        subject=subject,
+    )
+
+
+def first_delivery(tx: Transaction, key: str) -> bool:
+    """Whether the chat delivers this for the first time."""
+    return (
+        tx.execute("INSERT INTO chat_deliveries (key) VALUES (:key) ON CONFLICT DO NOTHING", key=key).rowcount
+        == 1
+    )

@@ -1,0 +1,206 @@
+"""Rows as frozen values. Field names are the columns' names; json columns arrive as Python values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Self
+
+from sqlalchemy import Row
+
+from runbooks_app.core.deciding import Asked, Decision, Verdict
+from runbooks_app.core.policy import Policy
+from runbooks_app.core.proposal import ProposalState, Verification
+from runbooks_app.core.run import CellState, RunState
+
+
+class Record:
+    """A value made from a row by the names of its columns; columns without a field are ignored."""
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """The record of this row."""
+        names = {f.name for f in fields(cls) if f.init}  # type: ignore[arg-type]  # every subclass is a dataclass
+        return cls(**{name: value for name, value in row._mapping.items() if name in names})  # noqa: SLF001 -- public API in spite of its name
+
+
+@dataclass(frozen=True)
+class Incident(Record):
+    """An incident; `opened_by` is an actor as the audit trail keeps it."""
+
+    id: int
+    title: str
+    channel: str
+    opened_at: datetime
+    opened_by: dict[str, Any]
+    closed_at: datetime | None
+    cause: str
+
+
+@dataclass(frozen=True)
+class Run(Record):
+    """A run. `purpose` is `diagnosis`, or `recheck` of the proposal `proposal_id`."""
+
+    id: str
+    incident_id: int
+    runbook: str
+    revision: str
+    parameters: dict[str, Any]
+    purpose: str
+    proposal_id: str | None
+    rerun_of: str | None
+    requested_by: dict[str, Any]
+    requesters: list[str]
+    channel: str
+    state: RunState
+    in_part: bool
+    reason: str
+    problems: list[dict[str, str]]
+    kept: dict[str, Any]
+    requested_at: datetime
+    cancel_requested_at: datetime | None
+    ended_at: datetime | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", RunState(self.state))
+
+
+@dataclass(frozen=True)
+class Attempt(Record):
+    """One try at the cells of one stage: `diagnose`, `remediate` or `verify`."""
+
+    id: int
+    run_id: str
+    stage: str
+    proposal_id: str | None
+    number: int
+    worker: str
+    started_at: datetime
+    lease_until: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Cell(Record):
+    """What became of one cell in one attempt; `outputs` are nbformat outputs, redacted."""
+
+    attempt_id: int
+    cell_id: str
+    position: int
+    stage: str
+    source: str
+    state: CellState
+    reason: str
+    outputs: list[dict[str, Any]]
+    artifact: str
+    execution_count: int | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", CellState(self.state))
+
+
+@dataclass(frozen=True)
+class Finding(Record):
+    """A finding as stored; `evidence` as kit sent it, checked."""
+
+    id: int
+    run_id: str
+    attempt_id: int
+    cell_id: str
+    severity: str
+    summary: str
+    evidence: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class DecisionRow(Record):
+    """One person's verdict as stored."""
+
+    id: int
+    proposal_id: str
+    digest: str
+    subject: str
+    name: str
+    verdict: str
+    reason: str
+    signed_in: dict[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Proposal(Record):
+    """A proposal; `decisions` in order of time."""
+
+    id: str
+    run_id: str
+    gate: str
+    cell_id: str
+    title: str
+    target: str
+    inputs: dict[str, Any]
+    identity: list[str]
+    connections: list[dict[str, str]]
+    policy: dict[str, Any]
+    reason: str
+    evidence: list[dict[str, Any]]
+    evidence_digest: str
+    source_digest: str
+    digest: str
+    by_hand: bool
+    requesters: list[str]
+    sponsor: str
+    predecessor: str | None
+    state: ProposalState
+    state_reason: str
+    verification: Verification | None
+    checks: list[dict[str, Any]]
+    proposed_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None
+    ended_at: datetime | None
+    decisions: tuple[DecisionRow, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", ProposalState(self.state))
+        if self.verification is not None:
+            object.__setattr__(self, "verification", Verification(self.verification))
+
+    @property
+    def asked(self) -> Asked:
+        """The proposal as the decision rules see it."""
+        return Asked(
+            state=self.state,
+            digest=self.digest,
+            policy=Policy.from_json(self.policy),
+            requesters=frozenset(self.requesters),
+            sponsor=self.sponsor,
+            expires_at=self.expires_at,
+            decisions=tuple(Decision(d.subject, d.name, Verdict(d.verdict), d.at) for d in self.decisions),
+        )
+
+
+@dataclass(frozen=True)
+class Note(Record):
+    """A note on an incident."""
+
+    id: int
+    incident_id: int
+    subject: str
+    name: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Session(Record):
+    """A signed-in person's session."""
+
+    subject: str
+    csrf: str
+    signed_in: dict[str, Any]
+    expires_at: datetime
+    name: str
+    email: str
+    roles: list[str]

@@ -1,0 +1,214 @@
+"""Runs, their attempts, cells and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from runbooks_app.core.errors import NotFound
+from runbooks_app.core.run import RunState
+from runbooks_app.store.database import Transaction
+from runbooks_app.store.records import Attempt, Cell, Finding, Run
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell that an attempt is going to execute."""
+
+    cell_id: str
+    stage: str
+    source: str
+
+
+def insert(tx: Transaction, run: dict[str, Any]) -> None:
+    """Write a new run; `run` holds its columns."""
+    columns = ", ".join(run)
+    tx.execute(f"INSERT INTO runs ({columns}) VALUES ({', '.join(':' + c for c in run)})", **run)  # noqa: S608 -- our own column names
+
+
+def get(tx: Transaction, run_id: str, *, lock: bool = False) -> Run:
+    """The run, or `NotFound`; `lock` holds its row until commit."""
+    row = tx.execute(f"SELECT * FROM runs WHERE id = :id {'FOR UPDATE' if lock else ''}", id=run_id).first()  # noqa: S608
+    if row is None:
+        raise NotFound(f"There is no run {run_id[:40]!r}.")
+    return Run.of(row)
+
+
+def move(tx: Transaction, run: Run, to: RunState, **changes: Any) -> None:
+    """Change the state, guarded by the state that was read, with other columns along."""
+    sets = "".join(f", {name} = :{name}" for name in changes)
+    tx.moved(
+        f"Run {run.id}",
+        f"UPDATE runs SET state = :to{sets} WHERE id = :id AND state = :was",  # noqa: S608 -- our own column names
+        id=run.id,
+        to=str(to),
+        was=str(run.state),
+        **changes,
+    )
+
+
+def recent(
+    tx: Transaction, *, runbook: str = "", incident_id: int | None = None, before: str = "", limit: int = 50
+) -> list[Run]:
+    """Diagnoses, newest first; `before` is the id of the last one seen (keyset pagination)."""
+    rows = tx.execute(
+        """
+        SELECT * FROM runs WHERE purpose = 'diagnosis'
+          AND (:runbook = '' OR runbook = :runbook)
+          AND (CAST(:incident AS bigint) IS NULL OR incident_id = :incident)
+          AND (:before = '' OR (requested_at, id) < (SELECT requested_at, id FROM runs WHERE id = :before))
+        ORDER BY requested_at DESC, id DESC LIMIT :limit
+        """,
+        runbook=runbook,
+        incident=incident_id,
+        before=before,
+        limit=limit,
+    )
+    return [Run.of(row) for row in rows]
+
+
+def going(tx: Transaction) -> list[Run]:
+    """Diagnoses that are queued or running, oldest first."""
+    rows = tx.execute(
+        """SELECT * FROM runs WHERE state IN ('queued', 'diagnosing') AND purpose = 'diagnosis'
+           ORDER BY requested_at LIMIT 100"""
+    )
+    return [Run.of(row) for row in rows]
+
+
+def open_attempt(
+    tx: Transaction,
+    run_id: str,
+    stage: str,
+    worker: str,
+    lease: int,
+    proposal_id: str | None = None,
+    target: str | None = None,
+) -> Attempt:
+    """Start the next attempt; `lease` is in seconds. The unique indexes let a remediation start only once."""
+    row = tx.execute(
+        """
+        INSERT INTO attempts (run_id, stage, proposal_id, target, number, worker, lease_until)
+        SELECT :run_id, :stage, :proposal_id, :target,
+               1 + coalesce(max(number), 0), :worker, now() + make_interval(secs => :lease)
+        FROM attempts WHERE run_id = :run_id AND stage = :stage AND proposal_id IS NOT DISTINCT FROM :proposal_id
+        RETURNING *
+        """,
+        run_id=run_id,
+        stage=stage,
+        proposal_id=proposal_id,
+        target=target,
+        worker=worker,
+        lease=lease,
+    ).one()
+    return Attempt.of(row)
+
+
+def end_attempt(tx: Transaction, attempt_id: int) -> None:
+    """End a going attempt; `Conflict` if another has fenced it off already."""
+    tx.moved(
+        "The attempt",
+        "UPDATE attempts SET ended_at = now() WHERE id = :id AND ended_at IS NULL",
+        id=attempt_id,
+    )
+
+
+def attempts(tx: Transaction, run_id: str) -> list[Attempt]:
+    """All attempts of a run, in order."""
+    return [
+        Attempt.of(row)
+        for row in tx.execute("SELECT * FROM attempts WHERE run_id = :id ORDER BY id", id=run_id)
+    ]
+
+
+def renew_leases(tx: Transaction, worker: str, lease: int) -> tuple[set[int], set[int]]:
+    """Keep this worker's attempts alive: ids that are still its own, and those whose run is to be cancelled."""
+    rows = tx.execute(
+        """
+        UPDATE attempts a SET lease_until = now() + make_interval(secs => :lease)
+        FROM runs r WHERE r.id = a.run_id AND a.worker = :worker AND a.ended_at IS NULL
+        RETURNING a.id, r.cancel_requested_at IS NOT NULL AND a.stage = 'diagnose' AS cancel
+        """,
+        worker=worker,
+        lease=lease,
+    ).all()
+    return {row.id for row in rows}, {row.id for row in rows if row.cancel}
+
+
+def lapsed(tx: Transaction) -> list[Attempt]:
+    """Attempts whose worker no longer renews the lease, locked; those that another sweep holds are passed over."""
+    rows = tx.execute(
+        "SELECT * FROM attempts WHERE ended_at IS NULL AND lease_until < now() ORDER BY id LIMIT 50 FOR UPDATE SKIP LOCKED"
+    )
+    return [Attempt.of(row) for row in rows]
+
+
+def plan_cells(tx: Transaction, attempt_id: int, cells: Iterable[PlannedCell]) -> None:
+    """Write the cells that an attempt will execute, all waiting."""
+    for position, cell in enumerate(cells):
+        tx.execute(
+            """INSERT INTO cells (attempt_id, cell_id, position, stage, source, state)
+               VALUES (:attempt, :cell, :position, :stage, :source, 'waiting')""",
+            attempt=attempt_id,
+            cell=cell.cell_id,
+            position=position,
+            stage=cell.stage,
+            source=cell.source,
+        )
+
+
+def record_cell(tx: Transaction, attempt_id: int, cell_id: str, **changes: Any) -> None:
+    """Change a cell of a going attempt; `Conflict` if the attempt was fenced off."""
+    sets = ", ".join(f"{name} = :{name}" for name in changes)
+    tx.moved(
+        f"Cell {cell_id}",
+        f"""UPDATE cells SET {sets} WHERE attempt_id = :attempt AND cell_id = :cell
+            AND EXISTS (SELECT FROM attempts WHERE id = :attempt AND ended_at IS NULL)""",  # noqa: S608 -- our own column names
+        attempt=attempt_id,
+        cell=cell_id,
+        **changes,
+    )
+
+
+def cells(tx: Transaction, attempt_id: int) -> list[Cell]:
+    """Cells of an attempt in order."""
+    rows = tx.execute("SELECT * FROM cells WHERE attempt_id = :id ORDER BY position", id=attempt_id)
+    return [Cell.of(row) for row in rows]
+
+
+def close_cells(tx: Transaction, attempt_id: int, running: str, reason: str) -> None:
+    """Tell the truth about the cells of an attempt that ended early: the running one became `running`, others never ran."""
+    tx.execute(
+        """UPDATE cells SET reason = :reason, ended_at = now(),
+             state = CASE state WHEN 'running' THEN :running ELSE 'never_ran' END
+           WHERE attempt_id = :id AND state IN ('waiting', 'running')""",
+        id=attempt_id,
+        running=running,
+        reason=reason,
+    )
+
+
+def add_finding(tx: Transaction, finding: dict[str, Any]) -> int:
+    """Store a finding; its id."""
+    return int(
+        tx.execute(
+            """INSERT INTO findings (run_id, attempt_id, cell_id, severity, summary, evidence)
+               VALUES (:run_id, :attempt_id, :cell_id, :severity, :summary, CAST(:evidence AS jsonb)) RETURNING id""",
+            **finding,
+        ).scalar_one()
+    )
+
+
+def findings(tx: Transaction, run_id: str) -> list[Finding]:
+    """Findings of a run's diagnosis and verifications by their latest attempts, worst first."""
+    rows = tx.execute(
+        """
+        SELECT f.* FROM findings f JOIN attempts a ON a.id = f.attempt_id
+        WHERE f.run_id = :id AND a.number = (SELECT max(number) FROM attempts b WHERE b.run_id = a.run_id
+            AND b.stage = a.stage AND b.proposal_id IS NOT DISTINCT FROM a.proposal_id)
+        ORDER BY array_position(ARRAY['critical', 'warning', 'info'], f.severity), f.id
+        """,
+        id=run_id,
+    )
+    return [Finding.of(row) for row in rows]

@@ -1,0 +1,134 @@
+"""One transaction: state, jobs and audit entries together, or nothing."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from sqlalchemy.exc import ProgrammingError
+
+from runbooks_app.core.audit import Event, verify
+from runbooks_app.core.errors import Conflict, Unavailable
+from runbooks_app.core.people import Actor
+from runbooks_app.store import audit
+from runbooks_app.store.database import connect, reading, transaction
+from runbooks_app.store.migrate import migrate
+
+ANA = Actor("person", "https://idp#ana", "Ana “quoted” 🙂", {"surface": "web", "auth_time": 1})
+
+
+def test_a_transaction_writes_its_jobs_and_entries_with_its_change(database):
+    with transaction(database.engine) as tx:
+        tx.execute("INSERT INTO refusals VALUES ('x', 1)")
+        tx.defer("diagnose", run_id="abc", after=5, priority=7)
+        tx.audit(ANA, Event.RUN_REQUESTED, {"run": "abc"}, {"n": 1.5, "text": "line\nbreak \u2028 \x7f"})
+    with reading(database.engine) as tx:
+        assert tx.execute(
+            "SELECT task_name, args, priority, scheduled_at > now() FROM procrastinate_jobs"
+        ).one() == (
+            "diagnose",
+            {"run_id": "abc"},
+            7,
+            True,
+        )
+        verdict = verify(audit.entries(tx), audit.head(tx))
+        assert (verdict.ok, verdict.entries) == (True, 1)
+
+
+def test_a_transaction_that_fails_leaves_neither_state_nor_job_nor_entry(database):
+    with pytest.raises(ZeroDivisionError), transaction(database.engine) as tx:
+        tx.execute("INSERT INTO refusals VALUES ('x', 1)")
+        tx.defer("diagnose", run_id="abc")
+        tx.audit(ANA, Event.RUN_REQUESTED, {"run": "abc"})
+        raise ZeroDivisionError
+    with reading(database.engine) as tx:
+        assert tx.execute("SELECT count(*) FROM refusals").scalar_one() == 0
+        assert tx.execute("SELECT count(*) FROM procrastinate_jobs").scalar_one() == 0
+        assert audit.head(tx) == (0, "0" * 64)
+
+
+def test_a_guarded_change_that_finds_another_state_is_a_conflict(database):
+    with pytest.raises(Conflict, match="Thing has moved on"), transaction(database.engine) as tx:
+        tx.moved("Thing", "UPDATE refusals SET count = 2 WHERE reason = 'absent'")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_entries SET body = '{}'",
+        "DELETE FROM audit_entries",
+        "TRUNCATE audit_entries",
+        "INSERT INTO audit_entries SELECT * FROM audit_entries",
+        "UPDATE audit_head SET seq = 0",
+        "DROP TABLE audit_entries",
+        "ALTER TABLE audit_entries DISABLE TRIGGER ALL",
+        "DELETE FROM decisions",
+    ],
+)
+def test_the_application_can_only_append_to_the_trail(database, statement):
+    with transaction(database.engine) as tx:
+        tx.audit(ANA, Event.SIGNED_IN, {})
+    with (
+        pytest.raises(ProgrammingError, match="permission denied|must be owner"),
+        transaction(database.engine) as tx,
+    ):
+        tx.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE audit_entries SET body = '{}'", "DELETE FROM audit_entries", "TRUNCATE audit_entries"],
+)
+def test_even_the_owner_is_stopped_by_the_triggers(database, statement):
+    with transaction(database.engine) as tx:
+        tx.audit(ANA, Event.SIGNED_IN, {})
+    with (
+        psycopg.connect(database.owner_url) as owner,
+        pytest.raises(psycopg.errors.RaiseException, match="append-only"),
+    ):
+        owner.execute(statement)
+
+
+def test_a_superuser_who_edits_an_entry_is_found_and_located(database):
+    for _ in range(5):
+        with transaction(database.engine) as tx:
+            tx.audit(ANA, Event.SIGNED_IN, {}, {"n": 1})
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        owner.execute("ALTER TABLE audit_entries DISABLE TRIGGER ALL")
+        owner.execute("""UPDATE audit_entries SET body = '{"n":2}' WHERE seq = 3""")
+    with reading(database.engine) as tx:
+        verdict = verify(audit.entries(tx), audit.head(tx))
+    assert (verdict.broken_at, verdict.entries) == (3, 2)
+    assert "altered" in verdict.reason
+
+
+def test_concurrent_appends_make_one_chain(database):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def append(number: int) -> None:
+        with transaction(database.engine) as tx:
+            tx.audit(ANA, Event.SIGNED_IN, {"n": number})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(append, range(40)))
+    with reading(database.engine) as tx:
+        verdict = verify(audit.entries(tx), audit.head(tx))
+    assert (verdict.ok, verdict.entries) == (True, 40)
+
+
+def test_a_database_that_is_away_is_told_as_unavailable():
+    engine = connect("postgresql://nobody@127.0.0.1:1/none")
+    with pytest.raises(Unavailable, match="database is away"), transaction(engine):
+        pass
+
+
+def test_the_migration_goes_back_and_forth(database):
+    assert migrate(database.owner_url, "", "runbooks_app") == ("0001", "0001")
+    assert migrate(database.owner_url, "", "runbooks_app", to="base") == ("0001", "empty")
+    with psycopg.connect(database.owner_url) as owner:
+        left = owner.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        )
+        assert left.fetchall() == [("alembic_version",)]
+    assert migrate(database.owner_url, "", "runbooks_app") == ("empty", "0001")
+    with transaction(database.engine) as tx:
+        tx.audit(ANA, Event.SIGNED_IN, {})
