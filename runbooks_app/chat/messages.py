@@ -146,7 +146,7 @@ def _small_print(told: RunTold) -> list[Block]:
 def _proposal_in_run(told: ProposalTold) -> list[Block]:
     """Tell a proposal within its run's message: headline, who and until when, a button at its side."""
     headline, lines = _proposal_lines(told, short=True)
-    label = "Review and decide" if told.state is ProposalState.PROPOSED else "Open"
+    label = "Review and decide" if told.state is ProposalState.PROPOSED else "Open the proposal"
     first, *rest = sections([headline, *lines])
     if told.url:
         style = "primary" if told.state in OPEN else ""
