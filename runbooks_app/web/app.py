@@ -1,0 +1,81 @@
+"""Puts the Flask app together."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, TYPE_CHECKING
+
+from flask import Flask, g
+
+from runbooks_app.core.errors import Misconfigured
+from runbooks_app.web import errors, guards, headers, health, limits, linking, login, pages
+from runbooks_app.web.context import EXTENSION, Web
+from runbooks_app.web.context import service as current_service
+
+if TYPE_CHECKING:
+    from runbooks_app.actions.context import Service
+
+LARGEST_BODY = 2 * 1024 * 1024
+LOGIN_MINUTES = 15
+"""How long somebody may take at the provider's sign-in page."""
+
+
+def create_app(
+    service: Service,
+    *,
+    secret_key: bytes,
+    oidc_client_secret: str = "",
+    slack_signing_secret: str = "",
+    redis_password: str = "",
+) -> Flask:
+    """The app for this service.
+
+    `secret_key` (at least 32 random bytes, the same in all web processes) signs the cookie that carries a
+    sign-in's state to the provider and back; sessions do not hang on it. Without a Slack signing secret all of
+    Slack's requests are refused. Raises `Misconfigured` for a key that is too short.
+    """
+    if len(secret_key) < 32:
+        raise Misconfigured("The key for sign-in cookies needs at least 32 random bytes.")
+    web = Web(service, oidc_client_secret, slack_signing_secret, redis_password)
+    app = Flask(__name__)
+    app.extensions[EXTENSION] = web
+    app.config.update(
+        MAX_CONTENT_LENGTH=LARGEST_BODY,
+        MAX_FORM_MEMORY_SIZE=LARGEST_BODY,
+        SECRET_KEY=secret_key,
+        # Flask's own session carries nothing but the state of a sign-in under way.
+        SESSION_COOKIE_NAME="__Host-runbooks-login" if web.secure else "runbooks-login",
+        SESSION_COOKIE_SECURE=web.secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_PATH="/",
+        SESSION_REFRESH_EACH_REQUEST=False,
+        PERMANENT_SESSION_LIFETIME=timedelta(minutes=LOGIN_MINUTES),
+    )
+    guards.open_to_all(app.view_functions["static"])
+    for blueprint in (
+        health.blueprint,
+        login.blueprint,
+        linking.blueprint,
+        pages.blueprint,
+    ):
+        app.register_blueprint(blueprint)
+    errors.register(app)
+    headers.register(app)
+    app.before_request(guards.admit)
+    limits.register(app, web)
+    app.context_processor(_at_hand)
+    login.register(app, web)
+    return app
+
+
+def _at_hand() -> dict[str, Any]:
+    """What every template finds: who is signed in (None for nobody), their CSRF token, the installation."""
+    settings = current_service().settings
+    session = g.get("session")
+    return {
+        "person": g.get("person"),
+        "csrf": session.csrf if session else "",
+        "environment": settings.environment,
+        "diagnose_only": settings.remediation == "off",
+    }

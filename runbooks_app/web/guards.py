@@ -1,0 +1,138 @@
+"""Who may come in. Every handler declares it; what declares nothing is refused.
+
+    @blueprint.post("/runs/<run_id>/cancel")
+    @guard(Permission.CANCEL)            somebody signed in who holds the permission
+    @guard()                             anybody signed in: the action itself decides
+    @open_to_all                         everybody: health, sign-in, static files. Never changes anything for a request
+    @signed_by_slack                     the handler checks Slack's signature before all else; no session counts
+
+`admit` runs before every request. Of a request that may have an effect (neither GET nor HEAD nor OPTIONS) it wants, in this
+order: that it comes from a page of this very origin, a session, the session's CSRF token. Then the permission.
+Afterwards handlers find `g.person` and `g.session`, and `signed_in()` for the action.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, TypeVar, TYPE_CHECKING
+
+from flask import current_app, g, request
+
+from runbooks_app.core.errors import NotSignedIn, Refused
+from runbooks_app.web import sessions
+from runbooks_app.web.context import origin_of, web
+
+if TYPE_CHECKING:
+    from runbooks_app.core.people import Permission, Person
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_DECLARED = "__runbooks_guard__"
+CSRF_FIELD, CSRF_HEADER = "csrf", "X-CSRF-Token"
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class Open(StrEnum):
+    """Declarations that want no session."""
+
+    TO_ALL = "open to all"
+    SIGNED_BY_SLACK = "signed by Slack"
+
+
+class CrossSite(Refused):
+    """The request does not come from a page of this service."""
+
+    code = "cross_site"
+
+
+def guard(permission: Permission | None = None) -> Callable[[Handler], Handler]:
+    """Declare that the handler wants somebody signed in, and which permission they need to hold."""
+
+    def declare(handler: Handler) -> Handler:
+        setattr(handler, _DECLARED, (permission,))
+        return handler
+
+    return declare
+
+
+def open_to_all(handler: Handler) -> Handler:
+    """Declare that the handler wants no session. It is for reading: without one, nothing may have an effect."""
+    setattr(handler, _DECLARED, Open.TO_ALL)
+    return handler
+
+
+def signed_by_slack(handler: Handler) -> Handler:
+    """Declare that the handler proves the sender by Slack's signature over the raw body."""
+    setattr(handler, _DECLARED, Open.SIGNED_BY_SLACK)
+    return handler
+
+
+def declaration(handler: Callable[..., Any]) -> Open | tuple[Permission | None] | None:
+    """What a handler declared; None for nothing."""
+    found: Open | tuple[Permission | None] | None = getattr(handler, _DECLARED, None)
+    return found
+
+
+def signed_in(surface: str = "") -> dict[str, Any]:
+    """How the person is signed in, as the audit trail keeps it: the surface, and what the provider told."""
+    told: dict[str, Any] = g.session.signed_in if g.get("session") else {}
+    return {**told, "surface": surface or ("api" if request.path.startswith("/api/") else "web")}
+
+
+def admit() -> None:
+    """Let the request through to its handler, or raise `NotSignedIn` or `Refused`."""
+    g.person, g.session = None, None
+    if request.endpoint is None:  # no such page: Flask says so itself
+        return
+    declared = declaration(current_app.view_functions[request.endpoint])
+    if declared is None:
+        raise Refused(f"Nobody may use {request.path}: it declares no permission.")
+    if declared is Open.SIGNED_BY_SLACK:
+        return
+    effect = request.method not in _SAFE
+    if effect:
+        _same_origin()
+    if declared is Open.TO_ALL:
+        if effect:
+            raise Refused(f"{request.path} is for reading alone.")
+        return
+    session = sessions.current()
+    if session is None:
+        raise NotSignedIn
+    person = sessions.person_of(session)
+    g.session, g.person = session, person
+    if effect:
+        _csrf_token(session.csrf)
+    _permitted(person, declared[0])
+
+
+def _permitted(person: Person, permission: Permission | None) -> None:
+    if permission is not None:
+        person.require(permission)
+
+
+def _same_origin() -> None:
+    """Refuse what another site's page sends.
+
+    Browsers tell the origin of every request with effect; a `null` one (sandboxed frames, redirects) is no
+    origin of ours. Sec-Fetch-Site must agree where it is sent, whatever Sec-Fetch-Mode says
+    (CVE-2026-40864: `no-cors` skipped the check).
+    """
+    origin = request.headers.get("Origin")
+    told = origin if origin is not None else origin_of(request.headers.get("Referer", ""))
+    if told != web().origin:
+        raise CrossSite(
+            "The request does not come from a page of this service. Open the page afresh and try again."
+        )
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+        raise CrossSite("The request comes from another site. Open the page of this service and try again.")
+
+
+def _csrf_token(wanted: str) -> None:
+    given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
+    if not hmac.compare_digest(given.encode(), wanted.encode()):
+        raise CrossSite(
+            "The request lacks the token of your session, or the page was opened before you signed in. Load it again."
+        )

@@ -1,0 +1,45 @@
+"""Security headers of every answer. A route may set one itself: what it sets stands.
+
+A route that brings its own Content-Security-Policy shows what a notebook printed, in a frame of our own pages
+(`documents` names the headers for that): it alone may be framed, and by this origin alone.
+"""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+
+from runbooks_app.web.context import web
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " font-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""No inline script, no other host, nobody frames us. `data:` is for charts out of notebooks."""
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+HSTS = "max-age=31536000; includeSubDomains"
+
+
+def protect(response: Response) -> Response:
+    """Add what the answer does not carry yet."""
+    own_policy = "Content-Security-Policy" in response.headers
+    response.headers.setdefault("Content-Security-Policy", POLICY)
+    response.headers.setdefault("X-Frame-Options", "SAMEORIGIN" if own_policy else "DENY")
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.endpoint != "static":
+        response.headers.setdefault("Cache-Control", "no-store")
+    if web().secure:
+        response.headers.setdefault("Strict-Transport-Security", HSTS)
+    return response
+
+
+def register(app: Flask) -> None:
+    """Protect every answer of the app."""
+    app.after_request(protect)

@@ -1,0 +1,273 @@
+"""Signing in with the OpenID provider, and signing out.
+
+    GET  /login?next=/runs/…    on to the provider, with state, nonce and PKCE (S256)
+    GET  /login/callback        back from it: code → id_token → session, under a new secret each time
+    POST /logout                the session is revoked; its cookie is worth nothing from here on
+    GET  /signed-out            says so
+
+A person is `issuer#sub`, whatever the e-mail address says. What the provider says of groups becomes roles by the
+settings. With the provider away nobody new can sign in; who is signed in goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import unicodedata
+from http import HTTPStatus
+from typing import Any, TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import requests
+from authlib.integrations.flask_client import FlaskOAuth2App, OAuth, OAuthError
+from flask import Blueprint, Flask, Response, current_app, make_response, redirect, request, session, url_for
+from joserfc.errors import JoseError
+
+from runbooks_app.actions import people
+from runbooks_app.core.errors import Misconfigured, Refused, Unavailable
+from runbooks_app.core.people import Person, roles_from_groups
+from runbooks_app.web import errors, sessions
+from runbooks_app.web.context import Web, origin_of, service
+from runbooks_app.web.guards import guard, open_to_all
+from runbooks_app.web.tokens import Keys, Untrusted, believed
+
+if TYPE_CHECKING:
+    from runbooks_app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+blueprint = Blueprint("login", __name__)
+
+EXTENSION = "runbooks.login"
+PATIENCE = 10
+"""Seconds that the provider has for each answer."""
+_MOST_PENDING = 5
+"""Sign-ins under way in one browser, in as many tabs; their state has to fit into one cookie."""
+_PLAIN_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
+
+
+class NoProvider(Unavailable):
+    """The sign-in provider does not answer; who is signed in already can go on. Try again shortly."""
+
+    code = "no_provider"
+
+
+class _Client(FlaskOAuth2App):  # type: ignore[misc]  # Authlib ships no types
+    """Authlib's client for the code flow; the id_token is checked in `tokens` instead."""
+
+    def parse_id_token(self, token: dict[str, Any], nonce: str, **_: Any) -> None:
+        """Nothing: `_signed_in_person` looks at the token itself."""
+
+
+class Provider:
+    """The OpenID provider that the settings name."""
+
+    def __init__(self, app: Flask, settings: Settings, client_secret: str) -> None:
+        self.issuer = settings.oidc_issuer
+        self.client_id = settings.oidc_client_id
+        self.callback = settings.public_url + "/login/callback"
+        oauth = OAuth(app)
+        oauth.oauth2_client_cls = _Client
+        self.client = oauth.register(
+            "provider",
+            client_id=settings.oidc_client_id,
+            client_secret=client_secret or None,
+            server_metadata_url=self.issuer.rstrip("/") + "/.well-known/openid-configuration",
+            client_kwargs={
+                "scope": settings.oidc_scopes,
+                "code_challenge_method": "S256",
+                "default_timeout": PATIENCE,
+                **({} if client_secret else {"token_endpoint_auth_method": "none"}),
+            },
+        )
+        self.keys = Keys(self._fetch_keys)
+
+    def metadata(self) -> dict[str, Any]:
+        """What the provider publishes about itself. Raises `NoProvider`, or `Misconfigured` if it is another."""
+        try:
+            found: dict[str, Any] = self.client.load_server_metadata()
+        except (requests.RequestException, ValueError, TypeError) as error:
+            raise _away("discovery", error) from error
+        secure = self.issuer.startswith("https://")
+        places = [found.get(n) for n in ("authorization_endpoint", "token_endpoint", "jwks_uri")]
+        if found.get("issuer") != self.issuer:
+            fault = "names another issuer"
+        elif not all(isinstance(place, str) and origin_of(place) for place in places):
+            fault = "lacks an endpoint"
+        elif secure and not all(str(place).startswith("https://") for place in places):
+            fault = "names an endpoint without https"
+        else:
+            return found
+        self.client.server_metadata.clear()  # asked again next time, when it may be mended
+        log.error(
+            "The provider at RUNBOOKS_OIDC_ISSUER %s in its discovery document; nobody can sign in.", fault
+        )
+        raise Misconfigured(f"Signing in is not possible: the provider {fault} in its discovery document.")
+
+    def _fetch_keys(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = self.client.fetch_jwk_set(force=True)
+        except (requests.RequestException, ValueError, TypeError) as error:
+            raise _away("its keys", error) from error
+        return found
+
+
+def register(app: Flask, web: Web) -> None:
+    """Tie the app to the provider that the settings name; without one, signing in says that it is missing.
+
+    Raises `Misconfigured` where the issuer is this service itself: its run tokens never sign anybody in.
+    """
+    settings = web.service.settings
+    if not settings.oidc_issuer:
+        return
+    if origin_of(settings.oidc_issuer) == web.origin:
+        raise Misconfigured(
+            "RUNBOOKS_OIDC_ISSUER names this service itself; name the provider that people sign in with."
+        )
+    app.extensions[EXTENSION] = Provider(app, settings, web.oidc_client_secret)
+
+
+def safe_next(wanted: str) -> str:
+    """The path to go on to after signing in; `/` for whatever could lead anywhere else.
+
+    Browsers read `//host` and `/\\host` as other hosts, and drop tabs and line ends before they look.
+    """
+    if not _PLAIN_PATH.fullmatch(wanted) or len(wanted) > 500:
+        return "/"
+    parts = urlsplit(wanted)
+    if parts.scheme or parts.netloc or parts.path.startswith(("/login", "/logout", "/signed-out")):
+        return "/"
+    return wanted
+
+
+@blueprint.get("/login")
+@open_to_all
+def begin() -> Response:
+    """Send the browser on to the provider."""
+    provider = _provider()
+    provider.metadata()
+    asked = provider.client.create_authorization_url(provider.callback)
+    for key in list(session)[: max(0, len(session) - _MOST_PENDING + 1)]:
+        session.pop(key)
+    session.permanent = True  # the cookie's signature ages: a state is good for 15 minutes
+    wanted = safe_next(request.args.get("next", "/"))
+    provider.client.save_authorize_data(redirect_uri=provider.callback, next=wanted, **{**asked, "url": ""})
+    return make_response(redirect(asked["url"], HTTPStatus.SEE_OTHER))
+
+
+@blueprint.get("/login/callback")
+@open_to_all
+def finish() -> Response:
+    """Take the provider's answer; open a session under a new secret and end the one that the browser had."""
+    provider = _provider()
+    metadata = provider.metadata()
+    state = request.args.get("state", "")
+    pending = provider.client.framework.get_state_data(session, state)
+    if not pending:
+        raise Untrusted(
+            "This sign-in was not begun in this browser, or longer than 15 minutes ago. Sign in again."
+        )
+    # RFC 9207: whose answer this is, where the provider says so, against mix-up.
+    issuer = request.args.get("iss")
+    named = metadata.get("authorization_response_iss_parameter_supported") is True
+    if (issuer is None and named) or issuer not in {None, provider.issuer}:
+        provider.client.framework.clear_state_data(session, state)
+        raise Untrusted("The answer comes from another provider than the one that was asked. Sign in again.")
+    claims = believed(
+        _id_token(provider),
+        provider.keys,
+        issuer=provider.issuer,
+        client_id=provider.client_id,
+        nonce=pending["nonce"],
+    )
+    before = sessions.secret()
+    if before:
+        people.sign_out(service(), before)
+    secret, _ = people.sign_in(service(), person_of(claims, service().settings), signed_in_of(claims))
+    session.clear()
+    response = make_response(redirect(safe_next(str(pending.get("next", "/"))), HTTPStatus.SEE_OTHER))
+    sessions.give(response, secret)
+    return response
+
+
+@blueprint.post("/logout")
+@guard()
+def end() -> Response:
+    """Revoke the session."""
+    people.sign_out(service(), sessions.secret())
+    response = make_response(redirect(url_for("login.ended"), HTTPStatus.SEE_OTHER))
+    sessions.take(response)
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response
+
+
+@blueprint.get("/signed-out")
+@open_to_all
+def ended() -> Response:
+    """Say that the session has ended; nothing leads back in by itself."""
+    return errors.page(
+        HTTPStatus.OK, "Signed out", "You are signed out of this service. /login signs you in again."
+    )
+
+
+def person_of(claims: dict[str, Any], settings: Settings) -> Person:
+    """The person whom believed claims describe. Groups that are not a list of names give no role."""
+    groups = claims.get(settings.groups_claim)
+    names = [group for group in groups if isinstance(group, str)] if isinstance(groups, list) else []
+    shown = next(
+        (text for name in ("name", "preferred_username", "sub") if (text := _shown(claims.get(name)))),
+        "somebody",
+    )
+    email = _shown(claims.get("email")) if claims.get("email_verified") is True else ""
+    return Person(f"{claims['iss']}#{claims['sub']}", shown, email, roles_from_groups(names, settings.roles))
+
+
+def signed_in_of(claims: dict[str, Any]) -> dict[str, Any]:
+    """How and when the provider authenticated the person, as sessions and audit entries keep it."""
+    at = claims.get("auth_time")
+    fresh = isinstance(at, int) and not isinstance(at, bool) and 0 < at < 2**53
+    told: dict[str, Any] = {"surface": "web", "auth_time": at if fresh else None}
+    if isinstance(claims.get("amr"), list):
+        told["amr"] = [_shown(method) for method in claims["amr"][:10]]
+    if isinstance(claims.get("acr"), str):
+        told["acr"] = _shown(claims["acr"])
+    return told
+
+
+def _id_token(provider: Provider) -> str:
+    """Exchange the code; only an id_token counts."""
+    try:
+        answered = provider.client.authorize_access_token()
+    except OAuthError as error:
+        code = _shown(error.error)[:60]
+        raise Refused(
+            f"The sign-in provider did not sign you in ({code or 'no reason given'}). Sign in again."
+        ) from error
+    except (requests.RequestException, JoseError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise _away("the exchange of its code", error) from error
+    token = answered.get("id_token")
+    if not isinstance(token, str) or not token:
+        raise Untrusted("The sign-in provider sent no id_token. Its client needs the scope openid.")
+    return token
+
+
+def _provider() -> Provider:
+    found: Provider | None = current_app.extensions.get(EXTENSION)
+    if found is None:
+        raise Misconfigured("Nobody can sign in: no provider is configured. Set RUNBOOKS_OIDC_ISSUER.")
+    return found
+
+
+def _away(what: str, error: Exception) -> NoProvider:
+    log.warning(
+        "The sign-in provider did not answer (%s: %s); nobody new can sign in.", what, type(error).__name__
+    )
+    return NoProvider()
+
+
+def _shown(value: Any) -> str:
+    """A name from a claim, fit to be shown: one line, no control or direction-changing characters."""
+    if not isinstance(value, str):
+        return ""
+    plain = "".join(c for c in value if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
+    return plain.strip()[:200]
