@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runbooks_app.core.errors import Misconfigured
+from runbooks_app.main.demo.shop import Shop
 from runbooks_app.main.embedded import Postgres, Redis
 from runbooks_app.main.embedded.account import Account
 from runbooks_app.main.embedded.postgres import find_programs
@@ -89,6 +90,14 @@ def postgres_server(servers_folder: Path, postgres_programs: Path) -> Iterator[P
     """A running PostgreSQL 18 for the service's own database: make a database in it for each room."""
     with Postgres.start(servers_folder / "service", durable=False) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def orders_server(servers_folder: Path, postgres_programs: Path) -> Iterator[Shop]:
+    """The orders shop on a cluster of its own, without traffic, set up for minting as a DBA would."""
+    shop = Shop.open(servers_folder / "orders", durable=False, settings={"log_statement": "all"})
+    yield shop
+    shop.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,29 @@
+"""Short-lived credentials for one stage of one run on one connection. Only workers come here.
+
+    provider = provider_for(connection.diagnose)
+    credential = provider.mint(connection, Purpose(run_id, "diagnose", lifetime=660))
+    …
+    provider.revoke(connection, credential.identity)     # also after a crash: sweep() finds what was left
+
+No secret leaves by repr, log or exception.
+"""
+
+from runbooks_app.core.errors import Misconfigured
+from runbooks_app.credentials.postgres_role import PostgresRole
+from runbooks_app.credentials.provider import Credential, Endpoint, Provider, Purpose, Source
+
+__all__ = ["Credential", "Endpoint", "Provider", "Purpose", "Source", "provider_for"]
+
+PROVIDERS = {"postgres-role": PostgresRole.from_options}
+
+
+def provider_for(source: Source) -> Provider:
+    """The provider that the source names; raises `Misconfigured` for an unknown one."""
+    try:
+        build = PROVIDERS[source.provider]
+    except KeyError:
+        raise Misconfigured(
+            f"There is no provider of credentials named {source.provider!r}. "
+            f"Use one of these in the connections file: {', '.join(PROVIDERS)}."
+        ) from None
+    return build(source.options)

@@ -1,0 +1,96 @@
+"""What a provider of credentials is given, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+class Endpoint(Protocol):
+    """The part of a connection that a provider needs."""
+
+    @property
+    def name(self) -> str:
+        """Name of the connection, for messages."""
+
+    @property
+    def host(self) -> str:
+        """Host of the system."""
+
+    @property
+    def port(self) -> int:
+        """Port of the system."""
+
+    @property
+    def database(self) -> str:
+        """Database on it."""
+
+
+class Source(Protocol):
+    """Where a connection's credentials for one stage come from, as the connections file says."""
+
+    @property
+    def provider(self) -> str:
+        """Name of the provider."""
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """Its options; paths are absolute."""
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a credential is for: told to the system it is minted in.
+
+    `stage` is `diagnose` (also for verification) or `remediate`; `lifetime` is in seconds. A remediation
+    names its proposal and the subjects of those who approved.
+    """
+
+    run_id: str
+    stage: str
+    lifetime: int
+    proposal_id: str | None = None
+    approvers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A credential while it lives.
+
+    `identity` is who one logs in as, and no secret. `expires_at` is by the system's own clock. `note` is
+    empty, or tells people what is unusual about it.
+    """
+
+    connection: str
+    stage: str
+    identity: str
+    secret: str = field(repr=False)
+    host: str
+    port: int
+    database: str
+    expires_at: datetime
+    note: str = ""
+
+
+class Provider(Protocol):
+    """Mints and takes back credentials of one stage of a connection.
+
+    All raise `Unavailable` where the system cannot be reached or refuses, `Misconfigured` where somebody
+    has to set something up first; both name the connection and the mend.
+    """
+
+    def mint(self, connection: Endpoint, purpose: Purpose) -> Credential:
+        """Make a new credential."""
+
+    def revoke(self, connection: Endpoint, identity: str) -> None:
+        """End its sessions and remove it; one that is gone already is fine."""
+
+    def sweep(self, connection: Endpoint, live: frozenset[str]) -> list[str]:
+        """Revoke what this provider made and what has expired or is not `live`; those revoked."""
+
+    def describe(self, connection: Endpoint, stage: str) -> str:
+        """One sentence for approvers: as whom this stage acts."""
