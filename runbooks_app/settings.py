@@ -42,12 +42,8 @@ class Settings(BaseModel):
         "postgresql://runbooks_app@127.0.0.1:5432/runbooks",
         description="The service's PostgreSQL, as its application role, without a password.",
     )
-    database_password_file: Path | None = Field(
-        None, description="File with the application role's password."
-    )
-    database_owner_url: str = Field(
-        "", description="The same database as its owner; only `runbooks migrate` uses it."
-    )
+    database_password_file: Path | None = Field(None, description="File with the application role's password.")
+    database_owner_url: str = Field("", description="The same database as its owner; only `runbooks migrate` uses it.")
     database_owner_password_file: Path | None = Field(None, description="File with the owner's password.")
     redis_url: str = Field(
         "", description="Redis for live output and rate limits, without a password; empty: pages poll."
@@ -83,30 +79,18 @@ class Settings(BaseModel):
         None, description="File with the signing secret; without it Slack's requests are refused."
     )
     slack_api_url: str = Field("https://slack.com/api/", description="Base of Slack's Web API.")
-    slack_team: str = Field(
-        "", description="Id of the only workspace that may send commands; empty refuses all."
-    )
+    slack_team: str = Field("", description="Id of the only workspace that may send commands; empty refuses all.")
     slack_channel: str = Field("", description="Channel for runs that were not started in one.")
 
     concurrency: int = Field(8, ge=1, le=200, description="Jobs that one worker does at a time.")
-    lease: int = Field(
-        15, ge=3, le=300, description="Seconds after which a silent worker's work is taken from it."
-    )
-    credential_lifetime: int = Field(
-        900, ge=60, le=3600, description="Seconds that a minted credential lives at most."
-    )
-    output_limit: int = Field(
-        1_000_000, ge=10_000, le=100_000_000, description="Bytes of output kept of one cell."
-    )
-    verify_timeout: int = Field(
-        600, ge=10, le=3600, description="Seconds that verification cells may take together."
-    )
+    lease: int = Field(15, ge=3, le=300, description="Seconds after which a silent worker's work is taken from it.")
+    credential_lifetime: int = Field(900, ge=60, le=3600, description="Seconds that a minted credential lives at most.")
+    output_limit: int = Field(1_000_000, ge=10_000, le=100_000_000, description="Bytes of output kept of one cell.")
+    verify_timeout: int = Field(600, ge=10, le=3600, description="Seconds that verification cells may take together.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severity that is logged."
     )
-    metrics_port: int = Field(
-        0, ge=0, le=65535, description="Loopback port for Prometheus to scrape; 0: none."
-    )
+    metrics_port: int = Field(0, ge=0, le=65535, description="Loopback port for Prometheus to scrape; 0: none.")
 
     @field_validator("public_url")
     @classmethod
@@ -141,9 +125,7 @@ class Settings(BaseModel):
         try:
             value = self.path(path).read_text().strip()
         except OSError as error:
-            raise Misconfigured(
-                f"{PREFIX}{name.upper()}: cannot read {path.name} ({error.strerror})."
-            ) from error
+            raise Misconfigured(f"{PREFIX}{name.upper()}: cannot read {path.name} ({error.strerror}).") from error
         if not value:
             raise Misconfigured(f"{PREFIX}{name.upper()}: {path.name} is empty; put the secret in it.")
         return value

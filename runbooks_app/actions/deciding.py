@@ -93,17 +93,13 @@ def decide(
             "A decision is approve or deny.", problems=(Problem("verdict", f"{verdict[:20]!r} is neither."),)
         )
     if len(reason) > 2_000:
-        raise InvalidInput(
-            "The reason is too long.", problems=(Problem("reason", "has more than 2,000 characters."),)
-        )
+        raise InvalidInput("The reason is too long.", problems=(Problem("reason", "has more than 2,000 characters."),))
     with transaction(service.engine) as tx:
         proposal = proposals.get(tx, proposal_id, lock=True)
         said = Verdict(verdict)
         to = deciding.decide(proposal.asked, person, said, digest, tx.now)
         if said is Verdict.APPROVE and service.settings.remediation == "off":
-            raise Refused(
-                "This service is diagnose-only (RUNBOOKS_REMEDIATION=off): nothing can be approved."
-            )
+            raise Refused("This service is diagnose-only (RUNBOOKS_REMEDIATION=off): nothing can be approved.")
         actor = person_actor(person, signed_in)
         proposals.decided(
             tx,

@@ -143,7 +143,7 @@ def cell_ended(
         if tell:
             tell_run(tx, claim.run.id, claim.run.channel)
     said.proposed += read.proposed
-    said.kept |= read.kept
+    said.kept |= dict(read.kept)
     said.checks += read.checks
     said.problems += [Problem(cell_id, problem.message, problem.fix) for problem in read.problems]
 
@@ -179,15 +179,11 @@ def finish_run(service: Service, claim: Claim, said: Said, reason: str) -> RunSt
 
 def end_attempt(tx: Transaction, claim: Claim, reason: str) -> tuple[RunState, bool]:
     """End the attempt and tell the outcome by its diagnostic cells; a failed preparation is a failure."""
-    runs.close_cells(
-        tx, claim.attempt.id, str(CellState.DIED), reason or "The kernel ended before this cell."
-    )
+    runs.close_cells(tx, claim.attempt.id, str(CellState.DIED), reason or "The kernel ended before this cell.")
     runs.end_attempt(tx, claim.attempt.id)
     cells = runs.cells(tx, claim.attempt.id)
     own = [cell.state for cell in cells if cell.stage == Stage.DIAGNOSTIC]
-    before = [
-        cell.state for cell in cells if cell.stage != Stage.DIAGNOSTIC and cell.state is not CellState.OK
-    ]
+    before = [cell.state for cell in cells if cell.stage != Stage.DIAGNOSTIC and cell.state is not CellState.OK]
     return outcome([*before, *own] if before else own)
 
 
@@ -235,9 +231,7 @@ def _propose(tx: Transaction, service: Service, claim: Claim, run: Run, said: Sa
         tx.audit(actor, Event.PROPOSAL_REFUSED, {"run": run.id}, {"reason": str(problem)})
     for section, inputs, why in usable:
         try:
-            make_proposal(
-                tx, service, run, section, inputs, reason=why, actor=actor, requesters=run.requesters
-            )
+            make_proposal(tx, service, run, section, inputs, reason=why, actor=actor, requesters=run.requesters)
         except (Misconfigured, NotFound) as error:
             tx.audit(actor, Event.PROPOSAL_REFUSED, {"run": run.id}, {"reason": str(error)})
             problems += list(error.problems) or [Problem(section.gate.name, error.message)]

@@ -1,4 +1,4 @@
-"""Credentials in the trail: entered before they are minted, and when they end. Never their values."""
+"""Credentials in the trail: entered before a kernel is given them, and when they end. Never their values."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from runbooks_app.store.database import transaction
 def credential_issued(
     service: Service, claim: Claim, connection: str, stage: str, role: str, identity: str, lifetime: int
 ) -> None:
-    """Enter a credential that is about to be minted; `identity` is the login role, `lifetime` in seconds.
+    """Enter a credential before a kernel is given it; `identity` is the login role, `lifetime` in seconds.
 
-    Entered first, so that a worker that dies in between leaves a name to revoke and not a role that nobody knows.
+    The attempt it belongs to was entered before it was minted. A worker that dies between minting and this
+    leaves a role that the provider's own sweep finds.
     """
     with transaction(service.engine) as tx:
         tx.execute(
@@ -59,3 +60,9 @@ def left_behind(service: Service) -> list[tuple[str, str]]:
                ORDER BY c.id LIMIT 100"""
         )
         return [(row.connection, row.identity) for row in rows]
+
+
+def held_now(service: Service) -> frozenset[str]:
+    """Identities of all credentials that are held by going attempts."""
+    with transaction(service.engine) as tx:
+        return frozenset(row.identity for row in tx.execute("SELECT identity FROM credentials WHERE ended_at IS NULL"))

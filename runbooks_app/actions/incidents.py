@@ -55,9 +55,7 @@ def close_incident(
         return incidents.get(tx, incident_id)
 
 
-def add_note(
-    service: Service, person: Person, signed_in: dict[str, Any], incident_id: int, text: str
-) -> Note:
+def add_note(service: Service, person: Person, signed_in: dict[str, Any], incident_id: int, text: str) -> Note:
     """Put a note on the timeline."""
     person.require(Permission.NOTE)
     text = _text("text", text, 10_000)

@@ -77,9 +77,7 @@ def link_chat(service: Service, person: Person, signed_in: dict[str, Any], code:
     with transaction(service.engine) as tx:
         offer = people.link_offer(tx, code)
         if offer is None:
-            raise Refused(
-                "This link was used already or is older than 15 minutes; ask for a new one in the chat."
-            )
+            raise Refused("This link was used already or is older than 15 minutes; ask for a new one in the chat.")
         team, chat_user, chat_name = offer
         people.link(tx, code, team, chat_user, person.subject)
         tx.audit(

@@ -11,16 +11,19 @@ from runbooks_app.core.errors import Misconfigured, Problem
 from runbooks_app.core.people import Actor
 from runbooks_app.core.policy import Policy, bind
 from runbooks_app.core.runbook import Runbook, Section
-from runbooks_app.library import read_revision
 from runbooks_app.store import proposals, revisions, runs
 from runbooks_app.store.database import Transaction, new_id
 from runbooks_app.store.records import Proposal, Run
 
 
 def revision(tx: Transaction, service: Service, digest: str) -> Runbook:
-    """The runbook exactly as it was when its run was asked for."""
+    """The notebook exactly as it was when its run was asked for.
+
+    Its digest is the one it has under *this* process's modules and environment: where they are others than
+    those of the request, it differs from `digest`, and nothing is executed.
+    """
     name, notebook = revisions.get(tx, digest)
-    return read_revision(name, notebook, digest)
+    return service.library.read_revision(name, notebook)
 
 
 def make_proposal(
@@ -106,9 +109,7 @@ def digest_now(service: Service, runbook: Runbook, proposal: Proposal, run: Run)
     opened = _opened(service, section, {**run.parameters, **proposal.inputs})
     held = [{"connection": name, "role": service.connections[name].remediate_role} for name in opened]
     evidence_digest = digests.evidence_digest(proposal.evidence)
-    return _digest(
-        section, proposal.inputs, held, evidence_digest, runbook.digest, Policy.from_json(proposal.policy)
-    )
+    return _digest(section, proposal.inputs, held, evidence_digest, runbook.digest, Policy.from_json(proposal.policy))
 
 
 def tell_proposal(tx: Transaction, proposal: Proposal) -> None:
@@ -144,9 +145,7 @@ def _opened(service: Service, section: Section, values: dict[str, Any]) -> list[
         raise Misconfigured(
             f"{section.gate.name!r} cannot be proposed.",
             problems=tuple(
-                Problem(
-                    name or section.cell.id, "is no configured connection.", "Add it to the connections file."
-                )
+                Problem(name or section.cell.id, "is no configured connection.", "Add it to the connections file.")
                 for name in unknown
             ),
         )

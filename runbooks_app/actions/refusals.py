@@ -10,9 +10,7 @@ from runbooks_app.core.people import Person
 from runbooks_app.store.database import transaction
 
 
-def refused(
-    service: Service, person: Person | None, signed_in: dict[str, Any], what: str, reason: str
-) -> None:
+def refused(service: Service, person: Person | None, signed_in: dict[str, Any], what: str, reason: str) -> None:
     """Enter that somebody was refused; `what` is the endpoint or command."""
     if person is None:
         count_refusal(service, reason)
@@ -39,8 +37,6 @@ def count_refusal(service: Service, reason: str) -> None:
 def enter_counted(service: Service) -> None:
     """Enter the refusals counted so far as one line."""
     with transaction(service.engine) as tx:
-        counted = {
-            row.reason: row.count for row in tx.execute("DELETE FROM refusals RETURNING reason, count")
-        }
+        counted = {row.reason: row.count for row in tx.execute("DELETE FROM refusals RETURNING reason, count")}
         if counted:
             tx.audit(TIMER, Event.REFUSALS_COUNTED, {}, {"counts": counted})

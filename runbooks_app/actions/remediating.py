@@ -24,6 +24,10 @@ from runbooks_app.store import people, proposals, runs
 from runbooks_app.store.database import Transaction, new_id, transaction
 from runbooks_app.store.records import Attempt, Proposal
 
+MAX_VERIFICATIONS = 20
+VERIFY_AGAIN = 15
+"""Seconds until a verification that could not begin is tried again; 20 times make five minutes."""
+
 
 class TargetBusy(Exception):
     """Another remediation is going on the same target; try again when it has ended."""
@@ -172,17 +176,13 @@ def start_remediation(service: Service, proposal_id: str, worker: str) -> Claim 
         raise Conflict(f"Proposal {proposal_id} has started already.") from error
 
 
-def finish_remediation(
-    service: Service, claim: Claim, proposal_id: str, state: ProposalState, reason: str
-) -> None:
+def finish_remediation(service: Service, claim: Claim, proposal_id: str, state: ProposalState, reason: str) -> None:
     """End a remediation as applied, failed or unknown, and have it verified in each case."""
     with transaction(service.engine) as tx:
         end_remediation(tx, proposals.get(tx, proposal_id, lock=True), claim.attempt, state, reason)
 
 
-def end_remediation(
-    tx: Transaction, proposal: Proposal, attempt: Attempt, state: ProposalState, reason: str
-) -> None:
+def end_remediation(tx: Transaction, proposal: Proposal, attempt: Attempt, state: ProposalState, reason: str) -> None:
     """The end of a remediation, from its worker or from the sweep that found its worker gone."""
     running = CellState.DIED if state is ProposalState.UNKNOWN else CellState.NEVER_RAN
     runs.close_cells(tx, attempt.id, str(running), reason)
@@ -225,9 +225,7 @@ def start_verification(service: Service, proposal_id: str, worker: str) -> Claim
         runbook = revision(tx, service, run.revision)
         section = runbook.section(proposal.gate)
         if section is None or not section.verification:
-            _verified(
-                tx, proposal, Verification.NOT_POSSIBLE, [], "The runbook has no verification cells.", worker
-            )
+            _verified(tx, proposal, Verification.NOT_POSSIBLE, [], "The runbook has no verification cells.", worker)
             return None
         attempt = runs.open_attempt(tx, run.id, "verify", worker, service.settings.lease, proposal_id)
         cells = prepared(runbook, section.verification)
@@ -239,9 +237,7 @@ def finish_verification(service: Service, claim: Claim, said: Said, reason: str)
     """End a verification: verified if every cell ran well and every check held."""
     with transaction(service.engine) as tx:
         proposal = proposals.get(tx, str(claim.attempt.proposal_id), lock=True)
-        runs.close_cells(
-            tx, claim.attempt.id, str(CellState.DIED), reason or "The kernel ended before this cell."
-        )
+        runs.close_cells(tx, claim.attempt.id, str(CellState.DIED), reason or "The kernel ended before this cell.")
         runs.end_attempt(tx, claim.attempt.id)
         cells = runs.cells(tx, claim.attempt.id)
         verdict, why = rechecking.verification(
@@ -264,6 +260,18 @@ def finish_verification(service: Service, claim: Claim, said: Said, reason: str)
                 )
 
 
+def give_up_verification(service: Service, claim: Claim, reason: str) -> None:
+    """A verification that could not begin: tried again later, up to a limit; then it is not possible."""
+    with transaction(service.engine) as tx:
+        proposal = proposals.get(tx, str(claim.attempt.proposal_id), lock=True)
+        runs.close_cells(tx, claim.attempt.id, str(CellState.NEVER_RAN), reason)
+        runs.end_attempt(tx, claim.attempt.id)
+        if claim.attempt.number < MAX_VERIFICATIONS:
+            tx.defer("verify", proposal_id=proposal.id, priority=20, after=VERIFY_AGAIN)
+            return
+        _verified(tx, proposal, Verification.NOT_POSSIBLE, [], reason, claim.attempt.worker)
+
+
 def kept_values(service: Service, proposal_id: str) -> tuple[Proposal, dict[str, Any]]:
     """The proposal, and what its diagnosis kept for the verification."""
     with transaction(service.engine) as tx:
@@ -282,9 +290,7 @@ def _may_start(tx: Transaction, service: Service, proposal: Proposal) -> None:
 
 
 def _stale(tx: Transaction, proposal: Proposal, reason: str, worker: str) -> None:
-    proposals.move(
-        tx, proposal, move(proposal.state, ProposalState.STALE), state_reason=reason, ended_at=tx.now
-    )
+    proposals.move(tx, proposal, move(proposal.state, ProposalState.STALE), state_reason=reason, ended_at=tx.now)
     tx.audit(
         worker_actor(worker),
         Event.PROPOSAL_STALE,

@@ -147,24 +147,16 @@ def _incident(
     if existing is not None:
         return existing
     on = ", ".join(runbook.connections_used(values))
-    incident = incidents.insert(
-        tx, f"{runbook.title} on {on}" if on else runbook.title, channel, actor.as_json()
-    )
-    tx.audit(
-        actor, Event.INCIDENT_OPENED, {"incident": incident.id}, {"title": incident.title, "channel": channel}
-    )
+    incident = incidents.insert(tx, f"{runbook.title} on {on}" if on else runbook.title, channel, actor.as_json())
+    tx.audit(actor, Event.INCIDENT_OPENED, {"incident": incident.id}, {"title": incident.title, "channel": channel})
     return incident
 
 
-def _all_connections_usable(
-    service: Service, runbook: Runbook, values: dict[str, Any], usable: dict[str, str]
-) -> None:
+def _all_connections_usable(service: Service, runbook: Runbook, values: dict[str, Any], usable: dict[str, str]) -> None:
     problems = []
     for name, kind in runbook.connections_used(values).items():
         if name not in service.connections:
-            problems.append(
-                Problem(name, "is not configured.", "The platform team adds it to the connections file.")
-            )
+            problems.append(Problem(name, "is not configured.", "The platform team adds it to the connections file."))
         elif service.connections[name].kind != kind:
             problems.append(Problem(name, f"is not a {kind} connection."))
         elif name not in usable:

@@ -62,11 +62,11 @@ def take_over(service: Service) -> int:
                 runs.end_attempt(tx, attempt.id)
                 tx.defer("verify", proposal_id=attempt.proposal_id, priority=20)
             else:
-                _lost(tx, service, attempt)
+                _lost(tx, attempt)
         return len(lapsed)
 
 
-def _lost(tx: Transaction, service: Service, attempt: Attempt) -> None:
+def _lost(tx: Transaction, attempt: Attempt) -> None:
     runs.close_cells(tx, attempt.id, str(CellState.DIED), f"{GONE}.")
     runs.end_attempt(tx, attempt.id)
     run = runs.get(tx, attempt.run_id, lock=True)
@@ -79,9 +79,7 @@ def _lost(tx: Transaction, service: Service, attempt: Attempt) -> None:
     )
     objects = {"run": run.id, "incident": run.incident_id}
     again = attempt.number < MAX_ATTEMPTS and run.purpose == "diagnosis" and run.cancel_requested_at is None
-    tx.audit(
-        TIMER, Event.RUN_LOST, objects, {"attempt": attempt.number, "worker": attempt.worker, "again": again}
-    )
+    tx.audit(TIMER, Event.RUN_LOST, objects, {"attempt": attempt.number, "worker": attempt.worker, "again": again})
     if again:
         lost = runs.get(tx, run.id)
         runs.move(tx, lost, move(lost.state, RunState.QUEUED), ended_at=None)

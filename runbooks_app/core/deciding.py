@@ -1,4 +1,4 @@
-"""The one decision function: may this person approve or deny this proposal now, and what follows?
+"""The one decision function: may this person approve or deny this proposal now, and what follows.
 
 Every surface (page, API, chat) comes through `decide`. The rules, in the order in which a refusal is told:
 

@@ -102,7 +102,11 @@ def bind(gate: Gate, floors: dict[str, Floor], *, by_hand: bool = False) -> Poli
                 Problem(name, "has no approvers.", f"Set approvers under [{name}.floor] in the connections file.")
                 for name in missing
             )
-            or (Problem(gate.name, "opens no connection.", "Open one in the remediation cell with kit.postgres or kit.http."),),
+            or (
+                Problem(
+                    gate.name, "opens no connection.", "Open one in the remediation cell with kit.postgres or kit.http."
+                ),
+            ),
         )
     risks: Iterable[Risk] = [gate.risk, *(floor.risk for floor in floors.values())]
     waits = [gate.expires, *(floor.expires for floor in floors.values())]

@@ -1,4 +1,4 @@
-"""Does an approved proposal still hold, and did its remediation work? Two pure verdicts."""
+"""Does an approved proposal still hold, what became of its remediation, did it work? Three pure verdicts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runbooks_app.core.proposal import Verification
+from runbooks_app.core.proposal import ProposalState, Verification
 from runbooks_app.core.run import CellState, RunState
 
 
@@ -48,9 +48,7 @@ def compare(
         for name in identity
         if now.get(name) != inputs.get(name)
     )
-    return Recheck(
-        holds=False, reason=f"The diagnosis now proposes something else: {changed}.", successor=now
-    )
+    return Recheck(holds=False, reason=f"The diagnosis now proposes something else: {changed}.", successor=now)
 
 
 def verification(
@@ -71,3 +69,23 @@ def verification(
     if not checks:
         return Verification.NOT_POSSIBLE, "The verification cells check nothing."
     return Verification.VERIFIED, ""
+
+
+def remediation_outcome(cell: CellState | None, reason: str) -> tuple[ProposalState, str]:
+    """State of a proposal by what became of its one cell, and the reason to tell.
+
+    A cell that raised has failed, and says itself how far it came. One that died, ran out of time or was
+    cancelled may have done anything: unknown. One that never ran did nothing.
+    """
+    match cell:
+        case CellState.OK:
+            return ProposalState.APPLIED, ""
+        case CellState.FAILED:
+            return ProposalState.FAILED, reason or "The cell raised an error."
+        case CellState.NEVER_RAN | CellState.SKIPPED | CellState.WAITING:
+            return ProposalState.FAILED, f"Nothing was executed: {reason}"
+        case _:
+            return (
+                ProposalState.UNKNOWN,
+                reason or "The kernel ended while the cell ran; look at the system itself.",
+            )

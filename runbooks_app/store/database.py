@@ -68,15 +68,11 @@ class Transaction:
         if self.execute(sql, **values).rowcount != 1:
             raise Conflict(f"{what} has moved on in the meantime; look at it again.")
 
-    def audit(
-        self, actor: Actor, event: Event, objects: dict[str, Any], body: dict[str, Any] | None = None
-    ) -> None:
+    def audit(self, actor: Actor, event: Event, objects: dict[str, Any], body: dict[str, Any] | None = None) -> None:
         """Enter this in the audit trail when the transaction commits, and not otherwise."""
         self._entries.append((actor, event, objects, body or {}))
 
-    def defer(
-        self, task: str, *, after: int = 0, queue: str = "default", priority: int = 0, **arguments: Any
-    ) -> None:
+    def defer(self, task: str, *, after: int = 0, queue: str = "default", priority: int = 0, **arguments: Any) -> None:
         """Queue a job when the transaction commits, and not otherwise; `after` is in seconds."""
         options: dict[str, Any] = {"queue": queue, "priority": priority}
         if after:
@@ -128,12 +124,8 @@ def _told_as_unavailable() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise Unavailable(
-            "The service's database is away; nothing was changed. Try again shortly."
-        ) from error
+        raise Unavailable("The service's database is away; nothing was changed. Try again shortly.") from error
     except DBAPIError as error:
         if error.connection_invalidated or isinstance(error.orig, psycopg.InterfaceError):
-            raise Unavailable(
-                "The service's database went away; nothing was changed. Try again shortly."
-            ) from error
+            raise Unavailable("The service's database went away; nothing was changed. Try again shortly.") from error
         raise

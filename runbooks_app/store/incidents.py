@@ -22,9 +22,7 @@ def insert(tx: Transaction, title: str, channel: str, opened_by: dict[str, Any])
 
 def get(tx: Transaction, incident_id: int, *, lock: bool = False) -> Incident:
     """The incident, or `NotFound`; `lock` holds its row until commit."""
-    row = tx.execute(
-        f"SELECT * FROM incidents WHERE id = :id {'FOR UPDATE' if lock else ''}", id=incident_id
-    ).first()  # noqa: S608
+    row = tx.execute(f"SELECT * FROM incidents WHERE id = :id {'FOR UPDATE' if lock else ''}", id=incident_id).first()
     if row is None:
         raise NotFound(f"There is no incident {incident_id}.")
     return Incident.of(row)

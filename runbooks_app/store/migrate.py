@@ -40,9 +40,7 @@ def migrate(owner_url: str, password: str, application_role: str, to: str = "hea
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-            role = connection.execute(
-                text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": application_role}
-            )
+            role = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": application_role})
             if role.first() is None:
                 raise Misconfigured(
                     f"The database has no role {application_role!r}. Create it: CREATE ROLE {application_role} LOGIN;"

@@ -34,9 +34,7 @@ def get(tx: Transaction, subject: str) -> Person | None:
     return Person(row.subject, row.name, row.email, frozenset(row.roles)) if row else None
 
 
-def open_session(
-    tx: Transaction, secret: str, subject: str, csrf: str, signed_in: dict[str, Any], hours: int
-) -> None:
+def open_session(tx: Transaction, secret: str, subject: str, csrf: str, signed_in: dict[str, Any], hours: int) -> None:
     """Store a session for the cookie value `secret`."""
     tx.execute(
         """INSERT INTO sessions (id_hash, subject, csrf, signed_in, expires_at)
@@ -119,7 +117,4 @@ def link(tx: Transaction, code: str, team: str, chat_user: str, subject: str) ->
 
 def first_delivery(tx: Transaction, key: str) -> bool:
     """Whether the chat delivers this for the first time."""
-    return (
-        tx.execute("INSERT INTO chat_deliveries (key) VALUES (:key) ON CONFLICT DO NOTHING", key=key).rowcount
-        == 1
-    )
+    return tx.execute("INSERT INTO chat_deliveries (key) VALUES (:key) ON CONFLICT DO NOTHING", key=key).rowcount == 1

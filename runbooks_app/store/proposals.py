@@ -15,7 +15,7 @@ def insert(tx: Transaction, proposal: dict[str, Any], expires: int) -> None:
     """Write a new proposal that expires in so many seconds by the database's clock."""
     columns, values = ", ".join(proposal), ", ".join(":" + c for c in proposal)
     tx.execute(
-        f"INSERT INTO proposals ({columns}, expires_at) VALUES ({values}, now() + make_interval(secs => :expires))",  # noqa: S608 -- our own column names
+        f"INSERT INTO proposals ({columns}, expires_at) VALUES ({values}, now() + make_interval(secs => :expires))",
         **proposal,
         expires=expires,
     )
@@ -23,9 +23,7 @@ def insert(tx: Transaction, proposal: dict[str, Any], expires: int) -> None:
 
 def get(tx: Transaction, proposal_id: str, *, lock: bool = False) -> Proposal:
     """The proposal with its decisions, or `NotFound`; `lock` holds its row until commit."""
-    row = tx.execute(
-        f"SELECT * FROM proposals WHERE id = :id {'FOR UPDATE' if lock else ''}", id=proposal_id
-    ).first()  # noqa: S608
+    row = tx.execute(f"SELECT * FROM proposals WHERE id = :id {'FOR UPDATE' if lock else ''}", id=proposal_id).first()
     if row is None:
         raise NotFound(f"There is no proposal {proposal_id[:40]!r}.")
     return _with_decisions(tx, [Proposal.of(row)])[0]
@@ -84,7 +82,7 @@ def move(tx: Transaction, proposal: Proposal, to: ProposalState, **changes: Any)
     sets = "".join(f", {name} = :{name}" for name in changes)
     tx.moved(
         f"Proposal {proposal.id}",
-        f"UPDATE proposals SET state = :to{sets} WHERE id = :id AND state = :was",  # noqa: S608 -- our own column names
+        f"UPDATE proposals SET state = :to{sets} WHERE id = :id AND state = :was",
         id=proposal.id,
         to=str(to),
         was=str(proposal.state),

@@ -24,12 +24,12 @@ class PlannedCell:
 def insert(tx: Transaction, run: dict[str, Any]) -> None:
     """Write a new run; `run` holds its columns."""
     columns = ", ".join(run)
-    tx.execute(f"INSERT INTO runs ({columns}) VALUES ({', '.join(':' + c for c in run)})", **run)  # noqa: S608 -- our own column names
+    tx.execute(f"INSERT INTO runs ({columns}) VALUES ({', '.join(':' + c for c in run)})", **run)
 
 
 def get(tx: Transaction, run_id: str, *, lock: bool = False) -> Run:
     """The run, or `NotFound`; `lock` holds its row until commit."""
-    row = tx.execute(f"SELECT * FROM runs WHERE id = :id {'FOR UPDATE' if lock else ''}", id=run_id).first()  # noqa: S608
+    row = tx.execute(f"SELECT * FROM runs WHERE id = :id {'FOR UPDATE' if lock else ''}", id=run_id).first()
     if row is None:
         raise NotFound(f"There is no run {run_id[:40]!r}.")
     return Run.of(row)
@@ -40,7 +40,7 @@ def move(tx: Transaction, run: Run, to: RunState, **changes: Any) -> None:
     sets = "".join(f", {name} = :{name}" for name in changes)
     tx.moved(
         f"Run {run.id}",
-        f"UPDATE runs SET state = :to{sets} WHERE id = :id AND state = :was",  # noqa: S608 -- our own column names
+        f"UPDATE runs SET state = :to{sets} WHERE id = :id AND state = :was",
         id=run.id,
         to=str(to),
         was=str(run.state),
@@ -116,10 +116,7 @@ def end_attempt(tx: Transaction, attempt_id: int) -> None:
 
 def attempts(tx: Transaction, run_id: str) -> list[Attempt]:
     """All attempts of a run, in order."""
-    return [
-        Attempt.of(row)
-        for row in tx.execute("SELECT * FROM attempts WHERE run_id = :id ORDER BY id", id=run_id)
-    ]
+    return [Attempt.of(row) for row in tx.execute("SELECT * FROM attempts WHERE run_id = :id ORDER BY id", id=run_id)]
 
 
 def renew_leases(tx: Transaction, worker: str, lease: int) -> tuple[set[int], set[int]]:
@@ -164,7 +161,7 @@ def record_cell(tx: Transaction, attempt_id: int, cell_id: str, **changes: Any) 
     tx.moved(
         f"Cell {cell_id}",
         f"""UPDATE cells SET {sets} WHERE attempt_id = :attempt AND cell_id = :cell
-            AND EXISTS (SELECT FROM attempts WHERE id = :attempt AND ended_at IS NULL)""",  # noqa: S608 -- our own column names
+            AND EXISTS (SELECT FROM attempts WHERE id = :attempt AND ended_at IS NULL)""",
         attempt=attempt_id,
         cell=cell_id,
         **changes,

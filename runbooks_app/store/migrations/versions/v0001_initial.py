@@ -1,6 +1,7 @@
 """The first schema: state, audit trail, and the job queue's own tables."""
 
 from pathlib import Path
+from typing import Any
 
 from alembic import context, op
 from procrastinate.schema import SchemaManager
@@ -9,10 +10,15 @@ revision = "0001"
 down_revision = None
 
 
+def _driver() -> Any:
+    """The driver's own connection: a script of many statements goes through it as it is."""
+    return op.get_bind().connection.driver_connection
+
+
 def upgrade() -> None:
     """Create everything, and grant the application's role what it needs and no more."""
     role = context.config.attributes["application_role"]
-    run = op.get_bind().connection.driver_connection.execute
+    run = _driver().execute
     run(Path(__file__).with_suffix(".sql").read_text())
     run(SchemaManager.get_schema())
     quoted = '"' + role.replace('"', '""') + '"'
@@ -31,7 +37,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Back to an empty schema."""
-    op.get_bind().connection.driver_connection.execute(
+    _driver().execute(
         """
         DO $$ DECLARE thing record; BEGIN
             FOR thing IN SELECT tablename AS name FROM pg_tables

@@ -1,0 +1,125 @@
+"""The queue's tasks, and the loop that works on them.
+
+Tasks are sync functions that Procrastinate runs in threads. Delivery is at least once: a job whose worker
+died is handed out again, and its claim finds out what is left to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from procrastinate import App, PsycopgConnector, RetryStrategy
+
+from runbooks_app.actions import refusals, sweeping
+from runbooks_app.actions.remediating import TargetBusy
+from runbooks_app.chat.client import Away, RateLimited, Rejected
+from runbooks_app.core.errors import Unavailable
+from runbooks_app.store.database import transaction
+from runbooks_app.worker import telling, work
+from runbooks_app.worker.context import Worker
+from runbooks_app.worker.holding import sweep as sweep_credentials
+
+log = logging.getLogger(__name__)
+
+POLL = 0.1
+"""Seconds between two looks at the queue: of the database's wake-ups a few per cent are lost."""
+
+BUSY = 2
+"""Seconds until a proposal whose target is busy is looked at again."""
+
+_STORE_AWAY = RetryStrategy(max_attempts=50, wait=2, retry_exceptions={Unavailable})
+_CHAT_AWAY = RetryStrategy(max_attempts=60, linear_wait=2, retry_exceptions={Away, Unavailable})
+
+
+def queue_app(conninfo: str, worker: Worker) -> App:
+    """The queue with our tasks on it; `conninfo` is libpq's, with the password."""
+    app = App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=8, timeout=10))
+
+    def task(name: str, call: Callable[..., None], retry: RetryStrategy, queue: str = "default") -> None:
+        app.task(name=name, queue=queue, retry=retry)(call)
+
+    task("diagnose", partial(work.diagnose, worker), _STORE_AWAY)
+    task("verify", partial(work.verify, worker), _STORE_AWAY)
+    task("remediate", partial(_remediate, worker), _STORE_AWAY)
+    task("tell_run", partial(_tell, worker, telling.tell_run), _CHAT_AWAY, "tell")
+    task("tell_proposal", partial(_tell, worker, telling.tell_proposal), _CHAT_AWAY, "tell")
+
+    @app.periodic(cron="*/3 * * * * *")
+    @app.task(name="sweep", queueing_lock="sweep")
+    async def sweep(timestamp: int) -> None:  # noqa: ARG001 -- what Procrastinate passes
+        await asyncio.to_thread(_sweep, worker)
+        # Jobs whose worker no longer beats are handed out again: each finds out by its claim what is left to do.
+        for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=worker.service.settings.lease):
+            if job.id is not None:
+                await app.job_manager.retry_job_by_id_async(job.id, retry_at=datetime.now(UTC))
+
+    @app.periodic(cron="* * * * *")
+    @app.task(name="count_refusals", queueing_lock="count_refusals")
+    def count_refusals(timestamp: int) -> None:  # noqa: ARG001
+        refusals.enter_counted(worker.service)
+        _forget_old_deliveries(worker)
+
+    return app
+
+
+async def run_worker(app: App, worker: Worker, *, install_signal_handlers: bool = True) -> None:
+    """Work until told to stop. What runs then is stopped: its lease lapses, and another worker takes over."""
+    async with app.open_async():
+        worker.leases.start()
+        try:
+            await app.run_worker_async(
+                name=worker.name,
+                concurrency=worker.service.settings.concurrency,
+                fetch_job_polling_interval=POLL,
+                delete_jobs="successful",
+                shutdown_graceful_timeout=10,
+                install_signal_handlers=install_signal_handlers,
+                update_heartbeat_interval=2,
+                stalled_worker_timeout=worker.service.settings.lease,
+            )
+        finally:
+            worker.leases.stop_all()
+            worker.leases.stop()
+
+
+def _remediate(worker: Worker, proposal_id: str) -> None:
+    try:
+        work.remediate(worker, proposal_id)
+    except TargetBusy:
+        log.info("Proposal %s waits: another remediation goes on its target.", proposal_id)
+        with transaction(worker.service.engine) as tx:
+            tx.defer("remediate", proposal_id=proposal_id, priority=20, after=BUSY)
+
+
+def _tell(worker: Worker, tell: Callable[..., None], **about: Any) -> None:
+    if worker.slack is None:
+        return
+    try:
+        tell(worker, **about)
+    except RateLimited as limit:
+        log.info("Slack asks to wait %.0f s; %s is told then.", limit.retry_after, about)
+        name = "tell_run" if "run_id" in about else "tell_proposal"
+        with transaction(worker.service.engine) as tx:
+            tx.defer(name, queue="tell", after=int(limit.retry_after) + 1, **about)
+    except Rejected as rejected:
+        if not rejected.permanent:
+            raise Unavailable(str(rejected)) from rejected
+        log.error("The channel was not told about %s: %s", about, rejected)  # noqa: TRY400 -- the message says it all
+
+
+def _sweep(worker: Worker) -> None:
+    sweeping.expire_proposals(worker.service)
+    sweeping.take_over(worker.service)
+    sweep_credentials(worker)
+
+
+def _forget_old_deliveries(worker: Worker) -> None:
+    with transaction(worker.service.engine) as tx:
+        tx.execute("DELETE FROM chat_deliveries WHERE received_at < now() - interval '1 day'")
+        tx.execute("DELETE FROM chat_links WHERE expires_at < now() - interval '1 day'")
+        tx.execute("DELETE FROM sessions WHERE expires_at < now() - interval '1 day'")

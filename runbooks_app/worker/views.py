@@ -1,0 +1,208 @@
+"""What messages tell, filled in from what is stored."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from runbooks_app.actions.context import Service
+from runbooks_app.actions.outputs import outputs_of
+from runbooks_app.chat.views import (
+    CellTold,
+    ChartTold,
+    DecisionTold,
+    DetailsTold,
+    EvidenceTold,
+    FindingTold,
+    ProposalTold,
+    RunTold,
+    TargetTold,
+)
+from runbooks_app.core.policy import Policy
+from runbooks_app.core.proposal import Verification
+from runbooks_app.core.run import MAX_ATTEMPTS, CellState, RunState
+from runbooks_app.core.runbook import Stage
+from runbooks_app.store import incidents, proposals, runs
+from runbooks_app.store.database import Transaction
+from runbooks_app.store.records import Cell, Proposal, Run
+
+MOST_CHARTS = 4
+
+
+def run_told(tx: Transaction, service: Service, run: Run) -> RunTold:
+    """A run as its one message tells it."""
+    cells, attempt = _diagnosis(tx, run)
+    url = f"{service.settings.public_url}/runs/{run.id}"
+    incident = incidents.get(tx, run.incident_id)
+    done = [cell for cell in cells if cell.state not in {CellState.WAITING, CellState.RUNNING}]
+    worked = [cell for cell in done if cell.state is CellState.OK]
+    began = min((cell.started_at for cell in cells if cell.started_at), default=None)
+    seconds = ((run.ended_at or tx.now) - began).total_seconds() if began else 0.0
+    return RunTold(
+        run_id=run.id,
+        runbook=run.runbook,
+        url=url,
+        state=run.state,
+        requested_by=run.requested_by["name"],
+        target=", ".join(_connections(service, run)),
+        part=run.in_part,
+        cells_done=len(worked) if run.state is RunState.DIAGNOSED else len(done),
+        cells_total=len(cells),
+        seconds=seconds,
+        attempt=attempt,
+        will_retry=run.state is RunState.LOST and attempt < MAX_ATTEMPTS,
+        findings=tuple(
+            FindingTold(f.severity, f.summary, f"{url}#cell-{f.cell_id}") for f in runs.findings(tx, run.id)
+        ),
+        problems=(
+            *([run.reason] if run.reason else []),
+            *(f"{p['where']}: {p['message']} {p['fix']}".strip() for p in run.problems),
+        ),
+        proposals=tuple(proposal_told(tx, service, p, run) for p in proposals.of_run(tx, run.id)),
+        incident_title=incident.title,
+        incident_url=f"{service.settings.public_url}/incidents/{incident.id}",
+        remediation_off=service.settings.remediation == "off",
+    )
+
+
+def proposal_told(tx: Transaction, service: Service, proposal: Proposal, run: Run) -> ProposalTold:
+    """A proposal as its message tells it."""
+    policy = Policy.from_json(proposal.policy)
+    attempt = next(
+        (a for a in runs.attempts(tx, run.id) if a.stage == "remediate" and a.proposal_id == proposal.id),
+        None,
+    )
+    successor = tx.execute("SELECT id FROM proposals WHERE predecessor = :id", id=proposal.id).scalar()
+    base = f"{service.settings.public_url}/proposals/"
+    since = None
+    if proposal.verification is Verification.VERIFIED and proposal.ended_at:
+        since = (proposal.ended_at - incidents.get(tx, run.incident_id).opened_at).total_seconds()
+    return ProposalTold(
+        proposal_id=proposal.id,
+        runbook=run.runbook,
+        title=proposal.title,
+        url=base + proposal.id,
+        state=proposal.state,
+        risk=policy.risk,
+        reason=proposal.reason,
+        targets=tuple(TargetTold(held["connection"], held["role"]) for held in proposal.connections),
+        approvals=policy.approvals,
+        approvers=policy.approvers,
+        expires_at=proposal.expires_at,
+        proposed_by=_proposer(tx, proposal) if proposal.by_hand else "",
+        sponsor_needed=proposal.asked.needs_sponsor,
+        decisions=tuple(DecisionTold(d.name, d.verdict == "approve", d.at, d.reason) for d in proposal.decisions),
+        why=proposal.state_reason if attempt is None else "",
+        outcome=proposal.state_reason if attempt is not None else "",
+        verification=proposal.verification,
+        checks=tuple(f"{'✓' if c['ok'] else '✗'} {c['name']}" for c in proposal.checks),
+        seconds=(attempt.ended_at - attempt.started_at).total_seconds() if attempt and attempt.ended_at else None,
+        since_alert=since,
+        successor_url=base + successor if successor else "",
+        restricted=_restricted(service, run),
+    )
+
+
+def details_told(tx: Transaction, service: Service, run: Run) -> DetailsTold:
+    """What goes into the thread of a run that has ended."""
+    url = f"{service.settings.public_url}/runs/{run.id}"
+    restricted = _restricted(service, run)
+    cells, _ = _diagnosis(tx, run)
+    outputs = {cell.cell_id: outputs_of(service, cell) for cell in cells}
+    return DetailsTold(
+        url=url,
+        cells=tuple(
+            CellTold(
+                c.cell_id,
+                c.state,
+                c.reason,
+                _trace(outputs[c.cell_id]),
+                f"{url}#cell-{c.cell_id}",
+                restricted,
+            )
+            for c in cells
+            if c.state not in {CellState.OK, CellState.NEVER_RAN}
+        ),
+        evidence=tuple(
+            _evidence(f.summary, f.evidence, f"{url}#cell-{f.cell_id}", restricted=restricted)
+            for f in runs.findings(tx, run.id)
+            if f.evidence and f.severity != "info"
+        ),
+        charts=tuple(
+            ChartTold(
+                png,
+                alt or c.cell_id.replace("-", " "),
+                c.cell_id.replace("-", " ").capitalize(),
+                f"{url}#cell-{c.cell_id}",
+                restricted,
+            )
+            for c in cells
+            for png, alt in _charts(outputs[c.cell_id])
+        )[:MOST_CHARTS],
+    )
+
+
+def _diagnosis(tx: Transaction, run: Run) -> tuple[list[Cell], int]:
+    tries = [a for a in runs.attempts(tx, run.id) if a.stage == "diagnose"]
+    if not tries:
+        return [], 1
+    cells = [
+        c
+        for c in runs.cells(tx, tries[-1].id)
+        if c.stage == Stage.DIAGNOSTIC or c.state not in {CellState.OK, CellState.WAITING, CellState.RUNNING}
+    ]
+    return cells, tries[-1].number
+
+
+def _connections(service: Service, run: Run) -> list[str]:
+    return sorted(
+        {str(value) for value in run.parameters.values() if isinstance(value, str) and value in service.connections}
+    )
+
+
+def _restricted(service: Service, run: Run) -> bool:
+    return any(service.connections[name].data_class == "restricted" for name in _connections(service, run))
+
+
+def _proposer(tx: Transaction, proposal: Proposal) -> str:
+    row = tx.execute(
+        """SELECT (actor::jsonb)->>'name' AS name FROM audit_entries
+           WHERE event = 'proposal.made' AND (objects::jsonb) @> :about""",
+        about={"proposal": proposal.id},
+    ).first()
+    return row.name if row else ""
+
+
+def _trace(outputs: list[dict[str, Any]]) -> str:
+    return "\n".join(
+        "\n".join(output.get("traceback", ())) for output in outputs if output.get("output_type") == "error"
+    )
+
+
+def _evidence(finding: str, evidence: dict[str, Any] | None, url: str, *, restricted: bool) -> EvidenceTold:
+    evidence = evidence or {}
+    if evidence.get("kind") == "table":
+        return EvidenceTold(
+            finding,
+            tuple(str(column["name"]) for column in evidence["columns"]),
+            tuple(tuple("" if value is None else str(value) for value in row) for row in evidence["rows"]),
+            int(evidence.get("omitted", 0)),
+            url=url,
+            restricted=restricted,
+        )
+    text = evidence.get("text") or str(evidence.get("value", ""))
+    return EvidenceTold(finding, text=str(text), url=url, restricted=restricted)
+
+
+def _charts(outputs: list[dict[str, Any]]) -> list[tuple[bytes, str]]:
+    found = []
+    for output in outputs:
+        data = output.get("data", {})
+        png = data.get("image/png")
+        if isinstance(png, str):
+            try:
+                found.append((base64.b64decode(png), str(data.get("text/plain", ""))))
+            except binascii.Error:
+                continue
+    return found
