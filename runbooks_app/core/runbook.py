@@ -127,7 +127,8 @@ class Cell:
     """One cell: `source` as written, `python` after IPython's own transformation (magics become calls).
 
     `defines` and `needs` are module-level names that the cell binds, and names that it reads and does not
-    bind itself. `line_offset` maps lines of neither: sources are shown as written.
+    bind itself. Sources are shown as written. `tags` are the cell's own, in order; `timeout` is in seconds,
+    None where the runbook's own holds.
     """
 
     id: str
@@ -138,6 +139,7 @@ class Cell:
     needs: frozenset[str] = frozenset()
     opens: tuple[Opened, ...] = ()
     timeout: int | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
