@@ -123,8 +123,7 @@ def _settings(name: str, kind: str) -> Mapping[str, Any]:
     settings = known[name]
     if settings["kind"] != kind:
         raise ConnectionNotGranted(
-            f"{name!r} is a connection of kind {settings['kind']}: "
-            f"open it with kit.{settings['kind']}({name!r})"
+            f"{name!r} is a connection of kind {settings['kind']}: open it with kit.{settings['kind']}({name!r})"
         )
     return settings
 
@@ -145,9 +144,7 @@ def _missing(name: str, kind: str, known: Mapping[str, Any]) -> str:
 
 def _own_path() -> Path:
     """The file with the author's own connections, outside the service."""
-    return Path(
-        os.environ.get("RUNBOOKS_KIT_CONNECTIONS") or "~/.config/runbooks/connections.toml"
-    ).expanduser()
+    return Path(os.environ.get("RUNBOOKS_KIT_CONNECTIONS") or "~/.config/runbooks/connections.toml").expanduser()
 
 
 def _own_connections() -> dict[str, dict[str, Any]]:
@@ -163,9 +160,7 @@ def _own_connections() -> dict[str, dict[str, Any]]:
     for name, settings in read.items():
         kind = _kind_of(settings)
         if kind is None:
-            raise ValueError(
-                f'[{name}] in {path} must have either dsn = "…" (PostgreSQL) or url = "…" (HTTP)'
-            )
+            raise ValueError(f'[{name}] in {path} must have either dsn = "…" (PostgreSQL) or url = "…" (HTTP)')
         connections[name] = {**settings, "kind": kind}
     return connections
 

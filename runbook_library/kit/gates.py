@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from runbook_library.kit import service
@@ -10,6 +11,7 @@ from runbook_library.kit.values import seconds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 RISKS = ("low", "medium", "high")
 
 
@@ -75,6 +77,15 @@ def rehearse() -> None:
     service.state.rehearsing = True
 
 
+def gate_name(name: str) -> str:
+    """Return the name if a gate may have it; else raise ValueError."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(
+            f"a gate's name has lower-case letters, digits and dashes, like 'terminate-session', not {name!r}"
+        )
+    return name
+
+
 def _validate(
     *,
     name: str,
@@ -88,19 +99,14 @@ def _validate(
     recheck: bool,
 ) -> None:
     """Refuse what the service would refuse, so that the author sees it first."""
-    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
-        raise ValueError(
-            f"a gate's name has letters, digits and dashes, like 'terminate-session', not {name!r}"
-        )
+    gate_name(name)
     if not isinstance(title, str) or not title.strip():
         raise ValueError(f"the gate {name!r} needs a title that says what will happen")
     if not isinstance(target, str):
         raise TypeError(f"the gate {name!r}: target is text, not {target!r}")
     if risk not in RISKS:
         raise ValueError(f"the gate {name!r}: risk is one of {', '.join(RISKS)}, not {risk!r}")
-    if approvals is not None and (
-        isinstance(approvals, bool) or not isinstance(approvals, int) or approvals < 1
-    ):
+    if approvals is not None and (isinstance(approvals, bool) or not isinstance(approvals, int) or approvals < 1):
         raise ValueError(f"the gate {name!r}: approvals is a number of people from 1, not {approvals!r}")
     for what, names in (("approvers", approvers), ("informative", informative)):
         if isinstance(names, str) or not all(isinstance(item, str) for item in names):

@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 from runbook_library.kit import service
+from runbook_library.kit.gates import gate_name
 from runbook_library.kit.values import as_evidence, as_json
 
 SEVERITIES = ("critical", "warning", "info")
@@ -47,7 +48,7 @@ def propose(gate: str, /, *, reason: str = "", **inputs: Any) -> None:
     rehearsal = "\n".join(["kit.rehearse()", *(f"{name} = {value!r}" for name, value in values.items())])
     send(
         "proposal",
-        {"gate": str(gate), "inputs": values, "reason": " ".join(str(reason).split())},
+        {"gate": gate_name(gate), "inputs": values, "reason": " ".join(str(reason).split())},
         f"PROPOSED: {gate}" + (f" - {reason}" if reason else ""),
         f"<p>To rehearse it here, run this first:</p><pre>{escape(rehearsal)}</pre>",
     )

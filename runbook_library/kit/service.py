@@ -41,9 +41,7 @@ class State:
 state = State()
 
 
-def configure(
-    stage: str, connections: Mapping[str, Mapping[str, Any]], kept: Mapping[str, Any] | None = None
-) -> None:
+def configure(stage: str, connections: Mapping[str, Mapping[str, Any]], kept: Mapping[str, Any] | None = None) -> None:
     """Make this kernel one of the service's; called once, before any cell.
 
     `connections` maps names to `{"kind": "postgres", "host", "port", "database", "user", "password",
@@ -65,8 +63,7 @@ class Kept:
             return state.kept[name]
         known = ", ".join(sorted(state.kept)) or "nothing"
         raise AttributeError(
-            f"the diagnosis kept no {name!r} (it kept: {known}); "
-            f"keep it in a diagnostic cell: kit.keep({name}=…)"
+            f"the diagnosis kept no {name!r} (it kept: {known}); keep it in a diagnostic cell: kit.keep({name}=…)"
         )
 
     def __getitem__(self, name: str) -> Any:

@@ -72,9 +72,7 @@ def as_json(value: Any, where: str, *, lenient: bool = False, depth: int = 0) ->
             str(key): as_json(item, f"{where}[{key!r}]", lenient=lenient, depth=depth + 1)
             for key, item in value.items()
         }
-    if isinstance(value, Sequence | set | frozenset) and not isinstance(
-        value, bytes | bytearray | memoryview
-    ):
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes | bytearray | memoryview):
         items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
         return [
             as_json(item, f"{where}[{position}]", lenient=lenient, depth=depth + 1)
@@ -150,9 +148,7 @@ def _plain(value: Any) -> Any:
         if kind.__name__ in {"datetime64", "timedelta64"}:
             import pandas  # noqa: ICN001, PLC0415 - knows every resolution; numpy gives bare integers for some
 
-            return _plain(
-                pandas.Timestamp(value) if kind.__name__ == "datetime64" else pandas.Timedelta(value)
-            )
+            return _plain(pandas.Timestamp(value) if kind.__name__ == "datetime64" else pandas.Timedelta(value))
         return value.tolist() if hasattr(value, "tolist") else value
     return value
 
@@ -163,18 +159,14 @@ def _number(value: float | Decimal, where: str, *, lenient: bool) -> Any:
         if lenient:
             return None
         raise ValueError(f"{where}: {value} is no number that JSON can carry; leave it out or give None")
-    exact = (
-        int(value) if isinstance(value, int) or (isinstance(value, Decimal) and value == int(value)) else None
-    )
+    exact = int(value) if isinstance(value, int) or (isinstance(value, Decimal) and value == int(value)) else None
     if exact is None:
         return float(value)
     if abs(exact) <= MAX_INTEGER:
         return exact
     if lenient:
         return str(exact)
-    raise ValueError(
-        f"{where}: {exact} is too big for a JSON number (2**53 and more lose digits); give it as text"
-    )
+    raise ValueError(f"{where}: {exact} is too big for a JSON number (2**53 and more lose digits); give it as text")
 
 
 def _moment(value: Any) -> Any:

@@ -76,9 +76,7 @@ class Shop:
 
     def session(self, application: str = "orders-api", **options: Any) -> psycopg.Connection:
         """A session of the shop that stays open, in a transaction from its first statement on."""
-        connection = psycopg.connect(
-            self.server.url("shop", "shop", WORD), application_name=application, **options
-        )
+        connection = psycopg.connect(self.server.url("shop", "shop", WORD), application_name=application, **options)
         self.open.callback(connection.close)
         return connection
 
@@ -185,7 +183,7 @@ class Kernel:
 
     def run(
         self,
-        stage: str,
+        stage: str | None,
         cells: list[str],
         *,
         user: str = "reader",
@@ -195,7 +193,7 @@ class Kernel:
         setup: dict[str, Any] | None = None,
         **parameters: Any,
     ) -> Ran:
-        """One kernel. `setup` overrides names that the setup cell sets."""
+        """One kernel; of stage None, plain JupyterLab. `setup` overrides names that the setup cell sets."""
         granted = {
             "kind": "postgres",
             "host": self.server.host,
@@ -205,13 +203,14 @@ class Kernel:
             "password": WORD,
             "stage": "remediate" if user == "operator" else "diagnose",
         }
-        service.configure(stage, {"orders-db": granted}, kept)
+        if stage is not None:
+            service.configure(stage, {"orders-db": granted}, kept)
         self.shell.reset(new_session=False)
         ran = Ran()
         self._run("parameters", ran)
-        self.shell.push({"database": "orders-db", "blocked_after": 0.3, **parameters})
+        self.shell.push({"database": "orders-db", "blocked_after": 0.2, **parameters})
         self._run("setup", ran)
-        self.shell.push({"PROBE_TIME": 0.6, **(setup or {}), **(inputs or {})})
+        self.shell.push({"PROBE_TIME": 0.4, **(setup or {}), **(inputs or {})})
         for cell in cells:
             self._run(cell, ran)
         ran.names = dict(self.shell.user_ns)
@@ -228,9 +227,7 @@ class Kernel:
 
     def remediate(self, proposal: dict[str, Any], **options: Any) -> Ran:
         """The one cell of this proposal, as the operator."""
-        return self.run(
-            "remediate", [proposal["gate"]], user="operator", inputs=proposal["inputs"], **options
-        )
+        return self.run("remediate", [proposal["gate"]], user="operator", inputs=proposal["inputs"], **options)
 
     def verify(self, proposal: dict[str, Any], diagnosed: Ran, **options: Any) -> Ran:
         """The verification cells of this proposal."""
@@ -271,7 +268,7 @@ def plain(monkeypatch) -> Iterator[service.State]:
         connection.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shell() -> Iterator[InteractiveShell]:
     """IPython without a terminal, history or files."""
     InteractiveShell.clear_instance()

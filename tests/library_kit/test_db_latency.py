@@ -14,8 +14,7 @@ def identity(proposal):
 
 def exclusive_locks(shop):
     return shop.ask(
-        "SELECT pid FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' "
-        "AND relation = 'orders'::regclass"
+        "SELECT pid FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' AND relation = 'orders'::regclass"
     )
 
 
@@ -24,7 +23,7 @@ def migration(shop):
     """A migration that took its lock and went idle, and what piled up behind it."""
     session = shop.session("deploy-migration")
     session.execute("ALTER TABLE orders ADD COLUMN IF NOT EXISTS note text")
-    shop.pile_up(12, "SELECT state FROM orders WHERE id = 7", 0.5)
+    shop.pile_up(12, "SELECT state FROM orders WHERE id = 7", 0.3)
     return session.info.backend_pid
 
 
@@ -32,7 +31,7 @@ def migration(shop):
 def report(shop):
     """A statement that runs for long and holds a lock, and what piled up behind it."""
     pid = shop.run("LOCK TABLE orders", "SELECT pg_sleep(120)", application="nightly-report")
-    shop.pile_up(6, "UPDATE orders SET state = 'paid' WHERE id = 7", 0.5)
+    shop.pile_up(6, "UPDATE orders SET state = 'paid' WHERE id = 7", 0.3)
     return pid
 
 
@@ -68,7 +67,7 @@ def test_a_migration_that_holds_a_lock_is_found_ended_and_seen_gone(shop, kernel
 def test_a_row_lock_left_in_an_idle_transaction_is_found_and_freed(shop, kernel):
     holder = shop.session("back-office")
     holder.execute("UPDATE orders SET state = 'held' WHERE id = 7")
-    shop.pile_up(3, "UPDATE orders SET state = 'paid' WHERE id = 7", 0.5)
+    shop.pile_up(3, "UPDATE orders SET state = 'paid' WHERE id = 7", 0.3)
 
     found = kernel.diagnose()
 
@@ -103,7 +102,7 @@ def test_when_cancelling_does_not_help_ending_the_session_is_proposed_next(shop,
         "LOCK TABLE orders",
         "DO $$ BEGIN PERFORM pg_sleep(120); EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(120); END $$",
     )
-    shop.pile_up(2, "SELECT state FROM orders WHERE id = 7", 0.5)
+    shop.pile_up(2, "SELECT state FROM orders WHERE id = 7", 0.3)
     found = kernel.diagnose("latency", "blocking-tree", "what-would-help")
     (proposal,) = found.proposals
     assert proposal["gate"] == "cancel-query"
@@ -144,9 +143,7 @@ def test_an_empty_database_is_healthy_too(kernel):
 
 
 @pytest.mark.parametrize("moved", ["backend_start", "xact_start"])
-def test_another_session_with_the_same_pid_or_its_next_transaction_is_never_hit(
-    shop, kernel, migration, moved
-):
+def test_another_session_with_the_same_pid_or_its_next_transaction_is_never_hit(shop, kernel, migration, moved):
     proposal = kernel.propose()
     proposal["inputs"][moved] = "2026-01-01T00:00:00.000001+00:00"
 
@@ -159,7 +156,7 @@ def test_another_session_with_the_same_pid_or_its_next_transaction_is_never_hit(
 def test_a_session_that_went_on_to_its_next_transaction_is_left_alone(shop, kernel):
     holder = shop.session("back-office")
     holder.execute("UPDATE orders SET state = 'held' WHERE id = 7")
-    shop.pile_up(1, "UPDATE orders SET state = 'paid' WHERE id = 7", 0.5)
+    shop.pile_up(1, "UPDATE orders SET state = 'paid' WHERE id = 7", 0.3)
     proposal = kernel.propose()
     holder.rollback()
     holder.execute("SELECT 1")
@@ -192,11 +189,9 @@ def test_a_remediation_cell_does_nothing_in_another_stage(shop, kernel, migratio
 def test_the_session_at_the_head_is_proposed_not_the_migration_that_waits_in_between(shop, kernel):
     reader = shop.session("export")
     reader.execute("SELECT count(*) FROM orders")
-    waiting = shop.run(
-        "ALTER TABLE orders ADD COLUMN IF NOT EXISTS other text", application="deploy-migration"
-    )
+    waiting = shop.run("ALTER TABLE orders ADD COLUMN IF NOT EXISTS other text", application="deploy-migration")
     shop.until(lambda: shop.ask("SELECT 1 FROM pg_locks WHERE pid = %s AND NOT granted", waiting))
-    shop.pile_up(6, "SELECT state FROM orders WHERE id = 7", 0.5)
+    shop.pile_up(6, "SELECT state FROM orders WHERE id = 7", 0.3)
 
     found = kernel.diagnose("blocking-tree", "what-would-help")
 
@@ -235,7 +230,7 @@ def test_a_prepared_transaction_is_told_and_not_aimed_at(shop, kernel):
     holder = shop.session("coordinator", autocommit=True)
     holder.execute("BEGIN; LOCK TABLE orders; PREPARE TRANSACTION 'forgotten'")
     try:
-        shop.pile_up(2, "SELECT state FROM orders WHERE id = 7", 0.5)
+        shop.pile_up(2, "SELECT state FROM orders WHERE id = 7", 0.3)
         found = kernel.diagnose()
     finally:
         holder.execute("ROLLBACK PREPARED 'forgotten'")
