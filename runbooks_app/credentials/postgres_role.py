@@ -117,9 +117,7 @@ class PostgresRole:
     def revoke(self, connection: Endpoint, identity: str) -> None:
         """End the role's sessions, drop what it owns, drop the role."""
         if not IDENTITY.fullmatch(identity):
-            raise InvalidInput(
-                f"{identity!r} is no role that was minted for {connection.name}; it is left alone."
-            )
+            raise InvalidInput(f"{identity!r} is no role that was minted for {connection.name}; it is left alone.")
         with self._session(connection, f"drop the role {identity}") as session:
             # One at a time: a run's end and a sweep may want the same role.
             session.execute("SELECT pg_advisory_lock(hashtext(%s))", [identity])
@@ -162,9 +160,7 @@ class PostgresRole:
             f"({place}); it {able}, and is dropped afterwards"
         )
 
-    def _statements(
-        self, identity: str, verifier: str, purpose: Purpose, now: datetime
-    ) -> Iterator[sql.Composed]:
+    def _statements(self, identity: str, verifier: str, purpose: Purpose, now: datetime) -> Iterator[sql.Composed]:
         """What makes the role, step by step; `verifier` is all that the server ever sees of the password."""
         until = (now + timedelta(seconds=purpose.lifetime)).isoformat()
         login = sql.Identifier(identity)
@@ -195,9 +191,7 @@ class PostgresRole:
     @contextlib.contextmanager
     def _session(self, connection: Endpoint, doing: str, database: str = "") -> Iterator[Session]:
         """A session of the minter; errors of the database come out as errors of the service."""
-        place = (
-            f"{connection.name} ({database or connection.database} at {connection.host}:{connection.port})"
-        )
+        place = f"{connection.name} ({database or connection.database} at {connection.host}:{connection.port})"
         try:
             password = self.password_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -236,17 +230,13 @@ class PostgresRole:
             case errors.ReadOnlySqlTransaction():
                 return Unavailable(f"{start} This is a standby; point the connection at the primary.")
             case errors.InsufficientPrivilege() | errors.UndefinedObject() | errors.InvalidGrantOperation():
-                return Misconfigured(
-                    f"{start} Let a DBA run deploy/postgres/minter.sql, adapted to {self.role}."
-                )
+                return Misconfigured(f"{start} Let a DBA run deploy/postgres/minter.sql, adapted to {self.role}.")
             case errors.QueryCanceled():
                 return Unavailable(f"{start} The database is too busy; try again.")
             case _ if error.sqlstate is None and "authentication failed" in said:
                 return Unavailable(f"{start} Put the role's current password into {self.password_file}.")
             case _ if error.sqlstate is None:
-                return Unavailable(
-                    f"{start} Check that the database is up, and the connection's host and port."
-                )
+                return Unavailable(f"{start} Check that the database is up, and the connection's host and port.")
             case _:
                 return Unavailable(f"{start} Try again; what was begun and not finished is swept later.")
 

@@ -16,7 +16,7 @@ from runbooks_app.core.errors import InvalidInput, Misconfigured, Unavailable
 from runbooks_app.credentials import Purpose, provider_for
 from runbooks_app.credentials import postgres_role as room
 
-DIAGNOSE = Purpose("run-1", "diagnose", 60)
+DIAGNOSE = Purpose("run-1", "diagnose", lifetime=60)
 REMEDIATE = Purpose("run-1", "remediate", 60, "proposal-1", ("https://issuer#dana", "https://issuer#o'neil"))
 NOBODY_LIVES = frozenset()
 
@@ -128,9 +128,7 @@ WRITES = [
 
 @pytest.mark.parametrize("read_only_undone", [False, True])
 @pytest.mark.parametrize("statement", WRITES)
-def test_a_diagnosis_cannot_write_even_after_undoing_its_read_only_setting(
-    diagnosis, statement, read_only_undone
-):
+def test_a_diagnosis_cannot_write_even_after_undoing_its_read_only_setting(diagnosis, statement, read_only_undone):
     diagnosis.execute("SET default_transaction_read_only = " + ("off" if read_only_undone else "on"))
     refusals = (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)
     with psycopg.connect(diagnosis.orders.url("orders_owner")) as bait, pytest.raises(refusals) as refused:
@@ -172,9 +170,7 @@ def test_a_remediation_ends_other_sessions_and_no_more(operator, connection, ord
         login(credential) as session,
         contextlib.closing(psycopg.connect(orders_server.url("orders_owner"))) as blocker,
     ):
-        assert session.execute(
-            "SELECT pg_terminate_backend(%s, 5000)", [blocker.info.backend_pid]
-        ).fetchone()[0]
+        assert session.execute("SELECT pg_terminate_backend(%s, 5000)", [blocker.info.backend_pid]).fetchone()[0]
         for statement in (
             "INSERT INTO orders (customer_id) VALUES (1)",
             "CREATE TABLE mine ()",
@@ -254,9 +250,7 @@ def test_revoking_ends_sessions_and_their_locks(operator, connection, admin):
     with contextlib.closing(login(credential)) as session:
         session.execute("SELECT pg_advisory_lock(7)")
         operator.revoke(connection, credential.identity)
-        assert not admin.execute(
-            "SELECT 1 FROM pg_stat_activity WHERE usename = %s", [credential.identity]
-        ).fetchall()
+        assert not admin.execute("SELECT 1 FROM pg_stat_activity WHERE usename = %s", [credential.identity]).fetchall()
         assert not admin.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'").fetchall()
         with pytest.raises(psycopg.OperationalError):
             session.execute("SELECT 1")
@@ -272,9 +266,7 @@ def test_revoking_twice_or_what_never_was_is_fine(reader, connection):
     reader.revoke(connection, "runbook_d_0000000000000000")
 
 
-@pytest.mark.parametrize(
-    "identity", ["postgres", "orders_reader", "runbook_x_0000000000000000", 'runbook_d_"; --', ""]
-)
+@pytest.mark.parametrize("identity", ["postgres", "orders_reader", "runbook_x_0000000000000000", 'runbook_d_"; --', ""])
 def test_a_role_that_was_not_minted_is_never_dropped(reader, connection, identity):
     with pytest.raises(InvalidInput, match="left alone"):
         reader.revoke(connection, identity)
@@ -337,9 +329,7 @@ def test_a_sweep_touches_nobody_elses_roles(reader, connection, admin, monkeypat
         admin.execute("DROP ROLE runbook_d_ffffffffffffffff")
 
 
-def test_a_role_that_cannot_be_dropped_does_not_keep_the_others(
-    operator, connection, admin, monkeypatch, caplog
-):
+def test_a_role_that_cannot_be_dropped_does_not_keep_the_others(operator, connection, admin, monkeypatch, caplog):
     monkeypatch.setattr(room, "SWEEP_AFTER", 0)
     one, other = sorted((operator.mint(connection, REMEDIATE) for _ in range(2)), key=lambda c: c.identity)
     admin.execute("CREATE DATABASE closed")
@@ -422,6 +412,12 @@ def test_a_missing_synchronous_standby_does_not_hold_minting(reader, connection,
     finally:
         admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
         admin.execute("SELECT pg_reload_conf()")
+
+
+def test_a_version_too_old_is_told_with_the_reason(reader, connection, monkeypatch):
+    monkeypatch.setattr(room, "OLDEST", 990000)  # every version is too old for a time
+    with pytest.raises(Misconfigured, match="is PostgreSQL 18; minted roles need 16 or later"):
+        reader.mint(connection, DIAGNOSE)
 
 
 # Odds and ends

@@ -13,9 +13,7 @@ from runbooks_app.main.embedded import Guarded
 
 def start(script: str, **options) -> Guarded:
     """A guarded process that has printed its first line."""
-    process = Guarded.start(
-        "the test's process", [sys.executable, "-c", script], stdout=subprocess.PIPE, **options
-    )
+    process = Guarded.start("the test's process", [sys.executable, "-c", script], stdout=subprocess.PIPE, **options)
     assert process.guard.stdout.readline().strip() == b"ready"
     return process
 

@@ -113,9 +113,7 @@ def test_a_wrong_password_is_refused_for_every_database(postgres_server):
 def test_it_listens_on_loopback_alone_and_has_no_unix_socket(postgres_server):
     assert ask(postgres_server, "SHOW listen_addresses") == "127.0.0.1"
     assert ask(postgres_server, "SHOW unix_socket_directories") == ""
-    assert (
-        ask(postgres_server, "SELECT string_agg(auth_method, ',') FROM pg_hba_file_rules") == "scram-sha-256"
-    )
+    assert ask(postgres_server, "SELECT string_agg(auth_method, ',') FROM pg_hba_file_rules") == "scram-sha-256"
 
 
 def test_only_the_launcher_can_read_the_password(postgres_server):
@@ -126,9 +124,7 @@ def test_only_the_launcher_can_read_the_password(postgres_server):
 
 def test_the_password_is_neither_in_the_log_nor_on_a_command_line(folder):
     with Postgres.start(folder, settings={"log_statement": "all"}) as server:
-        lines = [
-            path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)
-        ]
+        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
         assert not any(server.password.encode() in line for line in lines)
         assert server.password not in server.log.read_text()
         assert server.password not in repr(server)
@@ -267,3 +263,13 @@ def test_redis_can_be_started_again_at_the_same_address(fresh, redis_server):
         pass
     with Redis.start(fresh, port=first.port) as second:
         assert second.url == first.url
+
+
+@AS_ROOT
+def test_data_of_a_uid_that_was_given_to_somebody_else_is_taken_along(folder):
+    with Postgres.start(folder) as server:
+        pass
+    theirs, ours = Account.for_servers(), Account(accounts.FREE_UIDS[7], accounts.FREE_UIDS[7], changes=True)
+    with Postgres.start(folder, account=ours) as again:
+        assert Path(f"/proc/{again.pid}").stat().st_uid == ours.uid != theirs.uid
+        assert again.password == server.password

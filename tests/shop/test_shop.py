@@ -43,9 +43,7 @@ def until(session, query, true_of, seconds=20):
 
 
 @pytest.mark.parametrize(("fault", "many"), [("migration", 37), ("idle-row-lock", 25)])
-def test_a_fault_piles_sessions_up_until_its_session_is_ended(
-    orders_server, admin, traffic, fault, name, many
-):
+def test_a_fault_piles_sessions_up_until_its_session_is_ended(orders_server, admin, traffic, fault, many):
     assert admin.execute(BLOCKED).fetchone()[0] < 5
     holder = orders_server.inject(fault)
     try:
@@ -61,9 +59,7 @@ def test_a_fault_piles_sessions_up_until_its_session_is_ended(
 
 
 def test_traffic_comes_back_after_its_sessions_were_ended(orders_server, admin, traffic):
-    admin.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'orders-api'"
-    )
+    admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'orders-api'")
     sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'orders-api'"
     until(admin, sessions, lambda count: count >= 12)
     assert traffic.alive

@@ -73,7 +73,7 @@ class Account:
                 group=self.gid if self.changes else None,
                 extra_groups=[] if self.changes else None,
             )
-        except PermissionError:
+        except OSError:  # closed to it, or this machine does not let root become it
             return False
         return tried.returncode == 0
 
@@ -156,9 +156,7 @@ def shelter() -> Path:
     )
 
 
-def within_reach(
-    tree: Path, parts: tuple[str, ...], probe: tuple[str, ...], account: Account, label: str
-) -> Path:
+def within_reach(tree: Path, parts: tuple[str, ...], probe: tuple[str, ...], account: Account, label: str) -> Path:
     """`tree` itself if the account can run `probe` in it (a path and its arguments), else a copy that it can.
 
     `parts` are the paths under `tree` to copy. The copy lies in the shelter under `label`, which tells the

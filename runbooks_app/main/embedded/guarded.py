@@ -88,8 +88,7 @@ class Guarded:
             return self.guard.wait(grace + STOPPED_WITHIN)
         except subprocess.TimeoutExpired:
             raise Unavailable(
-                f"{self.name} did not stop within {grace + STOPPED_WITHIN:.0f} s. "
-                f"End process {self.pid} by hand."
+                f"{self.name} did not stop within {grace + STOPPED_WITHIN:.0f} s. End process {self.pid} by hand."
             ) from None
         finally:
             for pipe in (self.guard.stdin, self.guard.stdout):

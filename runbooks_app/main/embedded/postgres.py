@@ -79,14 +79,15 @@ class Postgres:
         killed recovers. Raises `Unavailable` where it does not start, with what the server said.
         """
         account = account or Account.for_servers()
-        home = home_for(folder, account)
         programs = find_programs(account)
+        home = home_for(folder, account)
         held = lock(home, "PostgreSQL")
         try:
             password = secret_in(home / "superuser.password")
             data = home / "data"
             if not (data / "PG_VERSION").exists():
                 _initialise(programs, home, password, account)
+            _hand_over(data, account)
             _clear_stale_pid(data)
             options = {**SETTINGS, **({} if durable else NOT_DURABLE), **(settings or {})}
             for _ in range(ATTEMPTS):
@@ -107,9 +108,7 @@ class Postgres:
     def url(self, user: str = SUPERUSER, database: str = "postgres", password: str | None = None) -> str:
         """Address for psycopg and libpq, password included; the superuser's unless another is given."""
         word = quote(self.password if password is None else password, safe="")
-        return (
-            f"postgresql://{quote(user, safe='')}:{word}@{self.host}:{self.port}/{quote(database, safe='')}"
-        )
+        return f"postgresql://{quote(user, safe='')}:{word}@{self.host}:{self.port}/{quote(database, safe='')}"
 
     @property
     def log(self) -> Path:
@@ -191,11 +190,17 @@ def _initialise(programs: Path, home: Path, password: str, account: Account) -> 
         said = made.stdout.decode(errors="replace")
         raise Unavailable(f"PostgreSQL's files could not be made in {home}; initdb said:\n{said[-2000:]}")
     (data / "pg_hba.conf").write_text(HBA, encoding="ascii")
-    if maker.changes:
-        for path in (data, *data.rglob("*")):
-            os.chown(path, account.uid, account.gid, follow_symlinks=False)
     data.rename(home / "data")
     shutil.rmtree(making)
+
+
+def _hand_over(data: Path, account: Account) -> None:
+    """Give the files to the server's account: after initdb, or when a new system account has taken its uid."""
+    if not account.changes or data.stat().st_uid == account.uid:
+        return
+    # The folder itself comes last: it tells that all of it was handed over.
+    for path in (*data.rglob("*"), data):
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
 def _launch(programs: Path, home: Path, options: Mapping[str, str], account: Account, held: int) -> Guarded:
@@ -251,9 +256,6 @@ def _clear_stale_pid(data: Path) -> None:
 def _is_postmaster(pid: int, data: Path) -> bool:
     """Whether the process is a PostgreSQL on this very data folder, which it has as its working folder."""
     try:
-        return (
-            Path(f"/proc/{pid}/cwd").readlink() == data
-            and Path(f"/proc/{pid}/comm").read_text() == "postgres\n"
-        )
+        return Path(f"/proc/{pid}/cwd").readlink() == data and Path(f"/proc/{pid}/comm").read_text() == "postgres\n"
     except OSError:
         return False
