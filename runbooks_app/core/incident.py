@@ -1,7 +1,8 @@
 """An incident's story as values, and how long its steps took.
 
 The incident page and the postmortem are made from the same `IncidentStory`, so they tell the same facts.
-Nothing here reads a database: `runbooks_app.store` fills these values in, `runbooks_app.documents` renders them.
+Nothing here reads a database: `runbooks_app.store` fills these values in, `runbooks_app.documents` renders
+them.
 
 Every value that is a claim ("approved by", "verified") names the audit entry that proves it (`AuditRef`).
 `None` there means that no entry is known, and is told as such, never left out. All times are aware datetimes.
@@ -29,6 +30,9 @@ class AuditRef:
 
     seq: int
     hash: str
+
+
+_Event = tuple[datetime, "AuditRef | None"]
 
 
 class Happened(StrEnum):
@@ -150,9 +154,11 @@ class VerificationStory:
 class ProposalStory:
     """A proposal from its making to its end.
 
-    `title` and `target` are filled in with the inputs; `connections` maps each connection to the role that the
-    remediation uses. `closed_reason` says why it expired, went stale or was withdrawn, `closed` proves it.
-    `recheck` is the entry of the re-check before the execution. `predecessor` is the proposal that this succeeds.
+    `title` and `target` are filled in with the inputs; `connections` maps each connection to the role that
+    the remediation uses. `closed_reason` and
+    `closed_at` say why and when it expired, went stale or was withdrawn, `closed` proves it.
+    `recheck` is the entry of the re-check before the execution, `predecessor` the proposal that this one
+    succeeds.
     """
 
     id: str
@@ -176,6 +182,7 @@ class ProposalStory:
     remediation: RemediationStory | None = None
     verification: VerificationStory | None = None
     closed_reason: str = ""
+    closed_at: datetime | None = None
     predecessor: str = ""
     closed: AuditRef | None = None
     recheck: AuditRef | None = None
@@ -186,8 +193,8 @@ class ProposalStory:
 class RunStory:
     """One run: `digest` is the runbook's; `cells` those of the diagnosis, in the notebook's order.
 
-    `partial` is true where some cells failed and the others stand. `requested` and `entry` are the entries of the
-    request and of the end.
+    `partial` is true where some cells failed and the others stand; `source` is where it came from (`slack`,
+    `web`, an alert). `requested` and `entry` are the entries of the request and of the end.
     """
 
     id: str
@@ -247,13 +254,22 @@ class IncidentStory:
 
 
 @dataclass(frozen=True)
+class Step:
+    """How long one step took, never below zero, and the entries of the events between which it lies."""
+
+    took: timedelta
+    since: AuditRef | None = None
+    until: AuditRef | None = None
+
+
+@dataclass(frozen=True)
 class Durations:
     """How long the steps of an incident took; None where the step did not happen (yet)."""
 
-    acknowledge: timedelta | None = None
-    diagnose: timedelta | None = None
-    approve: timedelta | None = None
-    mitigate: timedelta | None = None
+    acknowledge: Step | None = None
+    diagnose: Step | None = None
+    approve: Step | None = None
+    mitigate: Step | None = None
 
 
 def durations(story: IncidentStory) -> Durations:
@@ -262,29 +278,42 @@ def durations(story: IncidentStory) -> Durations:
     - acknowledge: from the opening to the first act of a human (zero where a human opened the incident);
     - diagnose: from the opening to the end of the first run that was diagnosed, in part or whole;
     - approve: from the first proposal to the first approval that was enough for its proposal's policy;
-    - mitigate: from the opening to the first remediation that was applied and whose verification held.
+    - mitigate: from the opening to the end of the first verification that held, of a remediation that was applied.
 
     None is below zero: a run may be older than the incident that it was joined to.
     """
-    diagnosed = [r.ended_at for r in story.runs if r.state is RunState.DIAGNOSED and r.ended_at]
-    proposals = story.proposals
+    acts = [(item.at, item.entry) for item in story.items if item.human]
+    diagnosed = [(r.ended_at, r.entry) for r in story.runs if r.state is RunState.DIAGNOSED and r.ended_at]
+    approved = [(p.approved_at, _enough(p)) for p in story.proposals if p.approved_at]
     mitigated = [
-        p.verification.ended_at
-        for p in proposals
+        (p.verification.ended_at, p.verification.entry)
+        for p in story.proposals
         if p.state is ProposalState.APPLIED
         and p.verification
         and p.verification.state is Verification.VERIFIED
         and p.verification.ended_at
     ]
+    opening = (story.opened_at, story.opened)
     return Durations(
-        acknowledge=_since(story.opened_at, [item.at for item in story.items if item.human]),
-        diagnose=_since(story.opened_at, diagnosed),
-        approve=_since(proposals[0].proposed_at, [p.approved_at for p in proposals if p.approved_at])
-        if proposals
-        else None,
-        mitigate=_since(story.opened_at, mitigated),
+        acknowledge=_step(opening, acts),
+        diagnose=_step(opening, diagnosed),
+        approve=_step((story.proposals[0].proposed_at, story.proposals[0].entry), approved) if approved else None,
+        mitigate=_step(opening, mitigated),
     )
 
 
-def _since(start: datetime, ends: list[datetime]) -> timedelta | None:
-    return max(min(ends) - start, timedelta(0)) if ends else None
+def _enough(proposal: ProposalStory) -> AuditRef | None:
+    """The entry of the decision with which the proposal became approved: the last approval that counted by then."""
+    counted = [
+        d
+        for d in proposal.decisions
+        if d.counted and d.decision == "approve" and proposal.approved_at and d.at <= proposal.approved_at
+    ]
+    return max(counted, key=lambda decision: decision.at).entry if counted else None
+
+
+def _step(start: _Event, ends: list[_Event]) -> Step | None:
+    if not ends:
+        return None
+    end = min(ends, key=lambda event: event[0])
+    return Step(max(end[0] - start[0], timedelta(0)), start[1], end[1])

@@ -1,13 +1,14 @@
-"""The service's own MIME bundles (docs: findings, proposals, checks, kept values, evidence) as pieces.
+"""The service's own MIME bundles as pieces.
 
 What a bundle may hold is decided once, in `runbooks_app.core.bundles`; here it only becomes something to show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from runbooks_app.core import bundles
+from runbooks_app.core.errors import Problem
 from runbooks_app.documents.pieces import (
     Checked,
     Column,
@@ -16,73 +17,40 @@ from runbooks_app.documents.pieces import (
     Piece,
     Suggested,
     Table,
-    Withheld,
     json_piece,
     text_piece,
 )
 from runbooks_app.documents.text import CHARACTERS, LINES, plain
 from runbooks_app.documents.unreadable import Unreadable
 
-FINDING = "application/vnd.runbook.finding+json"
-PROPOSAL = "application/vnd.runbook.proposal+json"
-KEEP = "application/vnd.runbook.keep+json"
-CHECK = "application/vnd.runbook.check+json"
-WITHHELD = "application/vnd.runbook.withheld+json"
-"""`{"reason": str}`: put by the worker in the place of an output that redaction would not let through."""
+MIMES = (bundles.FINDING, bundles.PROPOSAL, bundles.CHECK, bundles.KEEP)
 
-MIMES = (WITHHELD, FINDING, PROPOSAL, CHECK, KEEP)
-
-_MOST_ROWS = 200
-_MOST_COLUMNS = 60
 _LONGEST = 2_000
-_SEVERITIES = ("critical", "warning", "info")
+"""Characters of one value that are shown in a line or a table."""
 
 
 def read(mime: str, value: Any, index: int, lines: int = LINES, characters: int = CHARACTERS) -> Piece:
     """The piece for one bundle; `Unreadable` says what is wrong with it."""
-    if not isinstance(value, Mapping):
-        raise Unreadable("it is not an object")
-    if mime == FINDING:
-        if value.get("severity") not in _SEVERITIES:
-            raise Unreadable("its severity is none of critical, warning, info")
-        found = value.get("evidence")
-        return Found(
-            index,
-            severity=value["severity"],
-            summary=_text(value, "summary"),
-            evidence=None if found is None else evidence(found, index, lines, characters),
-        )
-    if mime == PROPOSAL:
-        return Suggested(
-            index,
-            gate=_text(value, "gate"),
-            inputs=_values(value, "inputs"),
-            reason=_text(value, "reason", ""),
-        )
-    if mime == CHECK:
-        ok, seconds = value.get("ok"), value.get("seconds", 0)
-        if not isinstance(ok, bool) or isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise Unreadable("its verdict is malformed")
-        return Checked(
-            index, name=_text(value, "name"), ok=ok, seconds=float(seconds), detail=_text(value, "detail", "")
-        )
-    if mime == KEEP:
-        return Kept(index, values=_values(value, "values"))
-    if mime == WITHHELD:
-        return Withheld(index, reason=_text(value, "reason", ""))
-    raise Unreadable("it is none of ours")
+    match bundles.parse(mime, value):
+        case bundles.Finding(severity, summary, found):
+            shown_evidence = None if found is None else _evidence(found, index, lines, characters)
+            return Found(index, severity=severity, summary=summary, evidence=shown_evidence)
+        case bundles.Proposed(gate, inputs, reason):
+            return Suggested(index, gate=gate, inputs=inputs, reason=reason)
+        case bundles.Checked(name, ok, seconds, detail):
+            return Checked(index, name=name, ok=ok, seconds=seconds, detail=detail)
+        case bundles.Kept(values):
+            return Kept(index, values=values)
+        case Problem() as problem:
+            raise Unreadable(f"the {problem.where} {problem.message.rstrip('.')}")
 
 
 def evidence(value: Any, index: int = 0, lines: int = LINES, characters: int = CHARACTERS) -> Piece:
-    """The piece for a finding's evidence: a table, a text or a JSON value; `Unreadable` if it is malformed."""
-    kind = value.get("kind") if isinstance(value, Mapping) else None
-    if kind == "text":
-        return text_piece(index, _text(value, "text", limit=None), lines, characters)
-    if kind == "json" and "value" in value:
-        return json_piece(index, value["value"], lines, characters)
-    if kind == "table":
-        return _table(value, index)
-    raise Unreadable("its evidence is malformed")
+    """The piece for a finding's stored evidence: a table, a text or a JSON value; malformed, it is told as text."""
+    found = bundles.parse(bundles.FINDING, {"severity": "info", "summary": "evidence", "evidence": value})
+    if not isinstance(found, bundles.Finding) or found.evidence is None:
+        raise Unreadable("there is none")
+    return _evidence(found.evidence, index, lines, characters)
 
 
 def shown(value: Any) -> str:
@@ -96,33 +64,14 @@ def shown(value: Any) -> str:
     return shown(json_piece(0, value).head)
 
 
-def _table(value: Mapping[str, Any], index: int) -> Table:
-    columns, rows, omitted = value.get("columns"), value.get("rows"), value.get("omitted", 0)
-    if not isinstance(columns, list) or not isinstance(rows, list) or not 0 < len(columns) <= _MOST_COLUMNS:
-        raise Unreadable("its table is malformed")
-    if isinstance(omitted, bool) or not isinstance(omitted, int) or omitted < 0:
-        raise Unreadable("its table is malformed")
-    heads = tuple(Column(_text(column, "name"), _text(column, "type", "text")) for column in columns)
-    if not all(isinstance(row, list) and len(row) == len(heads) for row in rows):
-        raise Unreadable("its table has rows of other lengths")
+def _evidence(value: dict[str, Any], index: int, lines: int, characters: int) -> Piece:
+    if value["kind"] == "text":
+        return text_piece(index, value["text"], lines, characters)
+    if value["kind"] == "json":
+        return json_piece(index, value["value"], lines, characters)
     return Table(
         index,
-        columns=heads,
-        rows=tuple(tuple(shown(cell) for cell in row) for row in rows[:_MOST_ROWS]),
-        omitted=omitted + max(len(rows) - _MOST_ROWS, 0),
+        columns=tuple(Column(plain(column["name"]), column["type"]) for column in value["columns"]),
+        rows=tuple(tuple(shown(cell) for cell in row) for row in value["rows"]),
+        omitted=value["omitted"],
     )
-
-
-def _text(value: Any, name: str, default: str | None = None, limit: int | None = _LONGEST) -> str:
-    text = value.get(name, default) if isinstance(value, Mapping) else None
-    if not isinstance(text, str):
-        raise Unreadable(f"its {name} is not a text")
-    return plain(text if limit is None or len(text) <= limit else text[:limit] + "…") if limit else text
-
-
-def _values(value: Mapping[str, Any], name: str) -> dict[str, Any]:
-    values = value.get(name)
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise Unreadable(f"its {name} are malformed")
-    json_piece(0, values)  # raises where they are not JSON
-    return values

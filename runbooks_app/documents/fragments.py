@@ -65,6 +65,7 @@ _SVG_ATTRIBUTES = _names(
 _DATA_IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]+\Z")
 _GOES_ELSEWHERE = re.compile(r"url\s*\(\s*(?!['\"]?#)|\\|@|expression|/\*", re.IGNORECASE)
 
+_DOCUMENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; font: 14px/1.45 system-ui, sans-serif }
 body { margin: 8px; overflow-wrap: anywhere }
@@ -142,7 +143,7 @@ def html_document(fragment: str) -> str:
     """A whole document around a fragment from `sanitise` or `sanitise_svg`, to be served with `HTML_HEADERS`."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Output</title>'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+        f'<meta http-equiv="Content-Security-Policy" content="{_DOCUMENT_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE}</style></head><body>{fragment}</body></html>"
     )
@@ -151,7 +152,7 @@ def html_document(fragment: str) -> str:
 def _bounded(html: str) -> str:
     if len(html) > LARGEST:
         raise Unreadable(f"it is larger than {LARGEST // 2**20} MiB")
-    return html
+    return html.encode("utf-8", "replace").decode()  # half of a surrogate pair is no text
 
 
 def _harmless(tag: str, attribute: str, value: str) -> Any:

@@ -20,9 +20,7 @@ LARGEST = 16 * 1024 * 1024
 
 _MOST_PIXELS = 64_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PAINTING = frozenset(
-    {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"cHRM", b"pHYs", b"sBIT"}
-)
+_PAINTING = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"cHRM", b"pHYs", b"sBIT"})
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 

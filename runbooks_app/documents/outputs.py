@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from runbooks_app.documents import bundled, fragments, markdown
 from runbooks_app.documents.images import read_image
 from runbooks_app.documents.pieces import (
@@ -19,6 +17,7 @@ from runbooks_app.documents.pieces import (
     Html,
     Picture,
     Piece,
+    Withheld,
     Written,
     json_piece,
     text_piece,
@@ -29,6 +28,9 @@ from runbooks_app.documents.unreadable import Unreadable
 
 MOST_OUTPUTS = 500
 """Outputs of one cell that are shown; the rest is counted."""
+
+_WITHHELD = "[runbooks] The output of this cell is withheld:"
+"""How the kernels' room tells it, alone in the cell; a kernel that prints it only hides its own words."""
 
 # What a reader of one malformed form may raise; the next form is tried then.
 _TROUBLE = (
@@ -58,9 +60,7 @@ def pieces(outputs: Any, lines: int = LINES, characters: int = CHARACTERS) -> tu
         try:
             shown.extend(_piece(index, output, lines, characters))
         except _TROUBLE as error:
-            shown.append(
-                trouble(index, f"Output {index + 1} is malformed and not shown ({type(error).__name__}).")
-            )
+            shown.append(trouble(index, f"Output {index + 1} is malformed and not shown ({type(error).__name__})."))
     return tuple(shown)
 
 
@@ -96,9 +96,7 @@ def _joined(outputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
 
 def _same_stream(first: Mapping[str, Any], other: Any) -> bool:
     return (
-        isinstance(other, Mapping)
-        and other.get("output_type") == "stream"
-        and other.get("name") == first.get("name")
+        isinstance(other, Mapping) and other.get("output_type") == "stream" and other.get("name") == first.get("name")
     )
 
 
@@ -106,7 +104,10 @@ def _piece(index: int, output: Any, lines: int, characters: int) -> list[Piece]:
     kind = output["output_type"]
     if kind == "stream":
         name = "stderr" if output.get("name") == "stderr" else "stdout"
-        return [text_piece(index, joined_text(output["text"]), lines, characters, name)]
+        text = joined_text(output["text"])
+        if name == "stderr" and text.startswith(_WITHHELD):
+            return [Withheld(index, reason=plain(fold(text, 1, 1_000).head).removeprefix(_WITHHELD).strip())]
+        return [text_piece(index, text, lines, characters, name)]
     if kind == "error":
         return [_failure(index, output, lines, characters)]
     if kind in ("display_data", "execute_result"):
@@ -139,9 +140,7 @@ def _shown(index: int, data: Mapping[str, Any], lines: int, characters: int) -> 
         *(
             (
                 mime,
-                lambda value, mime=mime: Picture(
-                    index, image=read_image(mime, value), alternative=_beside(data)
-                ),
+                lambda value, mime=mime: Picture(index, image=read_image(mime, value), alternative=_beside(data)),
             )
             for mime in ("image/png", "image/jpeg")
         ),
@@ -149,9 +148,7 @@ def _shown(index: int, data: Mapping[str, Any], lines: int, characters: int) -> 
         ("text/html", lambda value: _html(index, joined_text(value), _beside(data))),
         (
             "image/svg+xml",
-            lambda value: Html(
-                index, fragment=fragments.sanitise_svg(joined_text(value)), plain=_beside(data)
-            ),
+            lambda value: Html(index, fragment=fragments.sanitise_svg(joined_text(value)), plain=_beside(data)),
         ),
         ("application/json", lambda value: json_piece(index, value, lines, characters)),
         ("text/plain", lambda value: text_piece(index, joined_text(value), lines, characters)),
@@ -166,9 +163,7 @@ def _shown(index: int, data: Mapping[str, Any], lines: int, characters: int) -> 
             aside.append(trouble(index, f"The {mime} form of output {index + 1} cannot be shown{why}."))
     if not aside:
         offered = ", ".join(plain(str(mime))[:80] for mime in list(data)[:5]) or "nothing"
-        aside.append(
-            trouble(index, f"Output {index + 1} has no form that can be shown here (it offers {offered}).")
-        )
+        aside.append(trouble(index, f"Output {index + 1} has no form that can be shown here (it offers {offered})."))
     return aside
 
 

@@ -172,9 +172,7 @@ def trouble(index: int, message: str) -> Text:
     return Text(index, head=Markup("{}").format(message), plain=message, trouble=True)
 
 
-def text_piece(
-    index: int, text: str, lines: int = LINES, characters: int = CHARACTERS, stream: str = ""
-) -> Text:
+def text_piece(index: int, text: str, lines: int = LINES, characters: int = CHARACTERS, stream: str = "") -> Text:
     """Terminal text, folded."""
     folded = fold(text, lines, characters)
     return Text(

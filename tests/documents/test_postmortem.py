@@ -1,0 +1,339 @@
+"""Postmortems: three forms, the same facts, an entry behind each claim, and nothing in them that acts."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+import documents_hostile as hostile
+import nbformat
+import pytest
+from documents_story import OPENED, at, display, make_story, ref
+from markdown_it import MarkdownIt
+
+from runbooks_app.core.incident import IncidentStory, RunStory, Told
+from runbooks_app.core.proposal import ProposalState
+from runbooks_app.core.run import RunState
+from runbooks_app.documents import postmortem
+from runbooks_app.documents.account import account, lasted, proofs
+from runbooks_app.documents.blocks import Grid, Heading, Proof, Span
+from runbooks_app.documents.escaping import block, code, escape, quote
+
+WHOLE = make_story()
+
+
+def forms(story):
+    notebook = postmortem.as_notebook(story)
+    text = "\n\n".join(cell["source"] + json.dumps(cell.get("outputs", "")) for cell in notebook["cells"])
+    return {
+        "html": hostile.text_of(postmortem.as_html(story)),
+        "markdown": postmortem.as_markdown(story),
+        "notebook": text,
+    }
+
+
+WHOLE_FORMS = forms(WHOLE)
+
+
+@pytest.mark.parametrize("form", ["html", "markdown", "notebook"])
+@pytest.mark.parametrize(
+    "fact",
+    [
+        "Postmortem: Orders are slow",
+        "2026-11-22 03:12:04 UTC by Alertmanager",
+        "A migration held a lock",
+        "1 min 26 s",
+        "1 min 40 s",
+        "diagnosed in part",
+        "session 4711 blocks 37 others",
+        "ALTER TABLE orders ADD COLUMN note text",
+        "12 more rows left out",
+        "connection refused",
+        "needs lag, which replicas would have defined",
+        "the migration can be repeated",
+        "database and (payments or sre)",
+        "too late, without effect",
+        "the same action was proposed again",
+        "rb_4711_remediate",
+        "terminated 4711",
+        "not proposed by the diagnosis",
+        "it was never executed",
+        "With lock",
+        "runbooks audit verify",
+        "(entry 41 · ",
+        ref(47).hash,
+        "ab" * 32,
+    ],
+)
+def test_every_form_tells_the_fact(form, fact):
+    fact = "database and (payments or sre)".replace("(database)", "database") if fact.startswith("(database)") else fact
+    assert fact in forms(WHOLE)[form].replace("\\", "")
+
+
+def test_every_claim_names_its_entry():
+    """Rows of the timeline, decisions, findings and outcomes each end in a proof, and each proof is in all forms."""
+    blocks = account(WHOLE)
+    for grid in (found for found in blocks if isinstance(found, Grid) and found.stacks):
+        assert all(any(isinstance(span, Proof) and span.entry for line in row for span in line) for row in grid.rows)
+    claims = {
+        "Opened",
+        "Closed",
+        "Cause",
+        "Requested",
+        "Ended",
+        "Proposed",
+        "State",
+        "Started",
+        "Outcome",
+        "Re-checked",
+    }
+    told = [row for grid in blocks if isinstance(grid, Grid) and not grid.head for row in grid.rows]
+    for name, line in told:
+        if isinstance(name[0], Span) and (name[0].text in claims or name[0].text.startswith("Time to")):
+            assert any(isinstance(span, Proof) and span.entry for span in line), name[0].text
+    assert [entry.seq for entry in proofs(blocks)] == list(range(40, 56))
+    for text in forms(WHOLE).values():
+        for seq in range(40, 56):
+            assert f"(entry {seq} · {ref(seq).hash[:12]}…)" in text
+            assert ref(seq).hash in text
+
+
+def test_a_claim_without_an_entry_says_so():
+    bare = replace(WHOLE, opened=None)
+    assert all("by Alertmanager (no entry)" in text for text in forms(bare).values())
+
+
+def test_the_notebook_is_valid_and_opens_with_outputs_counts_and_timing(tmp_path):
+    path = tmp_path / "postmortem.ipynb"
+    path.write_text(postmortem.as_notebook_text(WHOLE), encoding="utf-8")
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    cells = {cell.id: cell for cell in notebook.cells}
+    assert len(cells) == len(notebook.cells)
+    blocking = cells["blocking"]
+    assert blocking.execution_count == 2
+    assert blocking.metadata.tags == ["diagnostic"]
+    assert blocking.metadata.execution == {
+        "iopub.execute_input": "2026-11-22T03:12:06.100000Z",
+        "shell.execute_reply": "2026-11-22T03:12:07.300000Z",
+    }
+    assert blocking.outputs[0].text == "4711 \x1b[31;1mblocks 37\x1b[0m others\n"
+    assert "image/png" in blocking.outputs[1].data
+    assert "application/vnd.runbook.finding+json" in blocking.outputs[3].data
+    assert cells["intro"].source.startswith("## Latency")
+    assert cells["terminate-2"].outputs == []
+    assert notebook.metadata.runbook.incident == "inc-7"
+
+
+def test_the_notebook_keeps_no_form_that_executes():
+    evil = dict.fromkeys(
+        (
+            "application/javascript",
+            "application/vnd.jupyter.widget-view+json",
+            "image/svg+xml",
+            "text/latex",
+            "text/markdown",
+            "text/vnd.mermaid",
+        ),
+        "alert(1)",
+    )
+    story = make_story(
+        outputs=(
+            display(
+                data={
+                    **evil,
+                    "text/html": "<img src=x onerror=alert(1)><b>x</b>",
+                    "text/plain": "x\x1b]8;;http://e\x07",
+                }
+            ),
+            display(data=evil),
+            {"output_type": "execute_result", "data": {"text/plain": "7"}, "execution_count": 2, "metadata": {}},
+            {"output_type": "nonsense"},
+            "nonsense",
+        )
+    )
+    outputs = next(cell for cell in postmortem.as_notebook(story)["cells"] if cell["id"] == "blocking")["outputs"][5:]
+    assert outputs[0]["data"] == {"text/html": "<img><b>x</b>", "text/plain": "x"}
+    assert outputs[1]["data"] == {"text/plain": f"[left out: {', '.join(evil)}]"}
+    assert outputs[2]["execution_count"] == 2
+    assert all("malformed" in output["text"] for output in outputs[3:])
+
+
+def judged(html):
+    return hostile.faults(html, own_page=True, links={"https://example.org/locks"})
+
+
+@pytest.mark.parametrize("payload", hostile.PAYLOADS)
+def test_no_payload_in_names_notes_and_outputs_survives_in_any_form(payload):
+    outputs = tuple(
+        display(data={mime: payload, "text/plain": payload}) for mime in ("text/html", "text/markdown", "image/svg+xml")
+    )
+    story = make_story(text=lambda plain: f"{plain} {payload}", outputs=outputs, title=payload)
+    html = postmortem.as_html(story)
+    assert [
+        fault for fault in judged(html) if fault[-1] not in ("https://evil.example", "https://evil.example/path?a=b")
+    ] == []
+    assert [html.count(f"<{tag}>") for tag in ("h1", "h2")] == [1, 4]
+
+    markdown = postmortem.as_markdown(story)
+    assert_inert(markdown)
+    notebook = postmortem.as_notebook(story)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown" and cell["source"] not in markdown:
+            assert_inert(cell["source"])
+        if cell["cell_type"] == "code":
+            for output in cell["outputs"]:
+                assert hostile.faults(output.get("data", {}).get("text/html", "")) == []
+    html.encode()
+    markdown.encode()
+
+
+CARELESS = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+
+
+def assert_inert(markdown):
+    """A renderer that lets raw HTML and every link through finds none of them, and no heading but ours."""
+    tokens = [token for top in CARELESS.parse(markdown) for token in (top, *(top.children or ()))]
+    found = [token.type for token in tokens if token.type in ("html_block", "html_inline", "image")]
+    links = {token.attrGet("href") for token in tokens if token.type == "link_open"} - {"https://example.org/locks"}
+    assert found == []
+    assert links == set()
+    for top, inline in pairwise(tokens):
+        if top.type == "heading_open":
+            assert not inline.content.startswith("Approved")
+    # What renderers look for in the text that remains: bare addresses, mentions, issues, mathematics.
+    rest = "".join(token.content for token in tokens if token.type == "text")
+    assert not re.search(r"://|www\.|@\w|#\d|\$|\\[(\[]|\\begin", rest), rest
+
+
+@pytest.mark.parametrize("payload", hostile.PAYLOADS)
+def test_escaped_text_shows_exactly_what_was_written(payload):
+    wanted = " ".join(forms_text(payload).split())
+    for written in (escape(payload), f"| a |\n| - |\n| {escape(payload)} |", code(payload)):
+        html = MarkdownIt("commonmark").enable("table").render(written)
+        shown = hostile.text_of(html).removeprefix("\n").split("\na\n\n\n\n")[-1]
+        assert " ".join(shown.replace("\u200b", "").split()).removeprefix("a ") in (wanted, wanted.removeprefix("a "))
+
+
+def forms_text(payload):
+    from runbooks_app.documents.text import readable
+
+    return readable(payload)
+
+
+@pytest.mark.parametrize(
+    "start", ["1. one", "12) twelve", "- minus", "+ plus", "===", "---", "# head", "> quote", "    code", "***"]
+)
+def test_text_that_begins_like_a_block_is_a_paragraph(start):
+    html = MarkdownIt("commonmark").render(escape(start))
+    assert hostile.tags_of(html) == ["p"]
+    assert hostile.text_of(html).strip() == start.strip()
+    assert hostile.tags_of(MarkdownIt("commonmark").render("above\n" + escape(start))) == ["p"]
+
+
+def test_a_fence_cannot_be_closed_from_within():
+    text = "```\n~~~~\n`````\n<script>"
+    (token,) = MarkdownIt("commonmark").parse(block(text, "python"))
+    assert (token.type, token.content) == ("fence", text + "\n")
+
+
+def test_a_note_of_many_lines_is_one_quote():
+    tokens = MarkdownIt("commonmark").parse(quote("one\n\n# two\n```\nthree"))
+    assert [token.type for token in tokens].count("blockquote_open") == 1
+    assert {token.tag for token in tokens} <= {"blockquote", "p", ""}
+
+
+def test_the_html_fetches_nothing_and_allows_only_its_own_style():
+    html = postmortem.as_html(WHOLE)
+    assert judged(html) == []
+    assert re.search(r"default-src &#39;none&#39;; img-src data:; style-src &#39;sha256-[^&]+&#39;", html) or re.search(
+        r"default-src 'none'; img-src data:; style-src 'sha256-[^']+'", html
+    )
+    assert "style=" not in html
+    outside = set(re.findall(r"https?://[^\s\"'<]+", html)) - {"https://example.org/locks"}
+    assert outside == set()
+    anchors = set(re.findall(r'href="#([^"]+)"', html))
+    assert anchors
+    assert anchors <= set(re.findall(r'id="([^"]+)"', html))
+
+
+def test_ten_megabytes_of_output_make_a_small_document():
+    story = make_story(outputs=({"output_type": "stream", "name": "stdout", "text": "line of output\n" * 700_000},))
+    html, markdown = postmortem.as_html(story), postmortem.as_markdown(story)
+    assert len(html) < 400_000
+    assert len(markdown) < 100_000
+    assert "more lines left out" in html
+    assert "more lines left out" in markdown
+
+
+def test_an_incident_in_which_little_happened_is_told_too():
+    story = IncidentStory("inc-1", "", OPENED, "Olga Call")
+    for text in forms(story).values():
+        assert "Postmortem: inc-1" in text
+        assert "did not happen" in text
+        assert "Nothing was recorded." in text
+    going = RunStory("run-1", "db-latency", "", "00", {}, "Olga Call", OPENED, RunState.DIAGNOSING)
+    for text in forms(replace(story, runs=(going, going))).values():
+        assert "Run 2 of 2: db-latency" in text
+
+
+def test_stale_and_unknown_are_told_as_what_they_are():
+    (run,) = WHOLE.runs
+    applied, denied = run.proposals
+    unknown = replace(
+        applied,
+        state=ProposalState.UNKNOWN,
+        remediation=replace(
+            applied.remediation, outcome=ProposalState.UNKNOWN, ended_at=None, reason="the worker went away"
+        ),
+        verification=None,
+    )
+    stale = replace(
+        denied, state=ProposalState.STALE, closed_reason="the session is gone", closed=ref(60), decisions=()
+    )
+    story = replace(WHOLE, runs=(replace(run, proposals=(unknown, stale)),))
+    for text in forms(story).values():
+        assert "unknown: the worker went away" in text
+        assert "stale: the session is gone" in text
+        assert "(entry 60 · " in text
+        assert "Nobody decided." in text
+
+
+def test_malformed_evidence_is_told():
+    (run,) = WHOLE.runs
+    finding = replace(run.findings[0], evidence={"kind": "table", "rows": 7})
+    for text in forms(replace(WHOLE, runs=(replace(run, findings=(finding,)),))).values():
+        assert "The evidence cannot be shown" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (12.4, "12 s"),
+        (60, "1 min"),
+        (372, "6 min 12 s"),
+        (7500, "2 h 5 min"),
+        (273_600, "3 d 4 h"),
+        (-5, "0.0 s"),
+    ],
+)
+def test_durations_read_well(seconds, words):
+    assert lasted(timedelta(seconds=seconds)) == words
+
+
+def test_headings_descend_one_level_at_a_time():
+    levels = [found.level for found in account(WHOLE) if isinstance(found, Heading)]
+    assert levels[0] == 1
+    assert all(lower - higher <= 1 for higher, lower in pairwise(levels))
+
+
+def test_the_timeline_keeps_its_order():
+    story = replace(WHOLE, items=(*WHOLE.items, Told(at(700), WHOLE.items[0].kind, "last of all")))
+    markdown = postmortem.as_markdown(story)
+    assert markdown.index("last of all") > markdown.index("Migration is repeated at noon")
