@@ -1,4 +1,4 @@
-"""Flask: pages, the JSON API, Slack's endpoints, sign-in. Handlers declare a permission, call one action, answer.
+"""Flask: pages, the JSON API, Slack's endpoints, sign-in. Handlers declare, call one action, answer.
 
     app        puts the pieces together
     context    what handlers find at hand: the service, its secrets for this process

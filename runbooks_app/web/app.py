@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, g
 
 from runbooks_app.core.errors import Misconfigured
-from runbooks_app.web import errors, guards, headers, health, limits, linking, login, pages
+from runbooks_app.web import api, errors, guards, headers, health, limits, linking, login, pages, slack
 from runbooks_app.web.context import EXTENSION, Web
 from runbooks_app.web.context import service as current_service
 
 if TYPE_CHECKING:
     from runbooks_app.actions.context import Service
+    from runbooks_app.chat.client import Slack
 
 LARGEST_BODY = 2 * 1024 * 1024
 LOGIN_MINUTES = 15
@@ -27,16 +28,17 @@ def create_app(
     oidc_client_secret: str = "",
     slack_signing_secret: str = "",
     redis_password: str = "",
+    slack_client: Slack | None = None,
 ) -> Flask:
     """The app for this service.
 
     `secret_key` (at least 32 random bytes, the same in all web processes) signs the cookie that carries a
-    sign-in's state to the provider and back; sessions do not hang on it. Without a Slack signing secret all of
-    Slack's requests are refused. Raises `Misconfigured` for a key that is too short.
+    sign-in's state to the provider and back; sessions do not hang on it. Without a Slack signing secret every
+    request of Slack is refused. Raises `Misconfigured` for a key that is too short.
     """
     if len(secret_key) < 32:
         raise Misconfigured("The key for sign-in cookies needs at least 32 random bytes.")
-    web = Web(service, oidc_client_secret, slack_signing_secret, redis_password)
+    web = Web(service, oidc_client_secret, slack_signing_secret, redis_password, slack_client)
     app = Flask(__name__)
     app.extensions[EXTENSION] = web
     app.config.update(
@@ -58,6 +60,8 @@ def create_app(
         login.blueprint,
         linking.blueprint,
         pages.blueprint,
+        api.blueprint,
+        slack.blueprint,
     ):
         app.register_blueprint(blueprint)
     errors.register(app)

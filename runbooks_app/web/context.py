@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flask import current_app
 
-from typing import TYPE_CHECKING
-
 if TYPE_CHECKING:
     from runbooks_app.actions.context import Service
+    from runbooks_app.chat.client import Slack
 
 EXTENSION = "runbooks"
 """Under this name the app keeps its `Web`."""
@@ -18,12 +18,16 @@ EXTENSION = "runbooks"
 
 @dataclass(frozen=True)
 class Web:
-    """The service as one Flask app serves it."""
+    """The service as one Flask app serves it.
+
+    `slack` tells people who pressed a button what went wrong; without it that is logged alone.
+    """
 
     service: Service
     oidc_client_secret: str = field(default="", repr=False)
     slack_signing_secret: str = field(default="", repr=False)
     redis_password: str = field(default="", repr=False)
+    slack: Slack | None = None
 
     @property
     def secure(self) -> bool:

@@ -2,10 +2,11 @@
 
 For `/api/` and for clients that would rather have JSON:
 
-    {"error": {"code": "not_found", "message": "There is no run 'x'.", "problems": [{"where": …, "message": …, "fix": …}]}}
+    {"error": {"code": "not_found", "message": "There is no run 'x'.",
+               "problems": [{"where": "…", "message": "…", "fix": "…"}]}}
 
-For people the template `error.html`, which is given `status`, `title`, `message`, `problems` and `code`. Refusals
-leave a trace: an entry in the audit trail for people we know, a count for everybody else.
+For people the template `error.html`, which is given `status`, `title`, `message`, `problems` and `code`.
+Refusals leave a trace: an entry in the audit trail for people we know, a count for everybody else.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Flask, Response, g, jsonify, make_response, redirect, render_template, request
+from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException
 
 from runbooks_app.actions.refusals import refused
@@ -88,7 +90,7 @@ def as_json(code: str, message: str, problems: tuple[Problem, ...] = ()) -> dict
 
 
 def wants_json() -> bool:
-    """Whether the client is to get JSON: on the API always, elsewhere if it would rather have it than HTML."""
+    """Whether the client gets JSON: on the API always, elsewhere if it would rather have it than HTML."""
     if request.path.startswith("/api/"):
         return True
     best = request.accept_mimetypes.best_match(["text/html", "application/json"], "text/html")
@@ -121,29 +123,33 @@ def register(app: Flask) -> None:
     """Have every error of the app answered in here."""
     app.register_error_handler(RunbooksError, _known)
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(DataError, _unstorable)
     app.register_error_handler(Exception, _unknown)
 
 
 def _known(error: RunbooksError) -> Response:
     status = status_of(error)
-    person = g.get("person")
     if isinstance(error, Refused):
-        _trace(error.message if person else error.code)
+        _trace(error)
     elif isinstance(error, NotSignedIn):
         if request.method in {"GET", "HEAD"} and not wants_json():
             wanted = request.full_path.rstrip("?")
             return make_response(redirect("/login?" + urlencode({"next": wanted}), HTTPStatus.SEE_OTHER))
-        _trace(error.code)
+        _trace(error)
     elif status is HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, Misconfigured):
         log.error("%s %s failed: %s", request.method, request.path, error)
     return answer(status, error.code, error.message, error.problems)
 
 
-def _trace(reason: str) -> None:
-    """Enter or count the refusal. That it cannot be written changes nothing about the refusal."""
+def _trace(error: RunbooksError) -> None:
+    """Enter the refusal of somebody we know, count others by place and code: few enough that none can flood.
+
+    That it cannot be written changes nothing about the refusal.
+    """
+    person = g.get("person")
+    what = f"{request.method} {request.endpoint or 'nowhere'}"
     try:
-        what = f"{request.method} {request.endpoint or request.path}"
-        refused(service(), g.get("person"), signed_in(), what, reason)
+        refused(service(), person, signed_in(), what, error.message if person else f"{what}: {error.code}")
     except Exception:
         log.exception("A refusal could not be entered in the audit trail; it was refused all the same.")
 
@@ -163,11 +169,16 @@ def _http(error: HTTPException) -> Response:
     return response
 
 
-def _unknown(_error: Exception) -> Response:
+def _unstorable(_error: DataError) -> Response:
+    """PostgreSQL cannot hold a value as it came: a NUL in a text, a number beyond all bounds."""
+    message = "A value in the request cannot be kept: a text with a NUL in it, or a number beyond all bounds."
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, InvalidInput.code, message)
+
+
+def _unknown(error: Exception) -> Response:
     """A mistake of ours: the log has all of it, the client a number by which to find it there."""
     number = secrets.token_hex(4)
-    log.exception(
-        "%s %s failed (number %s). This is a defect: report it.", request.method, request.path, number
-    )
+    what = f"{request.method} {request.path}"
+    log.error("%s failed (number %s). This is a defect: report it.", what, number, exc_info=error)
     message = f"Nothing more is known than the number {number}; the service's log has the rest."
     return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", message)

@@ -3,12 +3,12 @@
     @blueprint.post("/runs/<run_id>/cancel")
     @guard(Permission.CANCEL)            somebody signed in who holds the permission
     @guard()                             anybody signed in: the action itself decides
-    @open_to_all                         everybody: health, sign-in, static files. Never changes anything for a request
-    @signed_by_slack                     the handler checks Slack's signature before all else; no session counts
+    @open_to_all                         everybody, for reading alone: health, sign-in, static files
+    @signed_by_slack                     the handler checks Slack's signature first; no session counts
 
-`admit` runs before every request. Of a request that may have an effect (neither GET nor HEAD nor OPTIONS) it wants, in this
-order: that it comes from a page of this very origin, a session, the session's CSRF token. Then the permission.
-Afterwards handlers find `g.person` and `g.session`, and `signed_in()` for the action.
+`admit` runs before every request. Of one that may have an effect (neither GET nor HEAD nor OPTIONS) it wants,
+in this order: that it comes from a page of this very origin, a session, the session's CSRF token. Then the
+permission. Afterwards handlers find `g.person` and `g.session`, and `signed_in()` for the action.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, TypeVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import current_app, g, request
 
@@ -58,7 +58,7 @@ def guard(permission: Permission | None = None) -> Callable[[Handler], Handler]:
 
 
 def open_to_all(handler: Handler) -> Handler:
-    """Declare that the handler wants no session. It is for reading: without one, nothing may have an effect."""
+    """Declare that the handler wants no session. Without one nothing may have an effect."""
     setattr(handler, _DECLARED, Open.TO_ALL)
     return handler
 
@@ -123,9 +123,7 @@ def _same_origin() -> None:
     origin = request.headers.get("Origin")
     told = origin if origin is not None else origin_of(request.headers.get("Referer", ""))
     if told != web().origin:
-        raise CrossSite(
-            "The request does not come from a page of this service. Open the page afresh and try again."
-        )
+        raise CrossSite("The request does not come from a page of this service. Open the page afresh and try again.")
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
         raise CrossSite("The request comes from another site. Open the page of this service and try again.")
 
@@ -134,5 +132,5 @@ def _csrf_token(wanted: str) -> None:
     given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
     if not hmac.compare_digest(given.encode(), wanted.encode()):
         raise CrossSite(
-            "The request lacks the token of your session, or the page was opened before you signed in. Load it again."
+            "The request lacks your session's token, or the page is from before you signed in. Load it again."
         )

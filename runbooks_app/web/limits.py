@@ -6,10 +6,10 @@ losing Redis never refuses anybody.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flask import Flask, g, request
 from flask_limiter import Limiter
-
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runbooks_app.web.context import Web
@@ -49,5 +49,5 @@ def register(app: Flask, web: Web) -> None:
         swallow_errors=True,
     )
     for name, limit in LIMITS.items():
-        limiter.limit(limit)(app.blueprints[name])
+        limiter.limit(limit)(app.blueprints[name])  # type: ignore[call-overload]  # Flask's own
     limiter.init_app(app)

@@ -22,9 +22,7 @@ def confirm(code: str) -> Response:
     """Ask whether this chat account is theirs."""
     chat_name = people.chat_offer(service(), code)
     if chat_name is None:
-        raise NotFound(
-            "This link was used already or is older than 15 minutes; ask for a new one in the chat."
-        )
+        raise NotFound("This link was used already or is older than 15 minutes; ask for a new one in the chat.")
     return make_response(render_template("link.html", code=code, chat_name=chat_name))
 
 

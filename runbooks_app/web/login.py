@@ -15,7 +15,7 @@ import logging
 import re
 import unicodedata
 from http import HTTPStatus
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
@@ -99,9 +99,7 @@ class Provider:
         else:
             return found
         self.client.server_metadata.clear()  # asked again next time, when it may be mended
-        log.error(
-            "The provider at RUNBOOKS_OIDC_ISSUER %s in its discovery document; nobody can sign in.", fault
-        )
+        log.error("The provider at RUNBOOKS_OIDC_ISSUER %s in its discovery document; nobody can sign in.", fault)
         raise Misconfigured(f"Signing in is not possible: the provider {fault} in its discovery document.")
 
     def _fetch_keys(self) -> dict[str, Any]:
@@ -128,7 +126,7 @@ def register(app: Flask, web: Web) -> None:
 
 
 def safe_next(wanted: str) -> str:
-    """The path to go on to after signing in; `/` for whatever could lead anywhere else.
+    r"""The path to go on to after signing in; `/` for whatever could lead anywhere else.
 
     Browsers read `//host` and `/\\host` as other hosts, and drop tabs and line ends before they look.
     """
@@ -164,9 +162,7 @@ def finish() -> Response:
     state = request.args.get("state", "")
     pending = provider.client.framework.get_state_data(session, state)
     if not pending:
-        raise Untrusted(
-            "This sign-in was not begun in this browser, or longer than 15 minutes ago. Sign in again."
-        )
+        raise Untrusted("This sign-in was not begun in this browser, or longer than 15 minutes ago. Sign in again.")
     # RFC 9207: whose answer this is, where the provider says so, against mix-up.
     issuer = request.args.get("iss")
     named = metadata.get("authorization_response_iss_parameter_supported") is True
@@ -205,19 +201,15 @@ def end() -> Response:
 @open_to_all
 def ended() -> Response:
     """Say that the session has ended; nothing leads back in by itself."""
-    return errors.page(
-        HTTPStatus.OK, "Signed out", "You are signed out of this service. /login signs you in again."
-    )
+    return errors.page(HTTPStatus.OK, "Signed out", "You are signed out of this service. /login signs you in again.")
 
 
 def person_of(claims: dict[str, Any], settings: Settings) -> Person:
     """The person whom believed claims describe. Groups that are not a list of names give no role."""
     groups = claims.get(settings.groups_claim)
     names = [group for group in groups if isinstance(group, str)] if isinstance(groups, list) else []
-    shown = next(
-        (text for name in ("name", "preferred_username", "sub") if (text := _shown(claims.get(name)))),
-        "somebody",
-    )
+    told = (_shown(claims.get(name)) for name in ("name", "preferred_username", "sub"))
+    shown = next(filter(None, told), "somebody")
     email = _shown(claims.get("email")) if claims.get("email_verified") is True else ""
     return Person(f"{claims['iss']}#{claims['sub']}", shown, email, roles_from_groups(names, settings.roles))
 
@@ -259,9 +251,7 @@ def _provider() -> Provider:
 
 
 def _away(what: str, error: Exception) -> NoProvider:
-    log.warning(
-        "The sign-in provider did not answer (%s: %s); nobody new can sign in.", what, type(error).__name__
-    )
+    log.warning("The sign-in provider did not answer (%s: %s); nobody new can sign in.", what, type(error).__name__)
     return NoProvider()
 
 

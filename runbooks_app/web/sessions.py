@@ -1,17 +1,18 @@
 """The session's cookie. The session itself is a row that `actions.people` opens, finds and revokes.
 
-Over https its name begins with `__Host-`: a browser then takes it only with Secure, for the whole host and from
-the host itself, so neither a sibling domain nor plain http can plant one.
+Over https its name begins with `__Host-`: a browser then takes it only with Secure, for the whole host and
+from the host itself, so neither a sibling domain nor plain http can plant one.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from flask import Response, request
 
 from runbooks_app.actions import people
 from runbooks_app.core.people import Person
 from runbooks_app.web.context import service, web
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runbooks_app.store.records import Session

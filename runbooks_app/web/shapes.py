@@ -1,0 +1,160 @@
+"""Runs, proposals, incidents and runbooks as the API tells them. Times are ISO 8601 with their zone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from runbooks_app.actions.outputs import outputs_of
+from runbooks_app.core.parameters import json_schema
+from runbooks_app.store import proposals, runs
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from runbooks_app.actions.context import Service
+    from runbooks_app.core.runbook import Runbook
+    from runbooks_app.store.database import Transaction
+    from runbooks_app.store.records import Attempt, Incident, Note, Proposal, Run
+
+
+def runbook(found: Runbook) -> dict[str, Any]:
+    """A runbook with the JSON Schema of its parameters, and what it may propose."""
+    return {
+        "name": found.name,
+        "id": found.id,
+        "title": found.title,
+        "description": found.description,
+        "owner": found.owner,
+        "digest": found.digest,
+        "connections": found.connections,
+        "parameters": json_schema(found.parameters),
+        "gates": [
+            {
+                "name": section.gate.name,
+                "title": section.gate.title,
+                "risk": str(section.gate.risk),
+                "inputs": [{"name": i.name, "type": str(i.type), "help": i.help} for i in section.inputs],
+            }
+            for section in found.sections
+        ],
+    }
+
+
+def run(found: Run) -> dict[str, Any]:
+    """A run without what belongs to it."""
+    return {
+        "id": found.id,
+        "runbook": found.runbook,
+        "digest": found.revision,
+        "incident": found.incident_id,
+        "parameters": found.parameters,
+        "state": str(found.state),
+        "in_part": found.in_part,
+        "reason": found.reason,
+        "problems": found.problems,
+        "purpose": found.purpose,
+        "rerun_of": found.rerun_of,
+        "requested_by": _person(found.requested_by),
+        "requested_at": _at(found.requested_at),
+        "cancel_requested_at": _at(found.cancel_requested_at),
+        "ended_at": _at(found.ended_at),
+    }
+
+
+def whole_run(tx: Transaction, service: Service, run_id: str, *, outputs: bool) -> dict[str, Any]:
+    """A run with its latest attempts' cells, its findings and its proposals."""
+    found = runs.get(tx, run_id)
+    latest: dict[tuple[str, str | None], Attempt] = {}
+    for attempt in runs.attempts(tx, run_id):
+        latest[attempt.stage, attempt.proposal_id] = attempt
+    return {
+        **run(found),
+        "attempts": [_attempt(tx, service, attempt, outputs=outputs) for attempt in latest.values()],
+        "findings": [
+            {"cell": f.cell_id, "severity": f.severity, "summary": f.summary, "evidence": f.evidence}
+            for f in runs.findings(tx, run_id)
+        ],
+        "proposals": [proposal(p) for p in proposals.of_run(tx, run_id)],
+    }
+
+
+def proposal(found: Proposal) -> dict[str, Any]:
+    """A proposal with everything that a decision binds to."""
+    return {
+        "id": found.id,
+        "run": found.run_id,
+        "gate": found.gate,
+        "cell": found.cell_id,
+        "title": found.title,
+        "target": found.target,
+        "inputs": found.inputs,
+        "identity": found.identity,
+        "connections": found.connections,
+        "policy": found.policy,
+        "reason": found.reason,
+        "evidence": found.evidence,
+        "digest": found.digest,
+        "by_hand": found.by_hand,
+        "requesters": found.requesters,
+        "sponsor": found.sponsor,
+        "predecessor": found.predecessor,
+        "state": str(found.state),
+        "state_reason": found.state_reason,
+        "verification": str(found.verification) if found.verification else None,
+        "checks": found.checks,
+        "proposed_at": _at(found.proposed_at),
+        "expires_at": _at(found.expires_at),
+        "decided_at": _at(found.decided_at),
+        "ended_at": _at(found.ended_at),
+        "decisions": [
+            {"by": d.name, "subject": d.subject, "verdict": d.verdict, "reason": d.reason, "at": _at(d.at)}
+            for d in found.decisions
+        ],
+    }
+
+
+def incident(found: Incident) -> dict[str, Any]:
+    """An incident without what belongs to it."""
+    return {
+        **asdict(found),
+        "opened_by": _person(found.opened_by),
+        "opened_at": _at(found.opened_at),
+        "closed_at": _at(found.closed_at),
+    }
+
+
+def note(found: Note) -> dict[str, Any]:
+    """A note."""
+    return {"id": found.id, "by": found.name, "subject": found.subject, "text": found.text, "at": _at(found.at)}
+
+
+def _attempt(tx: Transaction, service: Service, attempt: Attempt, *, outputs: bool) -> dict[str, Any]:
+    return {
+        "stage": attempt.stage,
+        "number": attempt.number,
+        "proposal": attempt.proposal_id,
+        "started_at": _at(attempt.started_at),
+        "ended_at": _at(attempt.ended_at),
+        "cells": [
+            {
+                "id": cell.cell_id,
+                "stage": cell.stage,
+                "state": str(cell.state),
+                "reason": cell.reason,
+                "started_at": _at(cell.started_at),
+                "ended_at": _at(cell.ended_at),
+                **({"outputs": outputs_of(service, cell)} if outputs else {}),
+            }
+            for cell in runs.cells(tx, attempt.id)
+        ],
+    }
+
+
+def _person(actor: dict[str, Any]) -> dict[str, Any]:
+    """An actor without how they were signed in, which is for auditors."""
+    return {"kind": actor["kind"], "name": actor["name"], "subject": actor["subject"]}
+
+
+def _at(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
