@@ -407,7 +407,7 @@ def _verify(told: list[Block]) -> list[Block]:
     entries = proofs(told)
     how = (
         "Each claim above names an entry of the audit trail by its number and the beginning of its hash."
-        " On the service, or on a download of its trail, this walks the whole chain and says where it breaks, if it does:"
+        " On the service, or on a download of its trail, this walks the whole chain and says where it breaks:"
     )
     then = "Then compare: the trail must hold each of these entries under exactly this hash."
     blocks: list[Block] = [

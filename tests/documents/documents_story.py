@@ -96,8 +96,7 @@ def make_story(*, text=lambda plain: plain, outputs=(), title="Orders are slow")
         CellStory(
             "intro",
             Stage.TEXT,
-            "## Latency\n"
-            "Who waits for **whom**; see the [manual](https://example.org/locks).",
+            "## Latency\nWho waits for **whom**; see the [manual](https://example.org/locks).",
         ),
         CellStory(
             "params",
@@ -114,7 +113,8 @@ def make_story(*, text=lambda plain: plain, outputs=(), title="Orders are slow")
         CellStory(
             "blocking",
             Stage.DIAGNOSTIC,
-            'rows = db.execute("SELECT * FROM pg_locks").fetchall()\nfor row in rows:  # worst first\n    print(row, 42)\n',
+            'rows = db.execute("SELECT * FROM pg_locks").fetchall()\n'
+            "for row in rows:  # worst first\n    print(row, 42)\n",
             (
                 {
                     "output_type": "stream",
@@ -124,7 +124,8 @@ def make_story(*, text=lambda plain: plain, outputs=(), title="Orders are slow")
                 display(data={"image/png": png(), "text/plain": "<Figure size 320x120>"}),
                 display(
                     data={
-                        "text/html": "<table><tr><th>pid</th><th>state</th></tr><tr><td>4711</td><td>active</td></tr></table>",
+                        "text/html": "<table><tr><th>pid</th><th>state</th></tr>"
+                        "<tr><td>4711</td><td>active</td></tr></table>",
                         "text/plain": "pid state",
                     }
                 ),
@@ -184,7 +185,8 @@ def make_story(*, text=lambda plain: plain, outputs=(), title="Orders are slow")
     remediate = CellStory(
         "terminate",
         Stage.REMEDIATION,
-        'pid: int\nkit.gate("terminate-session", "End session {pid}")\ndb.execute("SELECT pg_terminate_backend(%s)", [pid])',
+        'pid: int\nkit.gate("terminate-session", "End session {pid}")\n'
+        'db.execute("SELECT pg_terminate_backend(%s)", [pid])',
         ({"output_type": "stream", "name": "stdout", "text": "terminated 4711\n"},),
         1,
         CellState.OK,

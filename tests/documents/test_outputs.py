@@ -324,7 +324,7 @@ OUTPUT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(JSON | st.lists(OUTPUT | JSON, max_size=4))
 def test_whatever_the_outputs_hold_they_become_safe_pieces(outputs):
     for piece in pieces(outputs):

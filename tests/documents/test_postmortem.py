@@ -167,12 +167,36 @@ def judged(html):
     return hostile.faults(html, own_page=True, links={"https://example.org/locks"})
 
 
+def hostile_story(payload, outputs):
+    """A short story with the payload in every text that people, kernels and alerts write."""
+    story = make_story(text=lambda plain: f"{plain} {payload}", outputs=outputs, title=payload)
+    (run,) = story.runs
+    applied, denied = run.proposals
+    applied = replace(
+        applied,
+        by=payload,
+        sponsor=payload,
+        target=payload,
+        closed_reason=payload,
+        predecessor=payload,
+        connections={payload: payload},
+        inputs={payload: [payload]},
+        decisions=(*denied.decisions, replace(applied.decisions[1], signed_in=payload)),
+        remediation=replace(applied.remediation, reason=payload, identity=payload),
+        verification=replace(applied.verification, reason=payload),
+    )
+    evidence = {"kind": "table", "columns": [{"name": payload, "type": "text"}], "rows": [[payload]], "omitted": 0}
+    findings = (replace(run.findings[0], evidence=evidence, cell_id=payload, severity=payload),)
+    run = replace(run, id=payload, reason=payload, source=payload, findings=findings, proposals=(applied,))
+    return replace(story, id=payload, items=story.items[:1] + story.items[3:4], runs=(run,))
+
+
 @pytest.mark.parametrize("payload", hostile.PAYLOADS)
 def test_no_payload_in_names_notes_and_outputs_survives_in_any_form(payload):
     outputs = tuple(
         display(data={mime: payload, "text/plain": payload}) for mime in ("text/html", "text/markdown", "image/svg+xml")
     )
-    story = make_story(text=lambda plain: f"{plain} {payload}", outputs=outputs, title=payload)
+    story = hostile_story(payload, outputs)
     html = postmortem.as_html(story)
     assert [
         fault for fault in judged(html) if fault[-1] not in ("https://evil.example", "https://evil.example/path?a=b")
