@@ -24,10 +24,17 @@ from runbooks_app.main.embedded.account import Account, home_for, private, withi
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs servers under another uid")
 
 
+def reachable(servers_folder: Path) -> Path:
+    """A new folder that the servers' account can reach, so that nothing goes to the machine's shelter."""
+    parent = Path(tempfile.mkdtemp(dir=servers_folder))
+    parent.chmod(0o711)
+    return parent / "cluster"
+
+
 @pytest.fixture
 def fresh(servers_folder, postgres_programs):
     """A folder in which there is nothing yet."""
-    made = Path(tempfile.mkdtemp(dir=servers_folder)) / "cluster"
+    made = reachable(servers_folder)
     yield made
     remove(made)
 
@@ -35,7 +42,7 @@ def fresh(servers_folder, postgres_programs):
 @pytest.fixture(scope="module")
 def folder(servers_folder, postgres_programs):
     """The folder of a stopped cluster; each test that starts it stops it."""
-    made = Path(tempfile.mkdtemp(dir=servers_folder)) / "cluster"
+    made = reachable(servers_folder)
     with Postgres.start(made):
         pass
     yield made
