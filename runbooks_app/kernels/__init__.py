@@ -1,0 +1,13 @@
+"""Kernels: forked off a clean process, driven cell by cell, told truthfully, gone at the end with all they started.
+
+    engine      what the worker calls: `Engine.run(segment)` yields events
+    segment     what one kernel executes            events      what became of it
+    conduct     the course of one segment           cells       nbclient, one cell at a time
+    outputs     one cell's outputs: cap, order      redaction   no known secret leaves in them
+    launcher    the worker's half of the zygote     channel     the worker's half of a kernel
+    warden      ends every process there is         zygote      forks kernels
+    child       the kernel's half of the channel    confine     between fork and user code
+    values      typed JSON to real objects
+
+The last two rows and `values` run outside the worker, in processes that never hold one of its secrets.
+"""

@@ -1,0 +1,203 @@
+"""The worker's half of a kernel's channel: a `KernelClient` to nbclient, over one socket instead of five.
+
+Requests go out and messages come in as frames (see `child`). One socket keeps them in order, so whatever a cell
+put out is here before its reply. A frame that is too long is not kept but counted, one that cannot be read as
+well: nothing that a kernel sends may exhaust or break the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import struct
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from runbooks_app.kernels.launcher import KernelProcess, Zygote
+
+Message = dict[str, Any]
+
+READ = 1 << 18
+"""Bytes read at once."""
+
+
+class Gone(Exception):
+    """The kernel ended before it answered."""
+
+
+class Queue:
+    """A channel as nbclient reads it."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[Message] = asyncio.Queue()
+        self.current = ""
+
+    async def get_msg(self, timeout: float | None = None) -> Message:  # noqa: ARG002, ASYNC109
+        """The next message, as an answer to the request at hand.
+
+        A thread may print when its cell has long ended. nbclient drops what belongs to another request; here it
+        goes to the cell that runs now. `timeout` is nbclient's; deadlines are kept in `conduct` alone.
+        """
+        message = await self.messages.get()
+        return message | {"parent_header": {"msg_id": self.current}}
+
+
+class Channel:
+    """Speaks with one kernel."""
+
+    def __init__(self, zygote: Zygote, frame_limit: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.frame_limit = frame_limit
+        self.shell_channel, self.iopub_channel = Queue(), Queue()
+        self.replies: dict[str, asyncio.Future[Message]] = {}
+        self.executing = ""
+        self.received = bytearray()
+        self.skipping = 0
+        self.unsent = bytearray()
+        self.socket, theirs = socket.socketpair()
+        out_read, out_write = os.pipe()
+        error_read, error_write = os.pipe()
+        self.pipes = {"stdout": out_read, "stderr": error_read}
+        for descriptor in self.pipes.values():
+            os.set_blocking(descriptor, False)
+        try:
+            descriptors = (theirs.fileno(), out_read, out_write, error_read, error_write)
+            self.process: KernelProcess = zygote.fork(descriptors)
+        finally:
+            theirs.close()
+            os.close(out_write)
+            os.close(error_write)
+        self.socket.setblocking(False)
+        self.loop.add_reader(self.socket, self.on_readable)
+
+    # ---- requests
+
+    def request(self, kind: str, content: Mapping[str, Any]) -> str:
+        """Send a request; its id."""
+        number = uuid.uuid4().hex
+        body = json.dumps({"msg_type": f"{kind}_request", "msg_id": number, "content": content}).encode()
+        self.unsent += struct.pack("!I", len(body)) + body
+        self.on_writable()
+        return number
+
+    async def ask(self, kind: str, content: Mapping[str, Any], seconds: float) -> Message:
+        """Send a request and wait for its reply's content; `Gone` where the kernel ends first, or TimeoutError."""
+        reply = self.loop.create_future()
+        self.replies[self.request(kind, content)] = reply
+        await asyncio.wait({reply, self.process.ended}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if reply.done():
+            answer: Message = reply.result()
+            return answer
+        if self.process.ended.done():
+            raise Gone
+        raise TimeoutError
+
+    def execute(self, code: str, **_: Any) -> str:
+        """Run a cell; as nbclient calls it."""
+        self.executing = self.request("execute", {"code": code})
+        self.shell_channel.current = self.iopub_channel.current = self.executing
+        return self.executing
+
+    async def is_alive(self) -> bool:
+        """Whether the kernel lives; as nbclient asks."""
+        return not self.process.ended.done()
+
+    def on_writable(self) -> None:
+        """Send what is left to send."""
+        try:
+            while self.unsent:
+                del self.unsent[: self.socket.send(self.unsent)]
+        except BlockingIOError:
+            self.loop.add_writer(self.socket, self.on_writable)
+            return
+        except OSError:
+            self.unsent.clear()  # the kernel has gone, and its end will be told
+        self.loop.remove_writer(self.socket)
+
+    # ---- messages
+
+    def on_readable(self) -> None:
+        """Read once: every kernel gets its turn."""
+        with suppress(BlockingIOError):
+            if not self.read():
+                self.loop.remove_reader(self.socket)
+
+    def read(self) -> bool:
+        """Read what is there, at most `READ` bytes; False at the end. BlockingIOError where there is nothing yet."""
+        try:
+            piece = self.socket.recv(READ)
+        except ConnectionError:
+            return False
+        skipped = min(self.skipping, len(piece))
+        self.skipping -= skipped
+        self.received += memoryview(piece)[skipped:]
+        self.take_frames()
+        return bool(piece)
+
+    def take_frames(self) -> None:
+        """Every complete frame."""
+        at = 0
+        while len(self.received) - at >= 4:
+            (length,) = struct.unpack_from("!I", self.received, at)
+            if length > self.frame_limit:
+                self.left_out(length)
+                here = len(self.received) - at - 4
+                self.skipping = max(0, length - here)
+                at += 4 + min(length, here)
+                continue
+            if len(self.received) - at - 4 < length:
+                break
+            self.take(bytes(self.received[at + 4 : at + 4 + length]))
+            at += 4 + length
+        del self.received[:at]
+
+    def take(self, frame: bytes) -> None:
+        """One frame from the kernel, which may hold anything."""
+        try:
+            message = json.loads(frame, parse_constant=lambda _: None)  # JSON has no NaN
+            kind, parent = message["msg_type"], message["parent_header"]["msg_id"]
+        except (ValueError, RecursionError, TypeError, KeyError):
+            self.left_out(len(frame))
+            return
+        if not isinstance(kind, str) or not isinstance(message.get("content"), dict):
+            self.left_out(len(frame))
+        elif not kind.endswith("_reply"):
+            self.iopub_channel.messages.put_nowait(message)
+        elif parent in self.replies:
+            self.replies.pop(parent).set_result(message["content"])
+        elif parent == self.executing and kind == "execute_reply":
+            self.executing = ""
+            self.shell_channel.messages.put_nowait(message)
+            idle = {"msg_type": "status", "content": {"execution_state": "idle"}}
+            self.iopub_channel.messages.put_nowait(idle)
+
+    def left_out(self, length: int) -> None:
+        """Have the cell tell that something is missing."""
+        self.iopub_channel.messages.put_nowait({"msg_type": "left_out", "content": {"bytes": length}})
+
+    def rest(self) -> list[Message]:
+        """After the kernel's death: what it had still sent or written and nobody has taken."""
+        with suppress(BlockingIOError):
+            while self.read():
+                pass
+        for name, descriptor in self.pipes.items():
+            with suppress(BlockingIOError):
+                while piece := os.read(descriptor, READ):
+                    content = {"name": name, "text": piece.decode(errors="replace")}
+                    self.iopub_channel.messages.put_nowait({"msg_type": "stream", "content": content})
+        messages = []
+        while not self.iopub_channel.messages.empty():
+            messages.append(self.iopub_channel.messages.get_nowait())
+        return messages
+
+    def close(self) -> None:
+        """Let go of the kernel."""
+        self.loop.remove_reader(self.socket)
+        self.loop.remove_writer(self.socket)
+        self.socket.close()
+        for descriptor in self.pipes.values():
+            os.close(descriptor)

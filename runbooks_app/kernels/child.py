@@ -1,0 +1,375 @@
+"""The kernel's half of the channel: IPython's shell for Jupyter, speaking message dicts over one inherited socket.
+
+A frame is four bytes of length and a JSON object. In: `activate`, `assign` and `execute` requests, one at a time.
+Out: the replies, and between them what Jupyter has on IOPub (stream, display_data, execute_result, error, …).
+No ZMQ: nothing binds, listens or signs.
+
+Output below Python (subprocesses, C libraries) arrives in pipes that are the kernel's descriptors 1 and 2. The kernel
+empties them itself before each frame, so that everything comes in the order in which it happened; a thread does it
+while cells are busy elsewhere. What is left in them when a kernel dies is read by the worker, which holds them too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import codecs
+import faulthandler
+import getpass
+import importlib
+import io
+import json
+import os
+import select
+import signal
+import struct
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.profiledir import ProfileDir
+from jupyter_client.jsonutil import json_default
+from jupyter_client.session import Session
+from traitlets.config import Config
+
+from runbooks_app.kernels.values import real_all
+
+CHANNEL, CAPTURED_OUT, CAPTURED_ERROR = 3, 4, 5
+"""Descriptors of a kernel, beside the usual three."""
+
+LIBRARIES = ("numpy", "pandas", "matplotlib.pyplot", "httpx", "psycopg", "runbook_library.kit")
+"""Imported before the fork, so that no run waits for them."""
+
+KIT = "runbook_library.kit.service"
+
+SHORT = 2000
+"""Characters of an exception's text in a reply; the whole of it is in the error message before."""
+
+LATE = 0.05
+"""Seconds that a piece of a line may wait for the rest of it."""
+
+REHEARSAL = ("x = 1\nx", "print('a')", "import os, json, datetime", "1/0", "{'a': [1]}", "%who", "!true")
+
+
+class Output(io.TextIOBase):
+    """A kernel's sys.stdout or sys.stderr: whole lines become stream messages."""
+
+    encoding = "utf-8"
+    errors = "replace"
+
+    def __init__(self, kernel: Kernel, name: str, descriptor: int) -> None:
+        self.kernel, self.name, self.descriptor = kernel, name, descriptor
+        self.waiting: list[str] = []
+        self.buffer = io.FileIO(descriptor, "w", closefd=False)
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def isatty(self) -> bool:
+        """No: colours and progress bars have no terminal here."""
+        return False
+
+    def fileno(self) -> int:
+        """Return the descriptor, for subprocesses to print to."""
+        return self.descriptor
+
+    def write(self, text: str) -> int:
+        """Take text; a finished line is sent."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        with self.kernel.lock:
+            self.waiting.append(text)
+            if "\n" in text:
+                self.flush()
+            elif len(self.waiting) == 1:
+                self.kernel.flush_late()
+        return len(text)
+
+    def flush(self) -> None:
+        """Send what is waiting."""
+        with self.kernel.lock:
+            waiting, self.waiting = self.waiting, []
+            if text := "".join(waiting):
+                self.kernel.send("stream", {"name": self.name, "text": text})
+
+
+class DirectSession(Session):
+    """What the shell publishes through, instead of ZMQ sockets."""
+
+    kernel: Kernel
+
+    def msg(self, msg_type: str, content: Any = None, *_: Any, **__: Any) -> dict[str, Any]:
+        """Make a message."""
+        return {"header": {"msg_type": msg_type}, "msg_type": msg_type, "content": content or {}}
+
+    def send(self, stream: Any, msg_or_type: Any, content: Any = None, *_: Any, **__: Any) -> dict[str, Any]:  # noqa: ARG002
+        """Send one; there is but one stream."""
+        message = msg_or_type if isinstance(msg_or_type, dict) else self.msg(msg_or_type, content)
+        self.kernel.send(message["msg_type"], message["content"])
+        return message
+
+
+class Shell(ZMQInteractiveShell):
+    """The shell of a runbook's kernel."""
+
+    def ask_exit(self) -> NoReturn:
+        """Refuse exit() and quit()."""
+        raise RuntimeError("exit() ends nothing in a runbook: its kernel ends with its last cell. Remove the call.")
+
+    def enable_gui(self, gui: Any = None) -> None:
+        """There is no window to show anything in; charts are outputs."""
+
+    def init_environment(self) -> None:
+        """The environment is given whole when the kernel is activated."""
+
+
+class Kernel:
+    """One kernel; built in the zygote, brought to life in the fork."""
+
+    def __init__(self, folder: str) -> None:
+        config = Config()
+        config.HistoryManager.enabled = False  # else: a thread and an SQLite file
+        config.InteractiveShell.colors = "nocolor"  # colour codes would cut a secret in a traceback in pieces
+        profile = ProfileDir.create_profile_dir(f"{folder}/profile", config=config)  # type: ignore[no-untyped-call]
+        self.shell = Shell.instance(config=config, profile_dir=profile)
+        self.shell.loop_runner = self.run_coroutine
+        session = DirectSession()
+        session.kernel = self
+        publishers: tuple[Any, ...] = (self.shell.displayhook, self.shell.display_pub)
+        for publisher in publishers:
+            publisher.session = session
+            publisher.pub_socket = None
+        self.session = session
+        self.channel = -1
+        self.captured: dict[int, tuple[str, Any]] = {}
+        self.parent = ""
+        self.lock = threading.RLock()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.running = self.sending = self.interrupted = False
+        self.pid = 0
+        self.late = -1
+
+    # ---- life
+
+    def attach(self, channel: int, captured: dict[int, str]) -> None:
+        """Speak over `channel` from now on."""
+        self.pid = os.getpid()
+        self.channel = channel
+        self.captured = {fd: (name, codecs.getincrementaldecoder("utf-8")("replace")) for fd, name in captured.items()}
+        sys.stdout = self.stdout = Output(self, "stdout", 1)
+        sys.stderr = self.stderr = Output(self, "stderr", 2)
+        sys.displayhook = self.shell.displayhook
+
+    def serve(self) -> NoReturn:
+        """Answer requests until the worker closes the channel."""
+        self.attach(CHANNEL, {CAPTURED_OUT: "stdout", CAPTURED_ERROR: "stderr"})
+        signal.signal(signal.SIGINT, self.on_interrupt)
+        # A crash below Python names the line that it happened in.
+        faulthandler.enable(2, all_threads=False)
+        # A process that a cell forks has no thread that would ever release this lock.
+        os.register_at_fork(after_in_child=self.renew_lock)
+        self.late = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        threading.Thread(target=self.watch, name="captured output", daemon=True).start()
+        requests = os.fdopen(os.dup(CHANNEL), "rb")
+        while True:
+            header = requests.read(4)
+            if len(header) < 4:
+                os._exit(0)
+            request = json.loads(requests.read(struct.unpack("!I", header)[0]))
+            self.parent = request["msg_id"]
+            reply = getattr(self, request["msg_type"].removesuffix("_request"))(request["content"])
+            if os.getpid() != self.pid:
+                os._exit(0)  # a cell forked, and its child came back out of the cell: it is no second kernel
+            self.send(request["msg_type"].replace("_request", "_reply"), reply)
+
+    # ---- requests
+
+    def activate(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Become the kernel of one segment: folder, environment, connections."""
+        os.chdir(content["folder"])
+        os.environ.clear()
+        os.environ.update(content["environment"])
+        tempfile.tempdir = None
+        # CPython reseeds `random` in a fork; numpy's global generator would be the same in all kernels.
+        sys.modules["numpy"].random.seed()
+        try:
+            importlib.import_module(KIT).configure(**content["kit"])
+        except Exception as error:  # noqa: BLE001  told by the worker as the reason why no cell ran
+            return {"status": "error", "reason": f"{type(error).__name__}: {error}"[:SHORT]}
+        return {"status": "ok"}
+
+    def assign(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Set variables, as real objects."""
+        self.shell.user_ns.update(real_all(content))
+        return {"status": "ok"}
+
+    def execute(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Run one cell."""
+        error: BaseException | None
+        self.interrupted = False
+        try:
+            self.running = True
+            result = self.shell.run_cell(content["code"], store_history=True)  # type: ignore[no-untyped-call]
+            self.running = False
+            error = result.error_before_exec or result.error_in_exec
+            if error is None and self.shell._last_traceback_during_displayhook:  # noqa: SLF001
+                error = RuntimeError("the cell's last value could not be displayed")
+        except KeyboardInterrupt as interrupt:  # it came in the moment between shell and cell
+            error = interrupt
+        finally:
+            self.running = False
+        with suppress(KeyboardInterrupt):
+            self.stdout.flush()
+            self.stderr.flush()
+        reply: dict[str, Any] = {"status": "ok", "execution_count": self.shell.execution_count - 1}
+        if error is not None:
+            reply |= {"status": "error", "ename": type(error).__name__, "evalue": told(error)}
+        return reply
+
+    def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a cell that awaits. Interrupted, it is cancelled, not left to go on under later cells."""
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+        task = self.loop.create_task(coroutine)
+        try:
+            return self.loop.run_until_complete(task)
+        except KeyboardInterrupt:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                self.loop.run_until_complete(task)
+            raise
+
+    def on_interrupt(self, *_: object) -> None:
+        """SIGINT: only a running cell is interrupted, and never in the middle of a frame."""
+        if self.sending:
+            self.interrupted = True
+        elif self.running:
+            raise KeyboardInterrupt
+
+    # ---- output
+
+    def send(self, msg_type: str, content: dict[str, Any]) -> None:
+        """One message to the worker, after whatever was written below Python before it."""
+        if os.getpid() != self.pid:
+            # A fork of ours, as multiprocessing makes them: the channel is not its own, the pipes are.
+            text = content.get("text") or content.get("data", {}).get("text/plain", "")
+            os.write(2 if content.get("name") == "stderr" else 1, text.encode(errors="replace"))
+            return
+        message = {"msg_type": msg_type, "parent_header": {"msg_id": self.parent}, "content": content}
+        body = json.dumps(message, default=json_default, ensure_ascii=False).encode(errors="replace")
+        main = threading.current_thread() is threading.main_thread()
+        if main:
+            self.sending = True
+        try:
+            with self.lock:
+                self.drain()
+                self.write_frame(body)
+        finally:
+            if main:
+                self.sending = False
+        if main and self.interrupted:
+            self.interrupted = False
+            if self.running:
+                raise KeyboardInterrupt
+
+    def write_frame(self, body: bytes) -> None:
+        """Write it whole. With the lock held."""
+        left = memoryview(struct.pack("!I", len(body)) + body)
+        while left:
+            left = left[os.write(self.channel, left) :]
+
+    def drain(self) -> None:
+        """Send what is in the pipes. With the lock held."""
+        for descriptor, (name, decoder) in self.captured.items():
+            with suppress(BlockingIOError):
+                while piece := os.read(descriptor, 65536):
+                    if text := decoder.decode(piece):
+                        message = {"msg_type": "stream", "parent_header": {"msg_id": self.parent}}
+                        body = json.dumps(message | {"content": {"name": name, "text": text}}, ensure_ascii=False)
+                        self.write_frame(body.encode(errors="replace"))
+
+    def watch(self) -> None:
+        """A thread: empties the pipes while the cell is in a subprocess or in C."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        poll = select.poll()
+        for descriptor in (*self.captured, self.late):
+            poll.register(descriptor, select.POLLIN)
+        while True:
+            ready = [descriptor for descriptor, _ in poll.poll()]
+            if self.late in ready:
+                time.sleep(LATE)
+                os.eventfd_read(self.late)
+                self.stdout.flush()
+                self.stderr.flush()
+            with self.lock:
+                self.drain()
+
+    def flush_late(self) -> None:
+        """Have the thread flush a line that is not finished by then."""
+        if self.late >= 0 and os.getpid() == self.pid:
+            os.eventfd_write(self.late, 1)
+
+    def renew_lock(self) -> None:
+        """In a process that a cell has forked."""
+        self.lock = threading.RLock()
+
+
+def told(error: BaseException) -> str:
+    """An exception's text, also where its __str__ fails."""
+    try:
+        return str(error)[:SHORT]
+    except Exception:  # noqa: BLE001
+        return "(the exception has no readable text)"
+
+
+def refuse_input(prompt: object = "", **_: object) -> NoReturn:
+    """Stands for input()."""
+    raise RuntimeError(f"input({prompt!r}) is not possible in a runbook: nobody is there to answer. Use a parameter.")
+
+
+def refuse_breakpoint(*_: object, **__: object) -> NoReturn:
+    """Stands for breakpoint()."""
+    raise RuntimeError("breakpoint() is not possible in a runbook: nobody is there to debug it. Remove the call.")
+
+
+def prepare(folder: str) -> Kernel:
+    """In the zygote: everything that no run should wait for. Leaves one thread and no trace of the rehearsal."""
+    # ipykernel would import debugpy where it is installed: threads, and a port to listen on.
+    sys.modules["debugpy"] = None  # type: ignore[assignment]
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    kernel = Kernel(folder)
+    builtins.input = refuse_input
+    getpass.getpass = refuse_input  # type: ignore[assignment]
+    sys.breakpointhook = refuse_breakpoint
+    rehearse(kernel)
+    # Each kernel imports the library's own modules itself: what was approved is what lies on disk then, and is
+    # what runs, though this process may be older. What *they* import stays.
+    for name in [name for name in sys.modules if name.split(".")[0] == "runbook_library"]:
+        del sys.modules[name]
+    return kernel
+
+
+def rehearse(kernel: Kernel) -> None:
+    """Run cells into nothing, so that kernels find code specialised and caches filled, and copy fewer pages."""
+    usual = sys.stdout, sys.stderr, sys.displayhook
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    kernel.attach(nothing, {})
+    for _ in range(3):
+        for code in REHEARSAL:
+            kernel.execute({"code": code})
+    kernel.shell.run_line_magic("matplotlib", "inline")
+    kernel.execute({"code": "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"})
+    sys.stdout, sys.stderr, sys.displayhook = usual
+    os.close(nothing)
+    kernel.shell.reset(new_session=True)  # type: ignore[no-untyped-call]
+    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+        if hasattr(sys, name):
+            delattr(sys, name)

@@ -1,0 +1,306 @@
+"""The course of one segment: a kernel is made, its cells run one after the other, each told as what it was.
+
+ok         ran to its end
+failed     raised
+timed_out  was over its time or the segment's; interrupted, and killed with its kernel where it did not stop
+cancelled  ran, or was the next to run, when the run was cancelled
+died       the kernel ended under it
+skipped    needs a name that a cell before should have defined and did not
+never_ran  the segment ended before its turn
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nbclient.exceptions import DeadKernelError
+
+from runbooks_app.core.errors import Unavailable
+from runbooks_app.core.run import CellState
+from runbooks_app.kernels.cells import Cells
+from runbooks_app.kernels.channel import Channel, Gone, Message
+from runbooks_app.kernels.events import CellEnded, CellStarted, Event, Printed, SegmentEnded
+from runbooks_app.kernels.launcher import Zygote, environment, make_folder
+from runbooks_app.kernels.outputs import Outputs
+from runbooks_app.kernels.redaction import Redactor
+from runbooks_app.kernels.segment import Code, Segment
+
+READY_TIMEOUT = 60.0
+"""Seconds in which a kernel must take its connections; with a hundred at once the last one waits."""
+
+GRACE = 2.0
+"""Seconds that an interrupted cell has to stop: enough for psycopg to cancel a query."""
+
+COALESCE = 0.05
+"""Seconds between two looks at what a cell printed; the first is shown at once."""
+
+
+@dataclass
+class Conduct:
+    """Runs one segment; `emit` takes its events, `stop` is set when the run is cancelled."""
+
+    segment: Segment
+    emit: Callable[[Event], None]
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    grace: float = GRACE
+
+    def __post_init__(self) -> None:
+        self.redactor = Redactor(self.segment.known_secrets)
+        self.over = ""  # why no further cell runs
+        self.lost: dict[str, str] = {}  # name → the cell that should have defined it
+        self.deadline = time.monotonic() + self.segment.timeout
+
+    def fork(self, zygote: Zygote, folder: Path) -> Channel:
+        """Have a kernel made, which is to live in `folder`."""
+        self.folder = folder
+        return Channel(zygote, frame_limit=4 * self.segment.output_limit + (1 << 20))
+
+    async def run(self, channel: Channel) -> None:
+        """All of it. When this returns, the kernel and everything that it started is gone."""
+        kills = oom_kills()
+        try:
+            make_folder(self.folder)
+            await self.activate(channel)
+            await self.run_cells(channel, kills)
+        finally:
+            channel.process.kill()
+            await channel.process.ended
+            channel.close()
+            await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        self.emit(SegmentEnded(self.over))
+
+    def refuse(self, reason: str) -> None:
+        """Tell that no kernel could be had."""
+        self.over = reason
+        for code in (*self.segment.preparation, *self.segment.cells):
+            self.not_run(code, CellState.NEVER_RAN, reason)
+        self.emit(SegmentEnded(reason))
+
+    async def activate(self, channel: Channel) -> None:
+        """Give the kernel what it needs; the connections travel here and nowhere else."""
+        connections = {name: dict(given) for name, given in self.segment.connections.items()}
+        kit = {"stage": self.segment.stage, "connections": connections, "kept": dict(self.segment.kept)}
+        content = {"folder": str(self.folder / "work"), "environment": environment(self.folder), "kit": kit}
+        try:
+            await channel.process.started
+            reply = await channel.ask("activate", content, READY_TIMEOUT)
+        except Unavailable as error:
+            self.over = str(error)
+        except Gone:
+            said = "".join(message["content"].get("text", "") for message in channel.rest())
+            self.over = self.redactor.text(f"The kernel died before its first cell. {said}".strip())[0]
+        except TimeoutError:
+            self.over = f"The kernel was not ready within {READY_TIMEOUT:.0f} s."
+        else:
+            if reply.get("status") != "ok":
+                why = self.redactor.text(str(reply.get("reason")))[0]
+                self.over = f"The kernel could not take its connections: {why}"
+
+    async def run_cells(self, channel: Channel, kills: int | None) -> None:
+        """Parameters, values, setup, inputs, cells."""
+        cells = Cells(channel)
+        preparing = len(self.segment.preparation)
+        codes = (*self.segment.preparation, *self.segment.cells)
+        for position, code in enumerate(codes):
+            if position == bool(self.segment.parameters):
+                await self.assign(channel, self.segment.values)
+            if position == preparing:
+                await self.assign(channel, self.segment.inputs)
+            if self.over:
+                self.not_run(code, CellState.NEVER_RAN, self.over)
+            elif self.stop.is_set():
+                self.over = "The run was cancelled."
+                self.not_run(code, CellState.CANCELLED, "The run was cancelled before this cell began.")
+            elif missing := sorted(code.needs & self.lost.keys()):
+                names = ", ".join(f"{name} (cell {self.lost[name]})" for name in missing)
+                self.lose(code)
+                self.not_run(code, CellState.SKIPPED, f"It needs what cells before it did not define: {names}.")
+            else:
+                state = await Cell(self, code, cells, channel, kills).run()
+                self.judge(code, state, prepares=position < preparing)
+
+    async def assign(self, channel: Channel, values: Any) -> None:
+        """Set variables in the kernel."""
+        if values and not self.over:
+            with suppress(Gone, TimeoutError):
+                await channel.ask("assign", {name: dict(typed) for name, typed in values.items()}, READY_TIMEOUT)
+                return
+            self.over = "The kernel died before it had taken its values."
+
+    def judge(self, code: Code, state: CellState, *, prepares: bool) -> None:
+        """What a cell's end means for those after it."""
+        if state is CellState.OK:
+            for name in code.defines:
+                self.lost.pop(name, None)
+            return
+        self.lose(code)
+        if not self.over and (prepares or self.segment.stage == "remediate"):
+            self.over = f"Cell {code.cell_id} {state.replace('_', ' ')}, and what follows stands on it."
+
+    def lose(self, code: Code) -> None:
+        """What this cell would have defined cannot be relied upon."""
+        self.lost |= dict.fromkeys(code.defines, code.cell_id)
+
+    def not_run(self, code: Code, state: CellState, reason: str) -> None:
+        """Tell of a cell that the kernel was never given."""
+        self.emit(CellEnded(code.cell_id, state, (), None, None, now(), reason))
+
+
+@dataclass
+class Cell:
+    """One cell while it runs."""
+
+    conduct: Conduct
+    code: Code
+    cells: Cells
+    channel: Channel
+    kills: int | None
+
+    def __post_init__(self) -> None:
+        self.outputs = Outputs(self.conduct.redactor, self.conduct.segment.output_limit)
+        self.timer: asyncio.TimerHandle | None = None
+        self.shown_at = 0.0
+
+    async def run(self) -> CellState:
+        """Start it, wait, end it where it must be ended, tell what became of it."""
+        conduct, code = self.conduct, self.code
+        started = now()
+        conduct.emit(CellStarted(code.cell_id, started))
+        left = max(0.0, conduct.deadline - time.monotonic())
+        limit = min(code.timeout, left)
+        task = asyncio.create_task(self.cells.run(code.source, self.take))
+        stop = asyncio.create_task(conduct.stop.wait())
+        await asyncio.wait({task, stop}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        state, reason = CellState.OK, ""
+        if not task.done():
+            if conduct.stop.is_set():
+                state, reason = CellState.CANCELLED, "The run was cancelled."
+            elif limit < code.timeout:
+                state, reason = (
+                    CellState.TIMED_OUT,
+                    f"The run's limit of {conduct.segment.timeout:g} s was reached.",
+                )
+            else:
+                state, reason = CellState.TIMED_OUT, f"The cell's limit of {code.timeout:g} s was reached."
+            if state is CellState.CANCELLED or limit < code.timeout:
+                conduct.over = reason
+            reason += await self.end(task)
+        stop.cancel()
+        reply = await self.result(task)
+        if reply is None:
+            conduct.over = conduct.over or f"The kernel ended in cell {code.cell_id}."
+        if state is CellState.OK:
+            state, reason = self.judge(reply)
+        self.finish(state, reason, started, reply)
+        return state
+
+    async def end(self, task: asyncio.Task[Message]) -> str:
+        """Interrupt; kill where that was not enough. What is to be added to the reason."""
+        process = self.channel.process
+        process.interrupt()
+        await asyncio.wait({task}, timeout=self.conduct.grace)
+        if task.done():
+            return ""
+        process.kill()
+        await asyncio.wait({task})
+        return f" It did not stop within {self.conduct.grace:g} s of being interrupted, so its kernel was killed."
+
+    async def result(self, task: asyncio.Task[Message]) -> Message | None:
+        """The cell's reply; None where the kernel died, whose last words are taken then."""
+        try:
+            return await task
+        except DeadKernelError:
+            for message in self.channel.rest():
+                self.outputs.take(message)
+            return None
+
+    def judge(self, reply: Message | None) -> tuple[CellState, str]:
+        """Of a cell that nobody ended: its state and the reason."""
+        if reply is None:
+            return CellState.DIED, self.cause_of_death()
+        if reply.get("status") == "ok":
+            return CellState.OK, ""
+        raised = f"{reply.get('ename')}: {reply.get('evalue')}".strip().removesuffix(":")
+        if not self.outputs.failed_visibly:
+            error = {"ename": reply.get("ename"), "evalue": reply.get("evalue"), "traceback": [raised]}
+            self.outputs.take({"msg_type": "error", "content": error})
+        return CellState.FAILED, self.conduct.redactor.text(raised)[0]
+
+    def cause_of_death(self) -> str:
+        """Why the kernel ended, as far as it can be known."""
+        status = self.channel.process.ended.result().status
+        if status is None:
+            return "The process that kernels are forked from was lost, and this kernel with it."
+        code = os.waitstatus_to_exitcode(status)
+        if code >= 0:
+            return f"The kernel ended with exit code {code} (os._exit, or a library that ends its process)."
+        name = signal.Signals(-code).name
+        if -code == signal.SIGKILL:
+            kills = oom_kills()
+            if self.kills is not None and kills is not None and kills > self.kills:
+                return "The kernel was killed by the system: out of memory."
+        return f"The kernel was ended by {name}."
+
+    # ---- outputs
+
+    def take(self, message: Message) -> None:
+        """Of each message of the cell: shown at once, or together with others a little later."""
+        self.outputs.take(message)
+        if self.timer is None:
+            wait = max(0.0, self.shown_at + COALESCE - time.monotonic())
+            self.timer = self.channel.loop.call_later(wait, self.show)
+
+    def show(self, *, last: bool = False) -> None:
+        """Tell what is new."""
+        self.timer = None
+        self.shown_at = time.monotonic()
+        for output, display_id in self.outputs.live(last=last):
+            self.conduct.emit(Printed(self.code.cell_id, output, display_id))
+
+    def finish(self, state: CellState, reason: str, started: datetime, reply: Message | None) -> None:
+        """Tell the end."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.show(last=True)
+        outputs, redacted = self.outputs.final()
+        number = reply.get("execution_count") if reply else None
+        count = number if isinstance(number, int) else None
+        self.conduct.emit(CellEnded(self.code.cell_id, state, outputs, count, started, now(), reason, redacted))
+
+
+def now() -> datetime:
+    """The time, with its zone."""
+    return datetime.now(UTC)
+
+
+def oom_kills() -> int | None:
+    """How many processes of our control group the system has killed for want of memory; None where it does not say."""
+    for path in _memory_files():
+        with suppress(OSError, ValueError):
+            for line in path.read_text().splitlines():
+                key, _, value = line.partition(" ")
+                if key == "oom_kill":
+                    return int(value)
+    return None
+
+
+def _memory_files() -> Iterator[Path]:
+    """Where the count may stand, for control groups of version 2 and 1, seen from inside and outside a container."""
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers == "":
+                yield Path(f"/sys/fs/cgroup{group}/memory.events")
+            elif "memory" in controllers.split(","):
+                yield Path(f"/sys/fs/cgroup/memory{group}/memory.oom_control")
+                yield Path("/sys/fs/cgroup/memory/memory.oom_control")

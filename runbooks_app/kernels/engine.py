@@ -1,0 +1,185 @@
+"""What the worker calls. One engine owns the zygote and one asyncio loop, in one thread, for all its kernels.
+
+engine = Engine.start()                      # first thing in a worker, before it loads a secret
+for event in engine.run(segment, cancelled): # in each job's own thread
+    ...
+engine.close()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from runbooks_app.core.errors import Unavailable
+from runbooks_app.kernels.conduct import GRACE, Conduct
+from runbooks_app.kernels.events import Event
+from runbooks_app.kernels.launcher import Zygote
+from runbooks_app.kernels.segment import Segment
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parents[2]
+"""Where `runbooks_app` and `runbook_library` lie."""
+
+LOOK = 0.1
+"""Seconds between two looks at whether a run has been cancelled."""
+
+PATIENCE = 10.0
+"""Seconds in which runs must have ended once their kernels are gone."""
+
+STARTING = 8
+"""Kernels that are being made at once; the zygote makes them one by one."""
+
+
+class Engine:
+    """Kernels for one worker."""
+
+    def __init__(self, folder: Path, roots: Sequence[Path], grace: float) -> None:
+        self._folder = folder
+        self._roots = (*roots, ROOT)
+        self._grace = grace
+        self._numbers = count()
+        self._zygote: Zygote | None = None
+        self._closed = False
+        self._stops: set[asyncio.Event] = set()
+        self._loop = asyncio.new_event_loop()
+        self._one = asyncio.Lock()
+        self._starting = asyncio.Semaphore(STARTING)
+        self._restart: asyncio.Task[None] | None = None
+        # A daemon: a worker that ends without close() is not held up, and the warden sees it go.
+        self._thread = threading.Thread(target=self._turn, name="kernels", daemon=True)
+
+    @classmethod
+    def start(cls, folder: Path | None = None, *, roots: Sequence[Path] = (), grace: float = GRACE) -> Engine:
+        """An engine whose zygote is ready; Unavailable where it does not start.
+
+        Runs' folders are made in `folder` (default: the system's temporary one). Kernels import from `roots`, then
+        from where the service lies. `grace`: seconds that an interrupted cell has to stop.
+        """
+        parent = folder or Path(tempfile.gettempdir())
+        engine = cls(Path(tempfile.mkdtemp(prefix="runbooks-kernels-", dir=parent)), roots, grace)
+        engine._thread.start()
+        try:
+            engine._do(engine._ready())
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+
+    def run(self, segment: Segment, cancelled: threading.Event | None = None) -> Iterator[Event]:
+        """Execute a segment; tells events as they happen, `SegmentEnded` last.
+
+        For a job's own thread: it waits between events. Setting `cancelled` ends the run, and so does closing the
+        iterator, which returns when the kernel is gone. InvalidInput where the segment is malformed.
+        """
+        segment.check()
+        if self._closed:
+            raise Unavailable("The engine is closed; start another one.")
+        events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        stop = asyncio.Event()
+        course = asyncio.run_coroutine_threadsafe(self._conduct(segment, events.put, stop), self._loop)
+        # Put by whoever finishes last, and so after every event.
+        course.add_done_callback(lambda _: events.put(None))
+        try:
+            while True:
+                if cancelled is not None and cancelled.is_set():
+                    self._loop.call_soon_threadsafe(stop.set)
+                try:
+                    event = events.get(timeout=LOOK)
+                except queue.Empty:
+                    continue
+                if event is None:
+                    break
+                yield event
+        finally:
+            if not course.done():
+                self._loop.call_soon_threadsafe(stop.set)
+            course.result()
+
+    def close(self) -> None:
+        """End all runs, then the zygote. Nothing is left behind: no process, no folder."""
+        if self._closed:
+            return
+        self._closed = True
+        self._do(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # ---- in the engine's thread
+
+    def _turn(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+    def _do(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    async def _conduct(self, segment: Segment, emit: Callable[[Event], None], stop: asyncio.Event) -> None:
+        self._stops.add(stop)
+        conduct = Conduct(segment, emit, stop, self._grace)
+        try:
+            async with self._starting:
+                zygote = await self._ready()
+                channel = conduct.fork(zygote, zygote.folder / f"segment-{next(self._numbers)}")
+                await asyncio.wait({channel.process.started})
+        except Unavailable as error:
+            conduct.refuse(str(error))
+        else:
+            await conduct.run(channel)
+        finally:
+            self._stops.discard(stop)
+
+    async def _ready(self) -> Zygote:
+        """The zygote, started anew where the last one was lost."""
+        async with self._one:
+            if self._zygote is not None and self._zygote.lost:
+                await self._zygote.gone
+                self._zygote = None
+            if self._zygote is None:
+                if self._closed:
+                    raise Unavailable("The engine was closed.")
+                self._zygote = await Zygote.start(self._folder / f"zygote-{next(self._numbers)}", self._roots)
+                self._zygote.gone.add_done_callback(self._on_gone)
+            return self._zygote
+
+    def _on_gone(self, _: asyncio.Future[None]) -> None:
+        """Have the next zygote ready before a run asks for it."""
+        if not self._closed:
+            log.error("the kernels' zygote was lost with all kernels; starting another one")
+            self._restart = self._loop.create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        try:
+            await self._ready()
+        except Unavailable:
+            log.exception("no kernels can be had; the next run tries again")
+
+    async def _end(self) -> None:
+        for stop in self._stops:
+            stop.set()
+        await self._idle(self._grace + 1)
+        async with self._one:
+            if self._zygote is not None:
+                await self._zygote.close()
+        await self._idle(PATIENCE)
+
+    async def _idle(self, seconds: float) -> None:
+        """Wait until no run is left, but no longer than that."""
+        deadline = self._loop.time() + seconds
+        while self._stops and self._loop.time() < deadline:  # noqa: ASYNC110  runs end each in its own time
+            await asyncio.sleep(0.01)

@@ -1,0 +1,60 @@
+"""What `Engine.run` tells while a segment is executed. Outputs are nbformat 4.5 dicts, redacted and capped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from runbooks_app.core.run import CellState
+
+Output: TypeAlias = dict[str, Any]
+"""One output of a cell as nbformat has it: stream, display_data, execute_result or error."""
+
+
+@dataclass(frozen=True)
+class CellStarted:
+    """The kernel has been given this cell."""
+
+    cell_id: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Output of a running cell, for watching live; `CellEnded.outputs` is what counts.
+
+    `display_id` is set where a later `Printed` of the same cell with the same one replaces this.
+    """
+
+    cell_id: str
+    output: Output
+    display_id: str | None = None
+
+
+@dataclass(frozen=True)
+class CellEnded:
+    """What became of a cell.
+
+    `started_at` is None where the kernel was never given it; `reason` is one sentence, empty where all went well;
+    `redacted` counts the places where a secret was taken out.
+    """
+
+    cell_id: str
+    state: CellState
+    outputs: tuple[Output, ...]
+    execution_count: int | None
+    started_at: datetime | None
+    ended_at: datetime
+    reason: str
+    redacted: int = 0
+
+
+@dataclass(frozen=True)
+class SegmentEnded:
+    """The kernel and everything it had started is gone. `reason` says why not every cell had its turn, or is empty."""
+
+    reason: str
+
+
+Event: TypeAlias = CellStarted | Printed | CellEnded | SegmentEnded

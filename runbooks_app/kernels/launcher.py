@@ -1,0 +1,233 @@
+"""The worker's half of the zygote: starts it with an environment of its own, asks for kernels, learns of ends.
+
+Everything here runs in the engine's one thread, which lasts as long as the engine: a process is told to die with
+the thread that started it (PR_SET_PDEATHSIG), so a job's thread must never start one. Starting goes through exec,
+so a zygote that is started again later finds nothing of the worker's memory, environment or descriptors either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from runbooks_app.core.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT = 60.0
+"""Seconds in which a zygote must be ready; matplotlib may have to look at every font first."""
+
+_BOOT = "import sys; sys.path[:0] = sys.argv[5:]; from runbooks_app.kernels import warden; warden.main({})"
+_ARGUMENTS = "int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]"
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """All that a zygote, or a kernel with its run's folder, finds in its environment. Nothing is taken over."""
+    return {
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "tmp"),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "TERM": "dumb",
+        "PAGER": "cat",
+        "GIT_PAGER": "cat",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        # Threads of a linear algebra library would not survive the fork, and 100 kernels share few cores.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",
+    }
+
+
+def make_folder(folder: Path) -> Path:
+    """A folder for a process: what its environment names, and `work` to work in. For the owner alone."""
+    folder.mkdir(mode=0o700, parents=True)
+    for name in ("home", "tmp", "work"):
+        (folder / name).mkdir(mode=0o700)
+    return folder
+
+
+@dataclass(frozen=True)
+class End:
+    """How a kernel ended: `status` as wait(2) has it; None where it went with its zygote."""
+
+    status: int | None
+    left: int = 0
+
+
+class KernelProcess:
+    """One kernel's process. `ended` is set once it and all that it had started are gone."""
+
+    def __init__(self, zygote: Zygote, number: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.zygote, self.number = zygote, number
+        self.started: asyncio.Future[int] = loop.create_future()
+        self.ended: asyncio.Future[End] = loop.create_future()
+        self.killed = False
+        self.has_kernel = True  # nbclient asks its kernel manager, which we are to it
+
+    def interrupt(self) -> None:
+        """SIGINT to the kernel and its subprocesses."""
+        self.zygote.tell({"signal": self.number, "number": int(signal.SIGINT)})
+
+    def kill(self) -> None:
+        """SIGKILL to the kernel; its descendants follow."""
+        self.killed = True
+        self.zygote.tell({"signal": self.number, "number": int(signal.SIGKILL)})
+
+
+@dataclass
+class Zygote:
+    """A running zygote, with its warden."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    control: socket.socket
+    lifeline: int
+    ready: asyncio.Future[int]
+    gone: asyncio.Future[None]
+    kernels: dict[int, KernelProcess] = field(default_factory=dict)
+    numbers: count[int] = field(default_factory=count)
+    said: bytes = b""
+    lost: bool = False
+
+    @classmethod
+    async def start(cls, folder: Path, roots: Sequence[Path]) -> Zygote:
+        """Start one and wait until it can fork; Unavailable, with what it said, where it cannot."""
+        loop = asyncio.get_running_loop()
+        make_folder(folder)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        lifeline_theirs, lifeline = os.pipe()
+        numbers = (os.getpid(), lifeline_theirs, theirs.fileno())
+        try:
+            process = subprocess.Popen(  # noqa: ASYNC220  takes a few ms; the process itself is waited for below
+                [sys.executable, "-I", "-c", _BOOT.format(_ARGUMENTS)]
+                + [str(argument) for argument in (*numbers, folder, *roots)],
+                env=environment(folder),
+                cwd=folder / "work",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=numbers[1:],
+                # Ctrl-C on a terminal is for the worker, which then ends its kernels in order.
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+            os.close(lifeline_theirs)
+        ours.setblocking(False)
+        zygote = cls(process, folder, ours, lifeline, loop.create_future(), loop.create_future())
+        zygote.watch(loop)
+        either: set[asyncio.Future[Any]] = {zygote.ready, zygote.gone}
+        await asyncio.wait(either, timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        if not zygote.ready.done():
+            await zygote.close()
+            said = zygote.said.decode(errors="replace").strip() or "It said nothing."
+            raise Unavailable(f"The process that kernels are forked from did not start. {said}")
+        return zygote
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Listen to it, to its log, and for its end."""
+        assert self.process.stderr is not None  # noqa: S101  it was asked for as a pipe
+        os.set_blocking(self.process.stderr.fileno(), False)
+        pidfd = os.pidfd_open(self.process.pid)
+        loop.add_reader(self.control, self.on_packet)
+        loop.add_reader(self.process.stderr, self.on_log)
+        loop.add_reader(pidfd, self.on_gone, pidfd)
+
+    def tell(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> bool:
+        """One packet; whether it went out. A zygote that is gone needs none: the ends of its kernels are told."""
+        with suppress(OSError):
+            socket.send_fds(self.control, [json.dumps(message).encode()], descriptors)
+            return True
+        return False
+
+    def fork(self, descriptors: Sequence[int]) -> KernelProcess:
+        """Ask for a kernel that gets `descriptors`, as `zygote.DESCRIPTORS` has them."""
+        kernel = KernelProcess(self, next(self.numbers))
+        self.kernels[kernel.number] = kernel
+        if not self.tell({"fork": kernel.number}, descriptors):
+            self.end(kernel, End(None), Unavailable("The kernel did not start: its zygote does not listen."))
+        return kernel
+
+    def on_packet(self) -> None:
+        """An answer, or the end of the zygote."""
+        try:
+            packet = self.control.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        if not packet:
+            self.lost = True
+            asyncio.get_running_loop().remove_reader(self.control)
+            return
+        message = json.loads(packet)
+        if "ready" in message:
+            self.ready.set_result(message["ready"])
+            return
+        kernel = self.kernels[message["id"]]
+        if "pid" in message:
+            kernel.started.set_result(message["pid"])
+        elif "error" in message:
+            self.end(kernel, End(None), Unavailable(f"The kernel did not start: {message['error']}."))
+        else:
+            if message["left"]:
+                log.warning("kernel left processes that cannot be killed", extra={"processes": message["left"]})
+            self.end(kernel, End(message["status"], message["left"]))
+
+    def end(self, kernel: KernelProcess, end: End, error: Unavailable | None = None) -> None:
+        """Tell whoever waits for this kernel."""
+        del self.kernels[kernel.number]
+        kernel.has_kernel = False
+        if not kernel.started.done():
+            kernel.started.set_exception(error or Unavailable("The kernel died before it was started."))
+            kernel.started.exception()  # looked at: nobody may be waiting any more
+        if not kernel.ended.done():
+            kernel.ended.set_result(end)
+
+    def on_log(self) -> None:
+        """What zygote and warden say; normally nothing."""
+        assert self.process.stderr is not None  # noqa: S101
+        said = self.process.stderr.read(65536)
+        if said:
+            self.said = (self.said + said)[-4000:]
+            log.warning("the kernels' zygote says: %s", said.decode(errors="replace").strip())
+        elif said == b"":
+            asyncio.get_running_loop().remove_reader(self.process.stderr)
+
+    def on_gone(self, pidfd: int) -> None:
+        """The warden has ended, and so has everything below it."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        self.lost = True
+        self.process.wait()
+        self.on_log()
+        assert self.process.stderr is not None  # noqa: S101
+        for source in (self.control, self.process.stderr):
+            loop.remove_reader(source)
+            source.close()
+        os.close(self.lifeline)
+        for kernel in list(self.kernels.values()):
+            self.end(kernel, End(None))
+        self.gone.set_result(None)
+
+    async def close(self) -> None:
+        """End it with all its kernels; returns when everything is gone."""
+        if not self.gone.done():
+            self.process.terminate()
+            await self.gone

@@ -1,0 +1,268 @@
+"""One cell's outputs: taken from the kernel's messages, capped, shown live, and at the end redacted as a whole.
+
+Everything here comes from a kernel, so nothing is believed about its shape. Sizes are bytes of UTF-8.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from runbooks_app.kernels.events import Output
+from runbooks_app.kernels.redaction import Redactor, Stream, cut
+
+BUNDLE = "application/vnd.runbook."
+"""Findings, proposals and the like have a limit of their own, as high: a flood of prints must not drown them."""
+
+ERROR_LIMIT = 65536
+"""Bytes kept of a traceback, whatever else the cell printed."""
+
+WITHHELD = "[runbooks] The output of this cell is withheld: {}.\n"
+
+
+@dataclass
+class _Item:
+    """An output as it came. `text` are the pieces of a stream; `data` the rest of it."""
+
+    kind: str
+    name: str = ""
+    text: list[str] = field(default_factory=list)
+    data: Output = field(default_factory=dict)
+    display_id: str | None = None
+    size: int = 0
+    bundle: bool = False
+
+
+class Outputs:
+    """Takes a cell's messages one by one."""
+
+    def __init__(self, redactor: Redactor, limit: int) -> None:
+        self._redactor = redactor
+        self._limit = limit
+        self._items: list[_Item] = []
+        self._used = {False: 0, True: 0}  # bytes, by whether they are bundles
+        self._left_out = 0
+        self._clear = False
+        self._fresh: list[_Item] = []
+        self._streams = {name: Stream(redactor) for name in ("stdout", "stderr")}
+        self._broken = ""
+
+    # ---- taking
+
+    def take(self, message: dict[str, Any]) -> None:
+        """One message; one of a kind or shape that is not known leaves nothing."""
+        kind, content = message.get("msg_type"), message.get("content")
+        if not isinstance(content, dict):
+            return
+        if kind == "left_out":
+            self._left_out += int(content["bytes"])
+        elif kind == "clear_output":
+            self._clear = True
+            if not content.get("wait"):
+                self._clear_now()
+        elif kind == "stream":
+            self._take_stream(content)
+        elif kind in ("display_data", "execute_result", "update_display_data"):
+            self._take_display(kind, content)
+        elif kind == "error":
+            self._take_error(content)
+
+    def _take_stream(self, content: dict[str, Any]) -> None:
+        name, text = content.get("name"), content.get("text")
+        if name not in self._streams or not isinstance(text, str) or not text:
+            return
+        self._clear_now()
+        kept, size = self._fit(clean(text))
+        if not kept:
+            return
+        for items in (self._items, self._fresh):
+            if not (items and items[-1].kind == "stream" and items[-1].name == name):
+                items.append(_Item("stream", name))
+            items[-1].text.append(kept)
+        self._used[False] += size
+
+    def _fit(self, text: str) -> tuple[str, int]:
+        """As much of a text as there is room for; the rest is counted."""
+        raw = text.encode()
+        room = max(0, self._limit - self._used[False])
+        if len(raw) <= room:
+            return text, len(raw)
+        kept = raw[:room].decode(errors="ignore")
+        # The cut may go through a secret: what could be the beginning of one goes too.
+        kept = kept[: self._redactor.held(kept, self._redactor.spans(kept))]
+        size = len(kept.encode())
+        self._left_out += len(raw) - size
+        return kept, size
+
+    def _take_display(self, kind: str, content: dict[str, Any]) -> None:
+        data, metadata = content.get("data"), content.get("metadata")
+        if not isinstance(data, dict) or not data:
+            return
+        transient = content.get("transient")
+        display_id = transient.get("display_id") if isinstance(transient, dict) else None
+        output: Output = {"output_type": "display_data", "data": clean(data)}
+        output["metadata"] = clean(metadata) if isinstance(metadata, dict) else {}
+        if kind == "execute_result":
+            number = content.get("execution_count")
+            output |= {"output_type": kind, "execution_count": number if isinstance(number, int) else None}
+        size = len(json.dumps(output, ensure_ascii=False).encode())
+        item = _Item("display", data=output, size=size, display_id=display_id if isinstance(display_id, str) else None)
+        item.bundle = any(mime.startswith(BUNDLE) for mime in output["data"])
+        earlier = [shown for shown in self._items if item.display_id and shown.display_id == item.display_id]
+        if kind == "update_display_data" and earlier:
+            self._update(earlier, item)
+            return
+        self._clear_now()
+        if self._limit - self._used[item.bundle] < size:
+            self._left_out += size
+            return
+        self._used[item.bundle] += size
+        # An update of what an earlier cell showed is shown where it happens: what a finished cell has put out is
+        # evidence, and does not change.
+        self._items.append(item)
+        self._fresh.append(item)
+
+    def _update(self, earlier: list[_Item], new: _Item) -> None:
+        for item in earlier:
+            growth = new.size - item.size
+            if self._limit - self._used[item.bundle] < growth:
+                self._left_out += new.size
+                continue
+            self._used[item.bundle] += growth
+            item.data = item.data | {"data": new.data["data"], "metadata": new.data["metadata"]}
+            item.size = new.size
+            if item not in self._fresh:
+                self._fresh.append(item)
+
+    def _take_error(self, content: dict[str, Any]) -> None:
+        self._clear_now()
+        lines = content.get("traceback")
+        trace = [clean(str(line)) for line in lines] if isinstance(lines, list) else []
+        whole = len("".join(trace).encode())
+        value = clean(str(content.get("evalue", "")))
+        while trace and len("".join(trace).encode()) > ERROR_LIMIT:
+            trace.pop(len(trace) // 2)  # the call and what was raised stand at the ends
+        left = whole - len("".join(trace).encode()) + max(0, len(value) - ERROR_LIMIT)
+        self._left_out += left
+        error = {
+            "ename": clean(str(content.get("ename", ""))),
+            "evalue": value[:ERROR_LIMIT],
+            "traceback": trace,
+        }
+        item = _Item("error", data={"output_type": "error"} | error)
+        self._items.append(item)
+        self._fresh.append(item)
+
+    def _clear_now(self) -> None:
+        if self._clear:
+            self._clear = False
+            self._items.clear()
+            self._used = {False: 0, True: 0}
+
+    @property
+    def failed_visibly(self) -> bool:
+        """Whether an error is among the outputs."""
+        return any(item.kind == "error" for item in self._items)
+
+    # ---- telling
+
+    def live(self, *, last: bool = False) -> list[tuple[Output, str | None]]:
+        """What has come since the last call, redacted, with its display id; `last` tells what was held back too."""
+        fresh, self._fresh = self._fresh, []
+        if self._broken:
+            return []
+        try:
+            shown = [output for item in fresh if (output := self._live_item(item))]
+            if last:
+                rests = [(name, stream.finish()) for name, stream in self._streams.items()]
+                shown += [(_stream(name, rest), None) for name, rest in rests if rest]
+        except Exception as error:  # noqa: BLE001  whatever it was: unchecked output is never shown
+            self._broken = type(error).__name__
+            return []
+        return shown
+
+    def _live_item(self, item: _Item) -> tuple[Output, str | None] | None:
+        if item.kind == "stream":
+            text = self._streams[item.name].feed("".join(item.text))
+            return (_stream(item.name, text), None) if text else None
+        return self._redactor.value(item.data)[0], item.display_id
+
+    def final(self) -> tuple[tuple[Output, ...], int]:
+        """All outputs of the cell as they are kept, and how many places were redacted. Withheld where in doubt."""
+        try:
+            if self._broken:
+                raise RuntimeError(self._broken)  # noqa: TRY301
+            outputs, redacted = self._redacted()
+            if self._smuggles(outputs):
+                return (_stream("stderr", WITHHELD.format("it holds a secret, spread out")),), redacted + 1
+        except Exception:  # noqa: BLE001
+            return (_stream("stderr", WITHHELD.format("it could not be searched for secrets")),), 0
+        if self._left_out:
+            note = f"[runbooks] {self._left_out:,} bytes of output are left out: {self._limit:,} are kept per cell.\n"
+            outputs.append(_stream("stderr", note))
+        return tuple(outputs), redacted
+
+    def _redacted(self) -> tuple[list[Output], int]:
+        # A secret may be cut by an output in between, so that each stream is searched as one text.
+        texts: dict[int, str] = {}
+        count = 0
+        for name in self._streams:
+            items = [item for item in self._items if item.kind == "stream" and item.name == name]
+            pieces = ["".join(item.text) for item in items]
+            spans = self._redactor.spans("".join(pieces))
+            count += len(spans)
+            at = 0
+            for item, piece in zip(items, pieces, strict=True):
+                end = at + len(piece)
+                own = [(max(a, at) - at, min(b, end) - at) for a, b in spans if a < end and b > at]
+                texts[id(item)] = cut(piece, own)
+                at = end
+        outputs = []
+        for item in self._items:
+            if item.kind == "stream":
+                outputs.append(_stream(item.name, texts[id(item)]))
+            else:
+                output, places = self._redactor.value(item.data)
+                outputs.append(output)
+                count += places
+        return outputs, count
+
+    def _smuggles(self, outputs: list[Output]) -> bool:
+        streams = ["".join(o["text"] for o in outputs if o.get("name") == name) for name in self._streams]
+        together = "".join(part for output in outputs for part in _content(output))
+        return any(self._redactor.smuggled(text) for text in (*streams, together))
+
+
+def _stream(name: str, text: str) -> Output:
+    return {"output_type": "stream", "name": name, "text": text}
+
+
+def _content(output: Output) -> list[str]:
+    """Every text that an output shows, in order; what only frames it would hide that two texts are neighbours."""
+    if output["output_type"] == "stream":
+        return [output["text"]]
+    if output["output_type"] == "error":
+        return [output["ename"], output["evalue"], *output["traceback"]]
+    shown = [text for value in output["data"].values() for text in _strings(value)]
+    return [*shown, *output["data"], *_strings(output["metadata"])]
+
+
+def _strings(value: Any) -> list[str]:
+    """Every text in a JSON value, in order, numbers as they are written."""
+    if isinstance(value, dict):
+        return [text for key, item in value.items() for text in (key, *_strings(item))]
+    if isinstance(value, list):
+        return [text for item in value for text in _strings(item)]
+    return [] if value is None else [str(value)]
+
+
+def clean(value: Any) -> Any:
+    """Text that any database and any encoder takes: no lone surrogates, no NUL."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode().replace("\0", "\N{SYMBOL FOR NULL}")
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(str(key)): clean(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,210 @@
+"""No known secret leaves in an output, in any usual spelling.
+
+An Aho-Corasick automaton finds every form of every secret in one pass, literally: no secret is ever part of a regular
+expression (Rundeck, 2025: one with `+++` broke the masking, and the error printed it). Then tokens of well-known
+formats are taken out, whoever's they are; there are no entropy rules, for they flag harmless text.
+
+Images cannot be redacted, nor can a secret that a cell disguises on purpose. What keeps a secret safe is that it is
+short-lived and narrow; this keeps it from lying around by mistake.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import ahocorasick
+
+SHORTEST = 8
+"""Characters; anything shorter would blot out harmless text."""
+
+MARK = "[redacted]"
+
+TOKENS = re.compile(
+    r"\b(?:gh[pousr]_[A-Za-z0-9]{20,255}"  # GitHub
+    r"|github_pat_[A-Za-z0-9_]{20,255}"
+    r"|glpat-[A-Za-z0-9_-]{20,64}"  # GitLab
+    r"|xox[abeprs]-[A-Za-z0-9-]{10,255}"  # Slack
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}"  # AWS access key ids
+    r"|hv[sbr]\.[A-Za-z0-9_-]{20,255}"  # Vault
+    r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})"  # JSON web tokens
+)
+_TOKEN_BEGUN = re.compile(
+    r"(?<![A-Za-z0-9_])(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|AKIA|ASIA|hv[sbr]\.|eyJ)[A-Za-z0-9_.-]{0,4000}\Z"
+)
+_SPACING = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\s\x00-\x1f\x7f\u00ad\u200b-\u200f\u2060\ufeff]"
+)
+"""ANSI sequences, white space, control characters and what has no width: the second pass looks through them."""
+
+
+class Redactor:
+    """Knows every form of `secrets`. Holds secrets, so it is never logged; its repr shows none."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms = {form for secret in secrets for form in forms_of(secret)}
+        self._plain = _automaton(forms)
+        self._squeezed = _automaton({squeeze(form) for form in forms})
+        self._longest = max(map(len, forms), default=0)
+        self._first = frozenset(form[0] for form in forms)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where secrets and tokens stand in `text`, in order, merged where they overlap."""
+        found = [match.span() for match in TOKENS.finditer(text)]
+        if self._plain is not None:
+            found += [(end + 1 - length, end + 1) for end, length in self._plain.iter(text)]
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(found):
+            if merged and start < merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        return merged
+
+    def text(self, text: str) -> tuple[str, int]:
+        """`text` without secrets, and how many places were taken out."""
+        spans = self.spans(text)
+        return cut(text, spans), len(spans)
+
+    def value(self, value: Any) -> tuple[Any, int]:
+        """A JSON value, keys and numbers included, and how many places were taken out."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            items = [self.value(item) for item in value]
+            return [item for item, _ in items], sum(count for _, count in items)
+        if isinstance(value, dict):
+            pairs = [(self.text(str(key)), self.value(item)) for key, item in value.items()]
+            return {key[0]: item[0] for key, item in pairs}, sum(key[1] + item[1] for key, item in pairs)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            clean, count = self.text(str(value))
+            return (clean, count) if count else (value, 0)
+        return value, 0
+
+    def held(self, text: str, spans: list[tuple[int, int]]) -> int:
+        """Where in a text that is still growing the part begins that may yet become a secret.
+
+        It is the longest end of the text that begins a known form. Holding back a fixed length instead would keep
+        a cell dark for as long as the longest key is.
+        """
+        start = len(text)
+        if self._plain is not None:
+            tail = max(0, len(text) - self._longest + 1)
+            for at in range(tail, len(text)):
+                if text[at] in self._first and self._plain.match(text[at:]):
+                    start = at
+                    break
+        if begun := _TOKEN_BEGUN.search(text, max(0, len(text) - 4100)):
+            start = min(start, begun.start())
+        # What was found may be the beginning of a longer form: it waits with it.
+        for begin, end in reversed(spans):
+            if end > start:
+                start = min(start, begin)
+        return start
+
+    def smuggled(self, text: str) -> bool:
+        """Whether a secret stands in `text` once white space and ANSI codes are left out."""
+        squeezed = squeeze(text)
+        return self._squeezed is not None and next(iter(self._squeezed.iter(squeezed)), None) is not None
+
+
+class Stream:
+    """Redacts text that comes in pieces: a secret may be cut anywhere between two of them."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """What can be shown of all that came so far and was not shown yet."""
+        text = self._held + text
+        spans = self._redactor.spans(text)
+        start = self._redactor.held(text, spans)
+        self._held = text[start:]
+        return cut(text[:start], [span for span in spans if span[1] <= start])
+
+    def finish(self) -> str:
+        """The rest."""
+        rest, self._held = self._held, ""
+        return self._redactor.text(rest)[0]
+
+
+def cut(text: str, spans: list[tuple[int, int]]) -> str:
+    """`text` with the mark instead of each span."""
+    pieces, at = [], 0
+    for start, end in spans:
+        pieces += [text[at:start], MARK]
+        at = end
+    return "".join([*pieces, text[at:]])
+
+
+def squeeze(text: str) -> str:
+    """`text` without white space, control characters and ANSI sequences."""
+    return _SPACING.sub("", text)
+
+
+def forms_of(secret: str) -> set[str]:
+    """Every spelling in which a secret is looked for: as a whole, and line by line (keys in PEM form)."""
+    lines = [line.strip() for line in secret.splitlines()]
+    # A PEM header is no secret, and stands in harmless text.
+    wholes = {secret, secret.strip(), *(line for line in lines if not line.startswith("-----"))}
+    spelt = chain.from_iterable(_spellings(whole) for whole in wholes if len(whole) >= SHORTEST)
+    return {form for form in spelt if len(squeeze(form)) >= SHORTEST}
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    raw = secret.encode(errors="replace")
+    yield secret
+    yield secret[::-1]
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        for before in range(3):
+            # Bytes in front shift the six-bit groups: only whole groups of the secret's own are looked for.
+            encoded = encode(b"\0" * before + raw).decode()
+            yield encoded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
+    for hexadecimal in (raw.hex(), raw.hex(":"), raw[::-1].hex()):
+        yield from (hexadecimal, hexadecimal.upper())
+    yield "".join(f"\\x{byte:02x}" for byte in raw)
+    for percent in (
+        quote(secret, safe=""),
+        quote(secret),
+        quote_plus(secret),
+        "".join(f"%{byte:02X}" for byte in raw),
+    ):
+        yield from (percent, re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), percent))
+    for ascii_only in (True, False):
+        escaped = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
+        yield from (escaped, escaped.replace("/", "\\/"), json.dumps(escaped, ensure_ascii=ascii_only)[1:-1])
+    for shown in (
+        repr(secret),
+        ascii(secret),
+        repr(raw)[1:],
+        repr(secret + "'")[:-2] + '"',
+        repr(secret + '"')[:-2] + "'",
+    ):
+        yield shown[1:-1]
+        yield repr(shown[1:-1])[1:-1]
+    entities = html.escape(secret)
+    yield from (
+        entities,
+        html.escape(secret, quote=False),
+        entities.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
+        entities.replace("&#x27;", "'"),
+    )
+    yield shlex.quote(secret).removeprefix("'").removesuffix("'")
+
+
+def _automaton(forms: set[str]) -> Any:
+    if not forms:
+        return None
+    automaton = ahocorasick.Automaton()
+    for form in forms:
+        automaton.add_word(form, len(form))
+    automaton.make_automaton()
+    return automaton

@@ -1,0 +1,75 @@
+"""What one kernel executes: a stage of a run, as plain values. Which cells belong to it is decided elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+
+from runbooks_app.core.errors import InvalidInput, Problem
+from runbooks_app.kernels.values import TypedValue, real_all
+
+STAGES = ("diagnose", "remediate", "verify")
+"""In `remediate` the first cell that does not succeed ends the segment; in the others the rest goes on."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """One code cell to execute: `timeout` in seconds; the names it `defines` and `needs`, for skipping."""
+
+    cell_id: str
+    source: str
+    timeout: float
+    defines: frozenset[str] = frozenset()
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What one kernel executes, in this order: parameters, `values` over them, setup, `inputs`, cells.
+
+    `timeout` is for the whole segment, in seconds; `output_limit` in bytes of output kept per cell.
+    `connections` as `runbook_library.kit.service.configure` takes them, passwords included: they reach the kernel
+    over its channel alone. `secrets` and those passwords are redacted in every output before anybody sees it.
+    """
+
+    run_id: str
+    stage: str
+    parameters: Code | None
+    values: Mapping[str, TypedValue]
+    setup: tuple[Code, ...]
+    inputs: Mapping[str, TypedValue]
+    cells: tuple[Code, ...]
+    kept: Mapping[str, object] = field(repr=False)
+    connections: Mapping[str, Mapping[str, object]] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    timeout: float
+    output_limit: int
+
+    @property
+    def preparation(self) -> tuple[Code, ...]:
+        """Parameters and setup: what every later cell stands on."""
+        return (*((self.parameters,) if self.parameters else ()), *self.setup)
+
+    @property
+    def known_secrets(self) -> frozenset[str]:
+        """All that must not appear in an output."""
+        passwords = (str(given["password"]) for given in self.connections.values() if given.get("password"))
+        return frozenset(chain(self.secrets, passwords))
+
+    def check(self) -> None:
+        """InvalidInput with every problem where this cannot be executed as it stands."""
+        problems = []
+        if self.stage not in STAGES:
+            problems.append(Problem("stage", f"{self.stage!r} is none.", f"Use one of {', '.join(STAGES)}."))
+        for where in ("values", "inputs"):
+            try:
+                real_all(getattr(self, where))
+            except ValueError as error:
+                problems.append(Problem(where, f"{error}."))
+        ids = [code.cell_id for code in (*self.preparation, *self.cells)]
+        problems += [
+            Problem(cell_id, "is the id of two cells.") for cell_id in sorted(set(ids)) if ids.count(cell_id) > 1
+        ]
+        if problems:
+            raise InvalidInput(f"Run {self.run_id} cannot be executed.", problems=tuple(problems))

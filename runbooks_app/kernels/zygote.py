@@ -1,0 +1,181 @@
+"""The process that kernels are forked from: libraries imported, shell built and rehearsed, one thread, no secret.
+
+Requests and answers are JSON packets over one socket to the worker:
+
+    {"fork": id} with five descriptors  →  {"id": id, "pid": pid}   or   {"id": id, "error": why}
+    {"signal": id, "number": 2 or 9}    →  nothing, or the end
+                                           {"id": id, "status": exit status as wait(2) has it, "left": processes}
+
+An end is told when the kernel and all that it had started is gone. The worker closing its end ends us.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runbooks_app.kernels import child
+from runbooks_app.kernels.confine import confine
+from runbooks_app.kernels.processes import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, children, kill, prctl
+
+DESCRIPTORS = 5
+"""Of a kernel: its channel, and both ends of the pipes that are its stdout and stderr."""
+
+PATIENCE = 5.0
+"""Seconds after which an end is told although a killed process will not go: it is stuck in the system itself."""
+
+PACKET = 65536
+
+
+def main(control: int, folder: str) -> None:
+    """Prepare, say so, serve until the worker closes the socket."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_DUMPABLE, 0)
+    kernel = child.prepare(folder)
+    threads = list(Path("/proc/self/task").iterdir())
+    if len(threads) != 1:
+        # A fork copies only the calling thread: a lock that another one holds would stay locked for ever.
+        raise RuntimeError(f"{len(threads)} threads run after the libraries were imported; kernels need exactly one")
+    gc.collect()
+    # What exists now is never looked at by the collector again, so that kernels go on sharing its pages.
+    gc.freeze()
+    Zygote(socket.socket(fileno=control), kernel).serve()
+
+
+@dataclass
+class Ended:
+    """A kernel that is dead, and since when (monotonic seconds) its remains are being cleared up."""
+
+    number: int
+    status: int
+    since: float
+
+
+@dataclass
+class Zygote:
+    """Serves one worker."""
+
+    control: socket.socket
+    kernel: child.Kernel
+    kernels: dict[int, int] = field(default_factory=dict)  # pid → the worker's number for it
+    ended: list[Ended] = field(default_factory=list)
+
+    def serve(self) -> None:
+        """Returns when the worker is gone; in a forked kernel it never returns."""
+        wakened, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        selector = selectors.PollSelector()
+        selector.register(self.control, selectors.EVENT_READ)
+        selector.register(wakened, selectors.EVENT_READ)
+        self.tell({"ready": os.getpid()})
+        while True:
+            for key, _ in selector.select(0.02 if self.ended else None):
+                if key.fd == wakened:
+                    with suppress(BlockingIOError):
+                        os.read(wakened, PACKET)
+                elif not self.answer():
+                    return
+            self.clear_up()
+
+    def tell(self, message: dict[str, object]) -> None:
+        """One packet to the worker. One that has gone needs none: the next read ends us."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.control.send(json.dumps(message).encode())
+
+    def answer(self) -> bool:
+        """Serve one request; False once the worker has gone."""
+        packet, descriptors, _, _ = socket.recv_fds(self.control, PACKET, DESCRIPTORS)
+        if not packet:
+            return False
+        request = json.loads(packet)
+        if "fork" in request:
+            self.fork(request["fork"], descriptors)
+            return True
+        for pid, number in self.kernels.items():
+            if number == request["signal"]:
+                with suppress(ProcessLookupError):
+                    if request["number"] == signal.SIGKILL:
+                        os.kill(pid, signal.SIGKILL)
+                    else:
+                        # Subprocesses are interrupted with it, as Ctrl-C does; a kernel leads its own group.
+                        os.killpg(pid, request["number"])
+        return True
+
+    def fork(self, number: int, descriptors: list[int]) -> None:
+        """Fork one kernel; the child never comes back from here."""
+        zygote = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self.tell({"id": number, "error": f"no process could be made: {error.strerror}"})
+        else:
+            if pid == 0:
+                self.become_kernel(zygote, descriptors)
+            self.kernels[pid] = number
+            self.tell({"id": number, "pid": pid})
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def become_kernel(self, zygote: int, descriptors: list[int]) -> None:
+        """In the child: keep its own descriptors alone, be confined, serve cells."""
+        code = 70
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            settle(descriptors)
+            confine(zygote)
+            # Objects made by the zygote still hold numbers of descriptors that are something else by now. None of
+            # them may be collected, and this frame, which never returns, keeps them.
+            self.kernel.serve()
+        except BaseException:  # noqa: BLE001  the worker reads it from the kernel's stderr, and sees the exit code
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(code)
+
+    def clear_up(self) -> None:
+        """Wait for whoever has died, kill what dead kernels left, tell ends that are complete."""
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                if pid in self.kernels:
+                    self.ended.append(Ended(self.kernels.pop(pid), status, time.monotonic()))
+        if not self.ended:
+            return
+        remains = [pid for pid in children() if pid not in self.kernels]
+        for pid in remains:
+            kill(pid)
+        now = time.monotonic()
+        for end in list(self.ended):
+            if not remains or now - end.since > PATIENCE:
+                self.ended.remove(end)
+                self.tell({"id": end.number, "status": end.status, "left": len(remains)})
+
+
+def settle(descriptors: list[int]) -> None:
+    """Have exactly: 0 nothing, 1 and 2 the pipes, `child.CHANNEL`, and the pipes' other ends; close all else."""
+    # First out of the way of the numbers that they are to get.
+    channel, out_read, out_write, error_read, error_write = (
+        fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors
+    )
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(out_write, 1)
+    os.dup2(error_write, 2)
+    os.dup2(channel, child.CHANNEL, inheritable=False)
+    os.dup2(out_read, child.CAPTURED_OUT, inheritable=False)
+    os.dup2(error_read, child.CAPTURED_ERROR, inheritable=False)
+    os.closerange(child.CAPTURED_ERROR + 1, os.sysconf("SC_OPEN_MAX"))

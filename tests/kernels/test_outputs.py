@@ -1,0 +1,215 @@
+"""What cells put out arrives whole, in order, up to its limit."""
+
+from __future__ import annotations
+
+import json
+
+import nbformat
+import pytest
+from kernels.segments import code
+from nbformat.v4 import new_code_cell, new_notebook
+
+from runbooks_app.core.run import CellState
+from runbooks_app.kernels.outputs import Outputs
+from runbooks_app.kernels.redaction import Redactor
+
+
+def stream(text, name="stdout"):
+    return {"msg_type": "stream", "content": {"name": name, "text": text}}
+
+
+def shown(data, **content):
+    return {"msg_type": "display_data", "content": {"data": data, "metadata": {}} | content}
+
+
+def test_python_and_what_is_below_it_print_in_the_order_of_events(run):
+    source = "import subprocess, os, sys\n" + "\n".join(
+        f"print('python {n}'); subprocess.run(['echo', 'process {n}']); os.write(1, b'descriptor {n}\\n')\n"
+        f"display({n}); sys.stdout.buffer.write(b'buffer {n}\\n');"
+        for n in range(5)
+    )
+    ran = run(source)
+    outputs = ran.ended["c0"].outputs
+    text = "".join(o.get("text") or f"shown {o['data']['text/plain']}\n" for o in outputs)
+    lines = text.splitlines()
+    assert lines == [f"{what} {n}" for n in range(5) for what in ("python", "process", "descriptor", "shown", "buffer")]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "print('hello')",
+        "import sys; sys.stdout.write('hel'); sys.stdout.write('lo\\n')",
+        "import os; os.write(1, b'hello\\n')",
+        "import subprocess; subprocess.run('echo hello', shell=True)",
+        "import threading; t = threading.Thread(target=print, args=('hello',)); t.start(); t.join()",
+        "import multiprocessing as m; p = m.Process(target=print, args=('hello',)); p.start(); p.join()",
+        "import os\npid = os.fork()\nif not pid:\n    print('hello'); os._exit(0)\nos.waitpid(pid, 0);",
+        "!printf 'hello\\n'",
+        "%%bash\necho hello",
+        "import asyncio\nasync def f(): print('hello')\nawait f()",
+    ],
+)
+def test_whoever_prints_is_heard(run, source):
+    ran = run(source)
+    assert ran.states == [CellState.OK]
+    assert ran.text().replace("\r", "") == "hello\n"
+
+
+def test_a_child_that_comes_back_out_of_a_cell_is_no_second_kernel(run):
+    ran = run("import os\npid = os.fork()", "if pid: os.waitpid(pid, 0)\nprint('once')")
+    assert ran.states == [CellState.OK, CellState.OK]
+    assert ran.text("c1") == "once\n"
+
+
+def test_a_thread_that_outlives_its_cell_prints_into_the_one_that_runs(run):
+    ran = run(
+        "import threading\ngo = threading.Event()\n"
+        "t = threading.Thread(target=lambda: (go.wait(), print('late'))); t.start()",
+        "go.set(); t.join()",
+    )
+    assert ran.text("c0") + ran.text("c1") == "late\n"
+    assert ran.text("c1") == "late\n"
+
+
+def test_output_is_seen_while_the_cell_runs_also_of_an_unfinished_line(engine):
+    from kernels.segments import segment
+
+    from runbooks_app.kernels.events import CellEnded, Printed
+
+    source = "import time\nprint('a line')\nprint('half', end='')\ntime.sleep(0.5)\nprint(' whole')"
+    events = list(engine.run(segment(source)))
+    printed = [event.output["text"] for event in events if isinstance(event, Printed)]
+    assert "".join(printed) == "a line\nhalf whole\n"
+    assert "half" in "".join(printed[:-1])
+    assert isinstance(events[-2], CellEnded)
+
+
+def test_rich_outputs_keep_their_forms(run):
+    ran = run(
+        "import pandas as pd\npd.DataFrame({'a': [1, 2]})",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.title('t')",
+        "from IPython.display import Markdown\nMarkdown('# hi')",
+    )
+    frame, chart, text = (end.outputs for end in ran.ended.values())
+    assert {"text/html", "text/plain"} <= set(frame[0]["data"])
+    assert any("image/png" in o.get("data", {}) for o in chart)
+    assert text[0]["data"]["text/markdown"] == "# hi"
+    cells = [new_code_cell("", outputs=nbformat.from_dict(list(end.outputs))) for end in ran.ended.values()]
+    nbformat.validate(new_notebook(cells=cells))
+
+
+def test_kit_bundles_arrive(run):
+    ran = run("from runbook_library import kit\nkit.finding('warning', 'slow', evidence={'p99': 1.5})")
+    bundle = ran.ended["c0"].outputs[0]["data"]["application/vnd.runbook.finding+json"]
+    assert (bundle["severity"], bundle["summary"]) == ("warning", "slow")
+
+
+def test_a_display_is_updated_in_place(run):
+    ran = run("h = display('one', display_id=True)\nprint('x')\nh.update('two')\nh.update('three')")
+    assert [o.get("data", {}).get("text/plain") for o in ran.ended["c0"].outputs] == ["'three'", None]
+
+
+def test_an_update_of_an_earlier_cell_is_shown_where_it_happens(run):
+    ran = run("h = display('one', display_id=True)", "h.update('two')")
+    assert [end.outputs[0]["data"]["text/plain"] for end in ran.ended.values()] == ["'one'", "'two'"]
+
+
+def test_cleared_output_is_gone(run):
+    ran = run("from IPython.display import clear_output\nprint('a')\nclear_output()\nprint('b')")
+    assert ran.text() == "b\n"
+    ran = run("from IPython.display import clear_output\nprint('a')\nclear_output(wait=True)")
+    assert ran.text() == "a\n"
+
+
+def test_what_exceeds_the_limit_is_counted_and_told(run):
+    ran = run("for n in range(20000): print('x' * 99)", "print('on')", output_limit=10_000)
+    assert ran.states == [CellState.OK, CellState.OK]
+    assert ran.text("c0") == ("x" * 99 + "\n") * 100
+    assert ran.text("c0", "stderr") == "[runbooks] 1,990,000 bytes of output are left out: 10,000 are kept per cell.\n"
+    assert ran.text("c1") == "on\n"
+    assert sum(len(output["text"]) for output in ran.live) <= 10_200
+
+
+def test_a_line_of_five_megabytes_is_cut_and_told(run):
+    ran = run("print('y' * 5_000_000)", "print('on')", output_limit=10_000)
+    assert ran.text("c0", "stderr").startswith("[runbooks] 5,")
+    assert "left out" in ran.text("c0", "stderr")
+    assert ran.text("c1") == "on\n"
+
+
+def test_a_flood_of_prints_does_not_drown_a_finding_or_an_error(run):
+    ran = run(
+        "for n in range(3000): print('x' * 99)\nfrom runbook_library import kit\nkit.finding('info', 'seen')\n1/0",
+        output_limit=10_000,
+    )
+    kinds = [o["output_type"] for o in ran.ended["c0"].outputs]
+    assert kinds == ["stream", "display_data", "error", "stream"]
+
+
+def test_an_error_with_a_huge_text_is_still_an_error(run):
+    ran = run("raise ValueError('z' * 5_000_000)", "print('on')", output_limit=10_000)
+    assert ran.states == [CellState.FAILED, CellState.OK]
+    assert ran.ended["c0"].outputs[0]["ename"] == "ValueError"
+    assert "left out" in ran.text("c0", "stderr")
+    assert len(json.dumps(ran.ended["c0"].outputs)) < 300_000
+
+
+def test_numbers_that_json_lacks_and_text_that_no_database_takes_are_made_fit(run):
+    ran = run(
+        "display({'application/json': {'n': float('nan')}, 'text/plain': 'a\\ud800b\\x00'}, raw=True)\n"
+        "print('\\udfff\\x00')"
+    )
+    assert ran.states == [CellState.OK]
+    data = ran.ended["c0"].outputs[0]["data"]
+    assert data == {"application/json": {"n": None}, "text/plain": "a?b␀"}
+    json.dumps(ran.ended["c0"].outputs, allow_nan=False).encode()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\x00\x00\x00\x02{}",
+        b"\x00\x00\x00\x04null",
+        b"\x00\x00\x00\x05[[[[[",
+        b"\xff\xff\xff\xff",
+        b'\x00\x00\x00\x2f{"msg_type":1,"parent_header":{"msg_id":"x"}}  ',
+        b'\x00\x00\x00\x41{"msg_type":"stream","parent_header":{"msg_id":1},"content":{"a":1}}'[:69],
+    ],
+)
+def test_forged_messages_break_nothing(run, frame):
+    ran = run(code("forger", f"import os\nos.write(3, {frame!r})", timeout=1.0), "print('on')")
+    assert ran.states[0] in (CellState.OK, CellState.TIMED_OUT)
+    assert run("print('next')").text() == "next\n"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"msg_type": "stream", "content": {"name": "stdlog", "text": "x"}},
+        {"msg_type": "stream", "content": {"name": "stdout", "text": 5}},
+        {"msg_type": "display_data", "content": {"data": [], "metadata": {}}},
+        {"msg_type": "unheard_of", "content": {}},
+        {"msg_type": "stream"},
+    ],
+)
+def test_a_message_of_no_known_shape_leaves_nothing(message):
+    outputs = Outputs(Redactor([]), 1000)
+    outputs.take(message)
+    assert outputs.final() == ((), 0)
+
+
+def test_the_limit_counts_displays_too():
+    outputs = Outputs(Redactor([]), 200)
+    for _ in range(3):
+        outputs.take(shown({"text/plain": "x" * 50}))
+    final, _ = outputs.final()
+    assert [o["output_type"] for o in final] == ["display_data", "stream"]
+
+
+def test_clearing_makes_room_again():
+    outputs = Outputs(Redactor([]), 10)
+    outputs.take(stream("1234567890"))
+    outputs.take({"msg_type": "clear_output", "content": {"wait": True}})
+    outputs.take(stream("abc"))
+    assert outputs.final() == (({"output_type": "stream", "name": "stdout", "text": "abc"},), 0)
