@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psycopg
 import pytest
 
+from runbook_library import kit
+from runbooks_app.core import checking
+from runbooks_app.library import Library
+
+NOTEBOOK = Path(kit.__file__).parent.parent / "db-latency.ipynb"
 IDENTITY = ("pid", "backend_start", "xact_start")
 
 
@@ -84,7 +91,7 @@ def test_a_row_lock_left_in_an_idle_transaction_is_found_and_freed(shop, kernel)
 
 
 def test_a_long_statement_is_cancelled_and_its_session_stays(shop, kernel, report):
-    found = kernel.diagnose()
+    found = kernel.diagnose("latency", "blocking-tree", "longest-transactions", "what-would-help")
 
     (proposal,) = found.proposals
     assert proposal["gate"] == "cancel-query"
@@ -207,11 +214,12 @@ def test_the_session_at_the_head_is_proposed_not_the_migration_that_waits_in_bet
 
 
 def test_a_role_that_cannot_look_into_other_sessions_says_so_and_proposes_nothing(shop, kernel, migration):
-    found = kernel.diagnose(user="blind_reader")
+    found = kernel.diagnose("activity", "blocking-tree", "what-would-help", user="blind_reader")
 
     assert not found.errors
     assert "blocks 12 others" in found.told("critical")
     assert "Grant pg_read_all_stats" in found.told("warning")
+    assert "cannot look into other sessions" in found.told("info")
     assert not found.proposals
 
 
@@ -220,7 +228,7 @@ def test_when_all_connections_are_taken_the_diagnosis_still_gets_in(shop, kernel
     holder.execute("LOCK TABLE orders")
     shop.take_all_connections()
 
-    found = kernel.diagnose()
+    found = kernel.diagnose("activity", "blocking-tree")
 
     assert not found.errors
     assert "connections for everybody are taken: soon nobody else gets in" in found.told("warning")
@@ -231,7 +239,7 @@ def test_a_prepared_transaction_is_told_and_not_aimed_at(shop, kernel):
     holder.execute("BEGIN; LOCK TABLE orders; PREPARE TRANSACTION 'forgotten'")
     try:
         shop.pile_up(2, "SELECT state FROM orders WHERE id = 7", 0.3)
-        found = kernel.diagnose()
+        found = kernel.diagnose("blocking-tree", "what-would-help")
     finally:
         holder.execute("ROLLBACK PREPARED 'forgotten'")
 
@@ -277,3 +285,31 @@ def test_the_notebook_is_stored_clean_and_names_its_cells(kernel):
         assert cell["execution_count"] is None
         assert len(cell["metadata"]["tags"]) == 1
         assert id_.replace("-", "").isalpha()
+
+
+def test_the_service_reads_the_runbook_without_a_complaint():
+    library = Library(NOTEBOOK.parent)
+    runbook = library.get("db-latency")
+    report = checking.check(runbook, library.notebook("db-latency"))
+
+    assert not library.broken()
+    assert report == checking.Report((), ())
+    assert [section.identity for section in runbook.sections] == [IDENTITY, IDENTITY]
+    assert [section.gate.risk for section in runbook.sections] == ["low", "high"]
+
+
+def test_a_session_left_idle_in_its_transaction_is_told_even_if_it_blocks_nobody(shop, kernel):
+    holder = shop.session("back-office")
+    holder.execute("SELECT 1")
+    shop.until(lambda: "back-office" in kernel.diagnose("longest-transactions", idle_after=0.05).told("warning"))
+
+    assert not kernel.diagnose("longest-transactions").findings
+
+
+def test_verification_says_what_was_measured_when_the_diagnosis_kept_nothing(shop, kernel):
+    seen = kernel.run("verify", ["terminate-latency"])
+
+    (check,) = seen.checks
+    assert check["ok"]
+    assert check["name"] == "p99 of reads is at most 200 ms"
+    assert "in the diagnosis an unknown time" in check["detail"]
