@@ -11,7 +11,7 @@ from itertools import pairwise
 import documents_hostile as hostile
 import nbformat
 import pytest
-from documents_story import OPENED, at, display, make_story, ref
+from documents_story import OPENED, at, bundle, display, make_story, ref
 from markdown_it import MarkdownIt
 
 from runbooks_app.core.incident import IncidentStory, RunStory, Told
@@ -361,3 +361,24 @@ def test_the_timeline_keeps_its_order():
     story = replace(WHOLE, items=(*WHOLE.items, Told(at(700), WHOLE.items[0].kind, "last of all")))
     markdown = postmortem.as_markdown(story)
     assert markdown.index("last of all") > markdown.index("Migration is repeated at noon")
+
+
+def test_every_kind_of_output_is_told_in_every_form():
+    withheld = "[runbooks] The output of this cell is withheld: it holds a secret, spread out.\n"
+    outputs = (
+        bundle("keep", {"values": {"p99": 2.5}}, "kept p99"),
+        bundle(
+            "finding",
+            {"severity": "info", "summary": "as JSON", "evidence": {"kind": "json", "value": {"a": 1}}},
+            "as JSON",
+        ),
+        {"output_type": "stream", "name": "stdout", "text": "between\n"},
+        {"output_type": "stream", "name": "stderr", "text": withheld},
+        display(data={"application/json": {"state": "idle"}, "text/plain": "state idle"}),
+        display(data={"text/markdown": "**bold** words", "text/plain": "bold words"}),
+    )
+    told = forms(make_story(outputs=outputs))
+    for text in told.values():
+        for words in ("p99", "as JSON", "withheld: it holds a secret, spread out", "idle", "bold"):
+            assert words in text
+    assert "<strong>bold</strong>" in postmortem.as_html(make_story(outputs=outputs))
