@@ -186,10 +186,7 @@ class Slack:
                 told = self._call(what, self._web.conversations_history, include_all_metadata=True, **asked)
             for message in told.get("messages", ()):
                 metadata = message.get("metadata") or {}
-                if (
-                    metadata.get("event_type") == EVENT
-                    and metadata.get("event_payload", {}).get("key") == key
-                ):
+                if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("key") == key:
                     return Posted(channel, str(message["ts"]))
             cursor = (told.get("response_metadata") or {}).get("next_cursor") or None
             if not cursor:
@@ -217,17 +214,13 @@ class Slack:
 
     def open_dm(self, user: str) -> str:
         """The channel of the app's conversation with a person."""
-        return str(
-            self._call("open a conversation", self._web.conversations_open, users=[user])["channel"]["id"]
-        )
+        return str(self._call("open a conversation", self._web.conversations_open, users=[user])["channel"]["id"])
 
     def open_view(self, trigger_id: str, view: dict[str, Any]) -> None:
         """Open a form over the person's Slack; a trigger is good for three seconds."""
         self._call("open a form", self._web.views_open, trigger_id=trigger_id, view=view)
 
-    def respond(
-        self, response_url: str, message: Message, *, in_channel: bool = False, replace: bool = False
-    ) -> None:
+    def respond(self, response_url: str, message: Message, *, in_channel: bool = False, replace: bool = False) -> None:
         """Answer a command or a button through its `response_url` (good for 30 minutes and five answers).
 
         Only Slack's own hosts, or the server that this client was given, are answered: raises `InvalidInput`.
@@ -308,6 +301,4 @@ def _away(what: str, error: BaseException) -> Away:
     never_sent = isinstance(reason, ConnectionRefusedError | OSError) and type(reason).__name__ in {
         "ConnectionRefusedError", "gaierror", "SSLCertVerificationError",
     }  # fmt: skip
-    return Away(
-        f"Slack cannot be reached ({type(reason).__name__}; tried to {what}).", maybe_done=not never_sent
-    )
+    return Away(f"Slack cannot be reached ({type(reason).__name__}; tried to {what}).", maybe_done=not never_sent)

@@ -26,8 +26,7 @@ MAX_LENGTH = 4000
 """Characters of a command that are read; Slack's own box ends sooner."""
 
 _QUOTES = str.maketrans(
-    dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb", '"')
-    | dict.fromkeys("\u2018\u2019\u201a\u201b", "'")
+    dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb", '"') | dict.fromkeys("\u2018\u2019\u201a\u201b", "'")
 )
 """What phones and word processors make of straight quotes."""
 
@@ -71,9 +70,7 @@ class Command:
 def parse(text: str) -> Command:
     """Read the text of a slash command; raise `InvalidInput` saying how to write it."""
     if len(text) > MAX_LENGTH:
-        raise InvalidInput(
-            f"The command is longer than {MAX_LENGTH:,} characters. Use the form: `/runbook NAME ?`"
-        )
+        raise InvalidInput(f"The command is longer than {MAX_LENGTH:,} characters. Use the form: `/runbook NAME ?`")
     text = _as_typed(text)
     bad = next((c for c in text if unicodedata.category(c) in {"Cc", "Cs"} and c not in "\t\n\r"), None)
     if bad:
@@ -88,8 +85,7 @@ def parse(text: str) -> Command:
         return _plain_command(_WORDS[word], rest)
     if not _NAME.fullmatch(word):
         raise InvalidInput(
-            "The first word is the name of a runbook, such as db-latency."
-            " `/runbook list` shows what can be run here."
+            "The first word is the name of a runbook, such as db-latency. `/runbook list` shows what can be run here."
         )
     return _run_command(word, rest)
 
@@ -128,9 +124,7 @@ def _plain_command(verb: Verb, rest: str) -> Command:
         if not rest:
             raise InvalidInput("A note needs its text: `/runbook note blocked deploys until 04:00`")
     elif rest and verb in {Verb.LIST, Verb.POSTMORTEM}:
-        raise InvalidInput(
-            f"`/runbook {verb}` takes nothing after it. To run a runbook: `/runbook NAME key=value`"
-        )
+        raise InvalidInput(f"`/runbook {verb}` takes nothing after it. To run a runbook: `/runbook NAME key=value`")
     elif len(rest.split()) > 1:
         raise InvalidInput(f"`/runbook {verb}` takes at most one word after it.")
     return Command(verb, text=rest)

@@ -34,18 +34,17 @@ def details_messages(told: DetailsTold) -> tuple[Message, ...]:
 
     Charts are files, so they are uploaded by `client.Slack.upload`; restricted ones must not be.
     """
-    messages = [_cell_message(cell) for cell in told.cells] + [
-        _evidence_message(item) for item in told.evidence
-    ]
     hidden = sum(chart.restricted for chart in told.charts)
-    if hidden:
-        charts = count(hidden, "chart")
-        text = f"🔒 {charts} of restricted data: only on {link(told.url, _PAGE)}."
+    total = len(told.cells) + len(told.evidence) + bool(hidden)
+    room = MOST_DETAILS if total <= MOST_DETAILS else MOST_DETAILS - 1
+    messages = [_cell_message(cell) for cell in told.cells[:room]]
+    messages += [_evidence_message(item, told.url) for item in told.evidence[: room - len(messages)]]
+    if hidden and len(messages) < room:
+        text = f"🔒 {count(hidden, 'chart')} of restricted data: only on {link(told.url, _PAGE)}."
         messages.append(message(text, [section(text)]))
-    if len(messages) > MOST_DETAILS:
-        rest = len(messages) - (MOST_DETAILS - 1)
-        text = f"{rest} more details are on {link(told.url, _PAGE)}."
-        messages = [*messages[: MOST_DETAILS - 1], message(text, [section(text)])]
+    if total > len(messages):
+        text = f"{total - len(messages)} more details are on {link(told.url, _PAGE)}."
+        messages.append(message(text, [section(text)]))
     return tuple(messages)
 
 
@@ -68,9 +67,9 @@ def _cell_message(cell: CellTold) -> Message:
     return message(text, blocks)
 
 
-def _evidence_message(item: EvidenceTold) -> Message:
+def _evidence_message(item: EvidenceTold, run_url: str) -> Message:
     head = f"Evidence: {safe(item.finding, 300)}"
-    where = link(item.url, "the page") if item.url else _PAGE
+    where = link(item.url or run_url, _PAGE)
     if item.restricted:
         return message(head, [section(f"{head}\n🔒 Restricted data: only on {where}.")])
     shown = _table(item, 2600) if item.columns else (item.text, "")
@@ -84,9 +83,7 @@ def _table(item: EvidenceTold, room: int) -> tuple[str, str]:
     """Rows as aligned text within `room` characters, and what was left out."""
     columns = [_cell(name) for name in item.columns[:8]]
     rows = [[_cell(value) for value in row[: len(columns)]] for row in item.rows[:20]]
-    widths = [
-        max(len(line[i]) if i < len(line) else 0 for line in [columns, *rows]) for i in range(len(columns))
-    ]
+    widths = [max(len(line[i]) if i < len(line) else 0 for line in [columns, *rows]) for i in range(len(columns))]
     lines: list[str] = []
     for line in [columns, ["─" * width for width in widths], *rows]:
         text = "  ".join(value.ljust(width) for value, width in zip(line, widths, strict=False)).rstrip()

@@ -54,9 +54,7 @@ def run_message(told: RunTold) -> Message:
         blocks.append(context(f"{rest}, none worse than these: {link(told.url, 'all findings')}"))
     if told.state is RunState.DIAGNOSED and not findings:
         blocks.append(
-            section(
-                "\u2139\ufe0f Nothing was found." + (" Not everything was looked at." if told.part else "")
-            )
+            section("\u2139\ufe0f Nothing was found." + (" Not everything was looked at." if told.part else ""))
         )
     if told.problems:
         lines = [f"• {safe(problem, 400)}" for problem in told.problems[:MOST_PROBLEMS]]
@@ -86,9 +84,7 @@ def proposal_message(told: ProposalTold) -> Message:
     waits = told.state in OPEN
     if told.url:
         label = "Review and decide" if told.state is ProposalState.PROPOSED else "Open the proposal"
-        blocks.append(
-            actions([button(label, "open_proposal", url=told.url, style="primary" if waits else "")])
-        )
+        blocks.append(actions([button(label, "open_proposal", url=told.url, style="primary" if waits else "")]))
     return message(f"{safe(told.title, 200)}: {_standing(told)}", blocks)
 
 
@@ -115,9 +111,7 @@ def _happened(told: RunTold) -> str:
             who = f" by {safe(told.cancelled_by, 80)}" if told.cancelled_by else ""
             return f"🚫 cancelled{who} after {took}: {cells} done; nothing was changed{by}"
         case RunState.LOST:
-            then = (
-                "it will be tried again" if told.will_retry else "it will not be tried again: run it afresh"
-            )
+            then = "it will be tried again" if told.will_retry else "it will not be tried again: run it afresh"
             return f"❗ *lost its worker* after {took}; the diagnosis only reads, {then}{by}"
 
 
@@ -173,13 +167,15 @@ def _proposal_lines(told: ProposalTold, *, short: bool = False) -> tuple[str, li
         + (f": {safe(decision.reason, 200)}" if decision.reason else "")
         for decision in told.decisions[:10]
     ]
-    if told.why:
+    # What happened may be told in words of the system's own: errors that quote rows, values that moved.
+    hidden = told.restricted and (told.outcome or (told.why and told.state is ProposalState.STALE))
+    if hidden:
+        lines.append(f"🔒 What happened shows restricted data: only on {link(told.url, 'its page')}.")
+    if told.why and not hidden:
         lines.append(safe(told.why, 500))
     if told.successor_url:
-        lines.append(
-            f"The diagnosis now proposes it with other inputs: {link(told.successor_url, 'the new proposal')}"
-        )
-    if told.outcome and not (told.restricted and told.state is ProposalState.FAILED):
+        lines.append(f"The diagnosis now proposes it with other inputs: {link(told.successor_url, 'the new proposal')}")
+    if told.outcome and not hidden:
         lines.append(f"Known: {safe(told.outcome, 500)}")
     checks = [f"• {safe(check, 250)}" for check in told.checks[: 3 if short else 10]]
     lines += checks
@@ -259,9 +255,7 @@ def _target(target: TargetTold) -> str:
 
 def _who_may(told: ProposalTold) -> str:
     """Who decides, until when: "Takes 2 people who approve for database and for sre, until 03:40"."""
-    clauses = " and for ".join(
-        " or ".join(safe(group, 60) for group in clause[:4]) for clause in told.approvers[:4]
-    )
+    clauses = " and for ".join(" or ".join(safe(group, 60) for group in clause[:4]) for clause in told.approvers[:4])
     people = "1 person" if told.approvals == 1 else f"{told.approvals} people"
     until = f", until {moment(told.expires_at)}" if told.expires_at else ""
     circle = f" who approves for {clauses}" if told.approvals == 1 else f" who approve for {clauses}"
@@ -273,10 +267,7 @@ def _advice(told: ProposalTold) -> str:
     if told.advice:
         return safe(told.advice, 400)
     if told.state is ProposalState.UNKNOWN:
-        return (
-            "look at the system itself before anything else;"
-            " then run the runbook again to see what is left to do."
-        )
+        return "look at the system itself before anything else; then run the runbook again to see what is left to do."
     if told.state is ProposalState.FAILED:
         return "read the error on its page, then run the runbook again to see how things stand."
     if told.verification is Verification.NOT_VERIFIED:

@@ -30,9 +30,7 @@ _HELP = (
 def help_reply(command: str = "/runbook", *, docs_url: str = "") -> Message:
     """How the command is used."""
     lines = [f"{_typed(command, rest)} — {what}" for rest, what in _HELP]
-    tail = (
-        "Anything that changes a system is proposed first, and runs only after somebody else has approved it."
-    )
+    tail = "Anything that changes a system is proposed first, and runs only after somebody else has approved it."
     blocks = [section("*What you can type*"), *sections(lines), context(tail)]
     if docs_url:
         blocks.append(context(link(docs_url, "More")))
@@ -56,8 +54,7 @@ def list_reply(
     notes = []
     if len(ordered) > MOST_LISTED:
         notes.append(
-            count(len(ordered) - MOST_LISTED, "more runbook")
-            + (f": {link(url, 'all of them')}" if url else "")
+            count(len(ordered) - MOST_LISTED, "more runbook") + (f": {link(url, 'all of them')}" if url else "")
         )
     if any(runbook.fits for runbook in ordered):
         notes.append("📌 fits this channel's incident")

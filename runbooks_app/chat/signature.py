@@ -31,9 +31,7 @@ class _At(Clock):
         return self._now
 
 
-def verify(
-    secret: str | None, body: bytes, timestamp: str | None, signature: str | None, *, now: float
-) -> str:
+def verify(secret: str | None, body: bytes, timestamp: str | None, signature: str | None, *, now: float) -> str:
     """Check a request's signature over its raw body; return its replay key (64 hexadecimal digits).
 
     `timestamp` and `signature` are the headers `X-Slack-Request-Timestamp` and `X-Slack-Signature`, `now`

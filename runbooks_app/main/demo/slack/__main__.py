@@ -21,23 +21,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--service-url", required=True, help="base URL of the runbook service")
     parser.add_argument("--token-file", required=True, type=Path, help="file with the bot token to accept")
-    parser.add_argument(
-        "--signing-secret-file", required=True, type=Path, help="file with the signing secret"
-    )
+    parser.add_argument("--signing-secret-file", required=True, type=Path, help="file with the signing secret")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: a free one)")
     parser.add_argument("--state", type=Path, help="JSON file that keeps messages between starts")
-    parser.add_argument(
-        "--person", action="append", metavar="ID=NAME", default=[], help="a person (repeatable)"
-    )
-    parser.add_argument(
-        "--channel", action="append", metavar="ID=NAME", default=[], help="a channel (repeatable)"
-    )
+    parser.add_argument("--person", action="append", metavar="ID=NAME", default=[], help="a person (repeatable)")
+    parser.add_argument("--channel", action="append", metavar="ID=NAME", default=[], help="a channel (repeatable)")
     parser.add_argument("--team", default="T0DEMO", help="id of the workspace")
     told = parser.parse_args(arguments)
     people, channels = (dict(pair.split("=", 1) for pair in pairs) for pairs in (told.person, told.channel))
-    given: dict[str, Any] = {
-        key: value for key, value in (("people", people), ("channels", channels)) if value
-    }
+    given: dict[str, Any] = {key: value for key, value in (("people", people), ("channels", channels)) if value}
     config = SlackConfig(
         token=told.token_file.read_text(encoding="utf-8").strip(),
         signing_secret=told.signing_secret_file.read_text(encoding="utf-8").strip(),

@@ -40,7 +40,7 @@ def call(method: str) -> Response:
         _authenticate()
         handler = METHODS.get(method)
         if handler is None:
-            raise SlackError("unknown_method", req_method=method)  # noqa: TRY301
+            raise SlackError("unknown_method", req_method=method)  # noqa: TRY301 (answered like every other error)
         answer: Answer = {"ok": True, **handler(workspace, _arguments())}
     except SlackError as error:
         answer = {"ok": False, "error": error.code, **error.told}
@@ -150,7 +150,7 @@ def _complete_upload(workspace: Workspace, told: Arguments) -> Answer:
     named = told.get("channel_id") or told.get("channels")
     if named:
         channel = workspace.channel(str(named))
-        text, _ = check_message(told.get("initial_comment") or uploads[0].title, None)
+        text = str(told.get("initial_comment") or "")
         thread = str(told.get("thread_ts") or "")
         workspace.post(channel, BOT_USER, text, [], thread_ts=thread, files=[u.id for u in uploads])
     return {"files": [{"id": u.id, "title": u.title, "name": u.name} for u in uploads]}
@@ -230,7 +230,8 @@ def _authenticate() -> None:
 
 
 def _arguments() -> Arguments:
-    if request.mimetype == "application/json":
+    # slack_sdk names JSON as the type of an empty body, too.
+    if request.mimetype == "application/json" and request.get_data():
         told = request.get_json(silent=True)
         if not isinstance(told, dict):
             raise SlackError("invalid_json")

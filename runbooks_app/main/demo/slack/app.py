@@ -40,9 +40,7 @@ class SlackConfig:
     signing_secret: str = field(repr=False)
     service_url: str
     people: dict[str, str] = field(default_factory=lambda: {"U0ANA": "Ana", "U0BEN": "Ben"})
-    channels: dict[str, str] = field(
-        default_factory=lambda: {"C0INCIDENTS": "incidents", "C0ORDERS": "orders"}
-    )
+    channels: dict[str, str] = field(default_factory=lambda: {"C0INCIDENTS": "incidents", "C0ORDERS": "orders"})
     team_id: str = "T0DEMO"
     app_id: str = "A0RUNBOOKS"
     state: Path | None = None
@@ -80,9 +78,7 @@ class _Quiet(WSGIRequestHandler):
 def serve(app: Flask, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Serve in threads of this process; yields the base URL. Port 0 takes a free one."""
     server: BaseWSGIServer = make_server(host, port, app, threaded=True, request_handler=_Quiet)
-    thread = Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="slack stand-in", daemon=True
-    )
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="slack stand-in", daemon=True)
     thread.start()
     try:
         yield f"http://{host}:{server.server_port}/"

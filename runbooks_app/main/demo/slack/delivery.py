@@ -97,9 +97,7 @@ class Deliveries:
             self._failed(channel, user, command, delivery)
         return delivery
 
-    def press(
-        self, own_url: str, standing: Standing, user: str, button: dict[str, Any], block_id: str
-    ) -> Delivery:
+    def press(self, own_url: str, standing: Standing, user: str, button: dict[str, Any], block_id: str) -> Delivery:
         """Send the press of a button."""
         action: dict[str, Any] = {
             "type": "button", "action_id": button.get("action_id", ""), "block_id": block_id,

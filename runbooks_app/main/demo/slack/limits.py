@@ -44,11 +44,7 @@ def check_blocks(blocks: object, *, most: int = MAX_BLOCKS) -> list[dict[str, An
     for index, block in enumerate(blocks):
         where = f"/blocks/{index}"
         known = _KINDS.get(str(block.get("type")))
-        faults += (
-            known(block, where)
-            if known
-            else [f"unsupported type: {block.get('type')} [json-pointer:{where}]"]
-        )
+        faults += known(block, where) if known else [f"unsupported type: {block.get('type')} [json-pointer:{where}]"]
         name = block.get("block_id")
         if name is not None:
             faults += _text_within(name, 255, f"{where}/block_id")
@@ -150,9 +146,7 @@ def _element(item: object, where: str) -> list[Fault]:
 
 def _text(item: object, most: int, where: str, *, plain: bool = False) -> list[Fault]:
     """A text object."""
-    if not isinstance(item, dict) or item.get("type") not in (
-        {"plain_text"} if plain else {"plain_text", "mrkdwn"}
-    ):
+    if not isinstance(item, dict) or item.get("type") not in ({"plain_text"} if plain else {"plain_text", "mrkdwn"}):
         return [f"must be a text object [json-pointer:{where}]"]
     if item["type"] == "mrkdwn" and "emoji" in item:
         return [f"emoji is only allowed in plain_text [json-pointer:{where}/emoji]"]

@@ -59,9 +59,7 @@ def headers(response: Response) -> Response:
 @pages.get("/")
 def channel() -> str:
     """One channel, as one person sees it."""
-    return render_template(
-        "slack/channel.html", **_shown(), command=COMMAND, problem=request.args.get("problem", "")
-    )
+    return render_template("slack/channel.html", **_shown(), command=COMMAND, problem=request.args.get("problem", ""))
 
 
 @pages.get("/messages")

@@ -145,9 +145,7 @@ class Workspace:
             self._save()
             return standing
 
-    def update(
-        self, channel: str, ts: str, text: str | None, blocks: list[dict[str, Any]] | None
-    ) -> Standing:
+    def update(self, channel: str, ts: str, text: str | None, blocks: list[dict[str, Any]] | None) -> Standing:
         """Replace a message's text and blocks; a text without blocks drops the old blocks, as Slack does."""
         with self._changed:
             standing = self.message(channel, ts)
