@@ -101,9 +101,7 @@ def read_connections(path: Path) -> dict[str, Connection]:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Misconfigured(f"The connections file {path} is no TOML: {error}.") from None
     problems: list[Problem] = []
-    connections = {
-        name: _connection(_Table(name, fields, problems), path.parent) for name, fields in document.items()
-    }
+    connections = {name: _connection(_Table(name, fields, problems), path.parent) for name, fields in document.items()}
     if problems:
         raise Misconfigured(f"The connections file {path} cannot be used.", problems=tuple(problems))
     return connections
@@ -179,9 +177,7 @@ class _Table:
             return default
         value = self.fields[key]
         texts = (
-            tuple(item for item in value if isinstance(item, str) and item.strip())
-            if isinstance(value, list)
-            else ()
+            tuple(item for item in value if isinstance(item, str) and item.strip()) if isinstance(value, list) else ()
         )
         if not texts or len(texts) < len(value) or len(set(texts)) < len(texts):
             self.wrong(key, 'must be a list of different texts, as in ["database"].')
@@ -192,9 +188,7 @@ class _Table:
 def _connection(table: _Table, folder: Path) -> Connection:
     name = table.where
     if not NAME.fullmatch(name):
-        table.wrong(
-            "", "is no name for a connection.", "Use small letters, digits and hyphens, a letter first."
-        )
+        table.wrong("", "is no name for a connection.", "Use small letters, digits and hyphens, a letter first.")
     kind = table.choice("kind", tuple(KINDS))
     if not kind:
         return Connection(name, "", "")
@@ -210,26 +204,18 @@ def _connection(table: _Table, folder: Path) -> Connection:
     )
     for role in connection.diagnosers:
         if not known_role(role):
-            table.wrong(
-                "diagnosers", f"names an unknown role, {role!r}.", "Write roles such as responder or viewer."
-            )
+            table.wrong("diagnosers", f"names an unknown role, {role!r}.", "Write roles such as responder or viewer.")
     if connection.remediate and not connection.floor.approvers:
-        table.wrong(
-            "floor.approvers", "is missing: nobody could approve.", 'Name groups, as in ["database"].'
-        )
+        table.wrong("floor.approvers", "is missing: nobody could approve.", 'Name groups, as in ["database"].')
     if connection.remediate and connection.diagnose_role == connection.remediate_role:
-        table.wrong(
-            "remediate.role", "is the role that diagnoses.", "Diagnosis needs a role that cannot write."
-        )
+        table.wrong("remediate.role", "is the role that diagnoses.", "Diagnosis needs a role that cannot write.")
     return connection
 
 
 def _postgres(table: _Table, folder: Path) -> dict[str, Any]:
     diagnose = "diagnose" in table.fields
     if not diagnose:
-        table.wrong(
-            "diagnose", "is missing.", f"Write [{table.where}.diagnose] with a provider and its options."
-        )
+        table.wrong("diagnose", "is missing.", f"Write [{table.where}.diagnose] with a provider and its options.")
     return {
         "host": table.text("host", fix="Name the database's host."),
         "port": table.number("port", 5432, 1, 65535),
@@ -270,9 +256,7 @@ def _source(table: _Table, key: str, folder: Path) -> CredentialSource:
         if value and option.endswith("_file"):
             value = str(folder.absolute() / value)
         elif value and not ROLE.fullmatch(value):
-            source.wrong(
-                option, "is no name of a role.", "Small letters, digits and _; not one of PostgreSQL's pg_…"
-            )
+            source.wrong(option, "is no name of a role.", "Small letters, digits and _; not one of PostgreSQL's pg_…")
         options[option] = value
     return CredentialSource(provider, options)
 

@@ -17,9 +17,7 @@ def parse(text: object) -> int:
     found = FORM.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         shown = repr(text)[:40]
-        raise InvalidInput(
-            f"{shown} is no duration. Write a whole number and a unit, as in '90s', '10m' or '2h'."
-        )
+        raise InvalidInput(f"{shown} is no duration. Write a whole number and a unit, as in '90s', '10m' or '2h'.")
     seconds = int(found[1]) * UNITS[found[2]]
     if seconds > LONGEST:
         raise InvalidInput(f"{found[0]!r} is too long: a duration is at most {tell(LONGEST)}.")
@@ -28,7 +26,5 @@ def parse(text: object) -> int:
 
 def tell(seconds: int) -> str:
     """The span in the largest unit that loses nothing; `parse` reads it back."""
-    unit = next(
-        unit for unit in ("d", "h", "m", "s") if seconds % UNITS[unit] == 0 and (seconds or unit == "s")
-    )
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds % UNITS[unit] == 0 and (seconds or unit == "s"))
     return f"{seconds // UNITS[unit]}{unit}"

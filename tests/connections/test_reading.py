@@ -164,9 +164,7 @@ def test_the_role_that_diagnoses_cannot_be_the_one_that_remediates(tmp_path):
     assert list(found) == ["orders-db.remediate.role"]
 
 
-@pytest.mark.parametrize(
-    "text", ["[orders-db", "a = 1979-13-01", "\ud800".encode("utf-8", "surrogatepass"), b"\xff"]
-)
+@pytest.mark.parametrize("text", ["[orders-db", "a = 1979-13-01", "\ud800".encode("utf-8", "surrogatepass"), b"\xff"])
 def test_what_is_no_toml_is_told_as_such(tmp_path, text):
     file = tmp_path / "connections.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -10,9 +10,7 @@ from runbooks_app.core import durations
 from runbooks_app.core.errors import InvalidInput
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("366d", durations.LONGEST)]
-)
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("366d", durations.LONGEST)])
 def test_a_number_with_a_unit_is_read(text, seconds):
     assert durations.parse(text) == seconds
 

@@ -183,14 +183,10 @@ def _prepare(server: Postgres, passwords: Mapping[str, str]) -> None:
         for role, password in passwords.items():
             verifier = session.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
             session.execute(
-                sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-                    sql.Identifier(role), sql.Literal(verifier.decode())
-                )
+                sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier.decode()))
             )
         session.commit()
         session.autocommit = True
         session.execute("VACUUM ANALYZE")
     with psycopg.connect(server.url(), autocommit=True) as session:
-        session.execute(
-            sql.SQL("ALTER DATABASE orders_unfinished RENAME TO {}").format(sql.Identifier(DATABASE))
-        )
+        session.execute(sql.SQL("ALTER DATABASE orders_unfinished RENAME TO {}").format(sql.Identifier(DATABASE)))
