@@ -9,7 +9,6 @@ from typing import Any
 from runbooks_app.actions.diagnosing import Claim, Said, cell_ended, cell_started
 from runbooks_app.core.errors import Conflict
 from runbooks_app.core.parameters import typed
-from runbooks_app.core.run import CellState
 from runbooks_app.core.runbook import Cell, Section, Stage
 from runbooks_app.kernels.events import CellEnded, CellStarted, Printed, SegmentEnded
 from runbooks_app.kernels.segment import Code, Segment
@@ -35,12 +34,13 @@ def execute(
     section: Section | None = None,
     inputs: dict[str, Any] | None = None,
     kept: dict[str, Any] | None = None,
-) -> tuple[Said, str, dict[str, CellState]]:
-    """Execute the claimed cells in a fresh kernel; what they said, why not all had their turn, their states.
+) -> tuple[Said, str, dict[str, CellEnded]]:
+    """Execute the claimed cells in a fresh kernel; what they said, why not all had their turn, how each ended.
 
     Raises `FencedError` when another worker has taken over in the meantime.
     """
-    said, states, reason = Said(), {}, ""
+    said, reason = Said(), ""
+    ends: dict[str, CellEnded] = {}
     channel_told = time.monotonic()
     segment = _segment(worker, claim, stage, connections, timeout, section, inputs or {}, kept or {})
     with worker.leases.holding(claim.attempt.id) as stop:
@@ -62,7 +62,7 @@ def execute(
                             },
                         )
                     case CellEnded():
-                        states[event.cell_id] = event.state
+                        ends[event.cell_id] = event
                         tell = stage == "diagnose" and time.monotonic() - channel_told > TELL_EVERY
                         channel_told = time.monotonic() if tell else channel_told
                         cell_ended(
@@ -89,7 +89,7 @@ def execute(
             )
             stop.set()
             raise FencedError from conflict
-    return said, reason, states
+    return said, reason, ends
 
 
 def _segment(

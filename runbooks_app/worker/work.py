@@ -56,7 +56,7 @@ def remediate(worker: Worker, proposal_id: str) -> None:
     approvers = tuple(d.subject for d in proposal.decisions if d.verdict == "approve")
     try:
         with credentials(worker, claim, writing=writing, approvers=approvers) as granted:
-            _, reason, states = execute(
+            _, reason, ends = execute(
                 worker,
                 claim,
                 "remediate",
@@ -65,7 +65,8 @@ def remediate(worker: Worker, proposal_id: str) -> None:
                 section=section,
                 inputs=proposal.inputs,
             )
-            state, told = remediation_outcome(states.get(section.cell.id), reason)
+            ended = ends.get(section.cell.id)
+            state, told = remediation_outcome(ended and ended.state, (ended and ended.reason) or reason)
             remediating.finish_remediation(worker.service, claim, proposal_id, state, told)
     except (FencedError, Conflict):
         return

@@ -1,0 +1,59 @@
+# The targets that people need; each is idempotent and quick the second time.
+#   make demo      everything on this machine, with a shop in trouble to try it on
+#   make test      prepare what tests need, then run all of them
+#   make lint      ruff, mypy, import-linter
+.PHONY: demo test install install-test lint format lock chromium clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+demo: install
+	@$(BIN)/runbooks demo
+
+install: .venv/.installed
+
+install-test: .venv/.installed-test chromium
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv .venv 2>/dev/null || { rm -rf .venv; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv .venv; \
+	  else echo "This Python has no venv. On Debian: sudo apt-get install python3-venv"; exit 1; fi; }
+
+.venv/.installed: requirements.lock pyproject.toml | .venv/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.installed-test: tests/requirements.lock .venv/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
+	@touch $@
+
+# Browser tests drive Debian's Chromium; CHROMIUM names another one.
+chromium:
+	@command -v $${CHROMIUM:-chromium} >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; \
+	  else echo "Chromium is missing; browser tests will be skipped. On Debian: sudo apt-get install chromium"; fi; }
+
+test: install-test
+	$(PYTEST) -n 2 --dist loadgroup --cov=runbooks_app.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+
+lint: .venv/.installed-test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/runbooks check
+
+format: .venv/.installed-test
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+# Needs `uv` on PATH; the locks hold hashes and no index address.
+lock:
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 --extra build pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 --extra build --extra test -c requirements.lock pyproject.toml -o tests/requirements.lock
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

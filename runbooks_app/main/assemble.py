@@ -1,0 +1,58 @@
+"""Putting the service together from its settings: what web processes and workers have in common."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from sqlalchemy import make_url
+
+from runbooks_app.actions.context import Service
+from runbooks_app.connections import read_connections
+from runbooks_app.core.errors import Misconfigured
+from runbooks_app.library import Library
+from runbooks_app.settings import Settings
+from runbooks_app.store.artifacts import Artifacts
+from runbooks_app.store.database import connect, reading
+from runbooks_app.store.migrate import require_current
+
+
+def service(settings: Settings, *, pool_size: int = 10) -> Service:
+    """The service, with its database at the right schema. Raises `Misconfigured` or `Unavailable` otherwise."""
+    engine = connect(settings.database_url, settings.secret("database_password_file"), pool_size=pool_size)
+    with reading(engine) as tx:
+        require_current(tx)
+    connections = read_connections(settings.path(settings.connections))
+    if settings.remediation == "off":
+        # Diagnose-only: what could write is not even known here.
+        connections = {name: replace(connection, remediate=None) for name, connection in connections.items()}
+    return Service(
+        engine=engine,
+        library=Library(settings.path(settings.library)),
+        connections=connections,
+        settings=settings,
+        artifacts=Artifacts(settings.artifacts, settings.path(settings.config_dir)),
+    )
+
+
+def queue_conninfo(settings: Settings) -> str:
+    """The service's database as libpq takes it, for the queue's own connections."""
+    url = make_url(settings.database_url).set(drivername="postgresql")
+    password = settings.secret("database_password_file")
+    return url.set(password=password or url.password).render_as_string(hide_password=False)
+
+
+def web_key(settings: Settings) -> bytes:
+    """The key that signs the state of sign-ins."""
+    if settings.web_key_file is None:
+        raise Misconfigured(
+            "RUNBOOKS_WEB_KEY_FILE is not set. Name a file with random bytes: head -c 48 /dev/urandom | base64 > web.key"
+        )
+    return settings.secret("web_key_file").encode()
+
+
+def log_to_stderr(settings: Settings) -> None:
+    """One line a record: time, level, logger, message."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    for chatty in ("procrastinate", "alembic", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -1,0 +1,199 @@
+"""The command line: `runbooks --help`.
+
+Exit codes: 0 all well; 1 what was asked for does not hold (a trail that breaks, a runbook with problems, a
+story that failed); 2 the command was not understood or cannot run here, with the mend.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from sqlalchemy import make_url
+
+from runbooks_app.core.errors import RunbooksError
+from runbooks_app.settings import PREFIX, Settings, read_settings
+
+app = typer.Typer(
+    name="runbooks",
+    help="Executable runbooks for incident response: read-only diagnosis, approval-gated remediation, an audit trail.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+audit_app = typer.Typer(help="The audit trail: verify it, take it along.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+def main() -> None:
+    """Run the command line; errors of the service are told in words, without a traceback."""
+    try:
+        app()
+    except RunbooksError as error:
+        Console(stderr=True).print(f"[bold red]runbooks:[/] {error}", highlight=False, markup=True, soft_wrap=True)
+        sys.exit(2)
+
+
+def settings() -> Settings:
+    """The settings of this process."""
+    return read_settings(os.environ)
+
+
+@app.command()
+def web() -> None:
+    """Serve pages, API and Slack's requests."""
+    from runbooks_app.main.web import serve  # noqa: PLC0415 -- `runbooks check` need not load a web server
+
+    serve(settings())
+
+
+@app.command()
+def worker() -> None:
+    """Work on runs: execute cells, post to the chat, sweep. Start as many as you like."""
+    from runbooks_app.main.worker import work  # noqa: PLC0415
+
+    work(settings())
+
+
+@app.command()
+def migrate(to: Annotated[str, typer.Option(help="Schema version to go to; also back.")] = "head") -> None:
+    """Bring the database's schema to this version, as its owner.
+
+    Example: RUNBOOKS_DATABASE_OWNER_URL=postgresql://runbooks_owner@db/runbooks runbooks migrate
+    """
+    from runbooks_app.core.errors import Misconfigured  # noqa: PLC0415
+    from runbooks_app.store.migrate import migrate as run  # noqa: PLC0415
+
+    chosen = settings()
+    if not chosen.database_owner_url:
+        raise Misconfigured("RUNBOOKS_DATABASE_OWNER_URL is not set: name the database as its owner sees it.")
+    role = make_url(chosen.database_url).username or ""
+    before, after = run(chosen.database_owner_url, chosen.secret("database_owner_password_file"), role, to)
+    print(f"schema {before} → {after}" if before != after else f"schema {after}: nothing to do")
+
+
+@app.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(help="Runbooks; all of the library if none is named.")] = None,
+    library: Annotated[Path, typer.Option(help="Folder with the notebooks.")] = Path("runbook_library"),
+    json_: Json = False,
+) -> None:
+    """Read runbooks without running them and tell what is wrong, with file, cell and mend."""
+    from runbooks_app.library import Library  # noqa: PLC0415
+
+    found = Library(library).reports()
+    unknown = [name for name in names or () if name not in found]
+    if unknown:
+        raise typer.BadParameter(f"no runbook {', '.join(unknown)} in {library}; there are: {', '.join(found)}")
+    chosen = {name: report for name, report in found.items() if not names or name in names}
+    bad = any(report.errors for report in chosen.values())
+    if json_:
+        print(json.dumps({"ok": not bad, "runbooks": {n: _report(r) for n, r in chosen.items()}}, indent=2))
+    else:
+        for name, report in chosen.items():
+            for kind, problems in (("error", report.errors), ("warning", report.warnings)):
+                for problem in problems:
+                    print(f"{library / name}.ipynb: {problem.where}: {kind}: {problem.message} {problem.fix}".rstrip())
+        print(f"{len(chosen)} checked, {sum(bool(r.errors) for r in chosen.values())} with errors")
+    raise typer.Exit(1 if bad else 0)
+
+
+@app.command(name="settings")
+def settings_() -> None:
+    """List every setting with its default and meaning."""
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default_factory is not None else field.default
+        print(f"{PREFIX}{name.upper()}  (default: {default if default not in ('', None) else 'none'})")
+        print(f"    {field.description}")
+
+
+@audit_app.command()
+def verify(
+    file: Annotated[
+        Path | None, typer.Option(help="A trail that `runbooks audit export` wrote: needs no database.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Verify the whole chain, and say where it breaks.
+
+    Examples: runbooks audit verify · runbooks audit verify --file trail.jsonl
+    """
+    from runbooks_app.core import audit  # noqa: PLC0415
+
+    if file is not None:
+        with file.open(encoding="utf-8") as lines:
+            verdict = audit.verify(audit.Entry.from_json(json.loads(line)) for line in lines)
+    else:
+        from runbooks_app.store import audit as stored  # noqa: PLC0415
+        from runbooks_app.store.database import connect, reading  # noqa: PLC0415
+
+        chosen = settings()
+        engine = connect(chosen.database_url, chosen.secret("database_password_file"), pool_size=1)
+        with reading(engine) as tx:
+            verdict = audit.verify(stored.entries(tx), stored.head(tx))
+    if json_:
+        print(
+            json.dumps(
+                {
+                    "ok": verdict.ok,
+                    "entries": verdict.entries,
+                    "head": verdict.head,
+                    "broken_at": verdict.broken_at,
+                    "reason": verdict.reason,
+                }
+            )
+        )
+    elif verdict.ok:
+        print(f"The trail holds: {verdict.entries} entries, the last hash is {verdict.head}")
+    else:
+        print(
+            f"THE TRAIL IS BROKEN at entry {verdict.broken_at}. {verdict.reason} "
+            f"The {verdict.entries} entries before it hold."
+        )
+    raise typer.Exit(0 if verdict.ok else 1)
+
+
+@audit_app.command()
+def export(file: Annotated[Path, typer.Argument(help="Where to write it; must not exist yet.")]) -> None:
+    """Write the whole trail as JSON lines, for verifying it elsewhere.
+
+    Example: runbooks audit export trail.jsonl
+    """
+    from runbooks_app.store import audit as stored  # noqa: PLC0415
+    from runbooks_app.store.database import connect, reading  # noqa: PLC0415
+
+    chosen = settings()
+    engine = connect(chosen.database_url, chosen.secret("database_password_file"), pool_size=1)
+    count = 0
+    with reading(engine) as tx, file.open("x", encoding="utf-8") as out:
+        for entry in stored.entries(tx):
+            out.write(json.dumps(entry.as_json(), ensure_ascii=False) + "\n")
+            count += 1
+    print(f"{count} entries written to {file}")
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Play the whole story without a browser, then stop.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the state of earlier starts.")] = False,
+    state: Annotated[Path | None, typer.Option(help="Folder for the demo's state.")] = None,
+    json_: Json = False,
+) -> None:
+    """Start everything on this machine: databases, a shop with a lock pile-up, sign-in, chat, web and worker."""
+    from runbooks_app.main.demo import run  # noqa: PLC0415
+
+    raise typer.Exit(run(once=once, fresh=fresh, state=state, as_json=json_))
+
+
+def _report(report: Any) -> dict[str, Any]:
+    return {
+        kind: [{"where": p.where, "message": p.message, "fix": p.fix} for p in problems]
+        for kind, problems in (("errors", report.errors), ("warnings", report.warnings))
+    }

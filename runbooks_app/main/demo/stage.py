@@ -1,0 +1,227 @@
+"""Everything the demo needs, started in order and stopped in reverse; nothing outlives this process.
+
+Each server is real: two PostgreSQL clusters (the service's own, and the shop's), Redis, an OpenID provider,
+a stand-in for Slack over HTTP, and the service's own `runbooks web` and `runbooks worker`. State is kept in
+one folder, ports included, so that links in old messages still work after the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+import httpx
+import psycopg
+from psycopg import sql
+
+from runbooks_app.core.errors import Unavailable
+from runbooks_app.main.demo.identity import ROLES
+from runbooks_app.main.demo.shop import Shop
+from runbooks_app.main.embedded import Guarded, Postgres, Redis
+from runbooks_app.main.embedded.ports import free_port
+from runbooks_app.store.migrate import migrate
+
+LIBRARY = Path(__file__).resolve().parents[3] / "runbook_library"
+TEAM = "T0DEMO"
+PEOPLE = {"U0ANA": "Ana", "U0BEN": "Ben"}
+CHANNELS = {"C0INCIDENTS": "incidents", "C0ORDERS": "orders"}
+USUAL_PORTS = {"web": 8080, "slack": 8081, "oidc": 8082}
+DRILL = "orders-drill"
+"""A second name of the shop's database whose proposals expire within seconds, to show expiry."""
+
+
+class Stage:
+    """The running demo. `say` is told each step."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None], *, usual_ports: bool) -> None:
+        self.folder = folder
+        self.say = say
+        self._usual = usual_ports
+        self._stack = ExitStack()
+        self.ports: dict[str, int] = {}
+        self.processes: dict[str, Guarded] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def url(self) -> str:
+        """Where the service is."""
+        return f"http://127.0.0.1:{self.ports['web']}"
+
+    @property
+    def slack_url(self) -> str:
+        """Where the channel is."""
+        return f"http://127.0.0.1:{self.ports['slack']}"
+
+    @property
+    def issuer(self) -> str:
+        """The provider."""
+        return f"http://127.0.0.1:{self.ports['oidc']}"
+
+    def secret(self, name: str) -> str:
+        """A random secret of the demo, made once and kept in a file of mode 0600."""
+        path = self.folder / f"{name}.secret"
+        if not path.exists():
+            path.touch(0o600)
+            path.write_text(secrets.token_urlsafe(36))
+        return path.read_text()
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the service's own processes: settings alone; secrets are in files."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("RUNBOOKS_")}
+        return {**kept, "RUNBOOKS_CONFIG": str(self.folder / "runbooks.toml")}
+
+    def start_worker(self) -> Guarded:
+        """Start a worker (again)."""
+        return self._python("worker", ["-m", "runbooks_app.main", "worker"])
+
+    def _start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o711)
+        self.ports = self._choose_ports()
+        self.say("starting PostgreSQL for the service")
+        self.database = self._stack.enter_context(Postgres.start(self.folder / "service"))
+        self._prepare_database()
+        self.say("starting the orders shop: PostgreSQL with live traffic")
+        self.shop = Shop.open(self.folder / "shop")
+        self._stack.callback(self.shop.close)
+        self.redis = Redis.start(self.folder / "redis")
+        if self.redis is not None:
+            self._stack.enter_context(self.redis)
+        self._write_settings()
+        self.say("starting sign-in, chat, web and worker")
+        self._python("oidc", ["-m", "runbooks_app.main.demo.identity", "--port", str(self.ports["oidc"])])
+        self._slack()
+        self._wait("sign-in", f"{self.issuer}/.well-known/openid-configuration")
+        self._wait("chat", self.slack_url)
+        self.start_worker()
+        self._python("web", ["-m", "runbooks_app.main", "web"])
+        self._wait("web", f"{self.url}/readyz")
+
+    def _choose_ports(self) -> dict[str, int]:
+        path = self.folder / "ports.json"
+        ports: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        for name, usual in USUAL_PORTS.items():
+            wanted = ports.get(name, usual if self._usual else 0)
+            ports[name] = wanted if wanted and _is_free(wanted) else free_port()
+        path.write_text(json.dumps(ports))
+        return ports
+
+    def _prepare_database(self) -> None:
+        with psycopg.connect(self.database.url(), autocommit=True) as admin:
+            for role in ("runbooks_owner", "runbooks_app"):
+                there = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+                verb = "ALTER" if there else "CREATE"
+                statement = sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}")
+                admin.execute(statement.format(sql.Identifier(role), sql.Literal(self.secret(role))))
+            if admin.execute("SELECT 1 FROM pg_database WHERE datname = 'runbooks'").fetchone() is None:
+                admin.execute("CREATE DATABASE runbooks OWNER runbooks_owner")
+        url = f"postgresql://runbooks_owner@127.0.0.1:{self.database.port}/runbooks"
+        migrate(url, self.secret("runbooks_owner"), "runbooks_app")
+
+    def _write_settings(self) -> None:
+        drill = self.shop.connection(DRILL, "Orders database (drill)").replace('expires = "30m"', 'expires = "4s"')
+        (self.folder / "connections.toml").write_text(self.shop.connection() + "\n" + drill)
+        settings = {
+            "public_url": self.url,
+            "environment": "demo",
+            "bind": f"127.0.0.1:{self.ports['web']}",
+            "web_processes": 1,
+            "web_key_file": self._file("web_key"),
+            "database_url": f"postgresql://runbooks_app@127.0.0.1:{self.database.port}/runbooks",
+            "database_password_file": self._file("runbooks_app"),
+            "library": str(LIBRARY),
+            "connections": str(self.folder / "connections.toml"),
+            "artifacts": f"file://{self.folder / 'artifacts'}",
+            "oidc_issuer": self.issuer,
+            "oidc_client_secret_file": self._file("oidc_client"),
+            "oidc_scopes": "openid profile email",
+            "slack_bot_token_file": self._file("slack_token"),
+            "slack_signing_secret_file": self._file("slack_signing"),
+            "slack_api_url": f"{self.slack_url}/api/",
+            "slack_team": TEAM,
+            "slack_channel": "C0INCIDENTS",
+            "lease": 5,
+            "verify_timeout": 120,
+        }
+        if self.redis is not None:
+            (self.folder / "redis.secret").touch(0o600)
+            (self.folder / "redis.secret").write_text(self.redis.password)
+            settings |= {"redis_url": self.redis.url, "redis_password_file": str(self.folder / "redis.secret")}
+        lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+        lines += ["", "[roles]", *(f"{group} = {json.dumps(roles)}" for group, roles in ROLES.items())]
+        (self.folder / "runbooks.toml").write_text("\n".join(lines) + "\n")
+
+    def _file(self, name: str) -> str:
+        self.secret(name)
+        return str(self.folder / f"{name}.secret")
+
+    def _slack(self) -> None:
+        arguments = ["-m", "runbooks_app.main.demo.slack", "--service-url", self.url, "--team", TEAM]
+        arguments += ["--token-file", self._file("slack_token"), "--signing-secret-file", self._file("slack_signing")]
+        arguments += ["--port", str(self.ports["slack"]), "--state", str(self.folder / "slack.json")]
+        for kind, names in (("--person", PEOPLE), ("--channel", CHANNELS)):
+            for key, name in names.items():
+                arguments += [kind, f"{key}={name}"]
+        self._python("slack", arguments)
+
+    def _python(self, name: str, arguments: list[str]) -> Guarded:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = Guarded.start(
+                name,
+                [sys.executable, *arguments],
+                stops="TERM:8,KILL:5",
+                env=self.environment(),
+                cwd=LIBRARY.parent,
+                log=log,
+            )
+        self._stack.callback(process.stop)
+        self.processes[name] = process
+        return process
+
+    def _wait(self, name: str, url: str, seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if httpx.get(url, timeout=2, trust_env=False).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            dead = [n for n, process in self.processes.items() if not process.alive]
+            if dead:
+                said = (self.folder / f"{dead[0]}.log").read_text()[-3000:]
+                raise Unavailable(f"The demo's {dead[0]} ended; {self.folder / dead[0]}.log says:\n{said}")
+            time.sleep(0.05)
+        raise Unavailable(f"The demo's {name} did not answer at {url} within {seconds:.0f} s; look into {self.folder}.")
+
+
+def forget(folder: Path) -> None:
+    """Remove the state of earlier starts."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,388 @@
+"""`runbooks demo --once`: the whole story through the real HTTP endpoints, each step checked against the databases."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nbformat
+import psycopg
+
+from runbooks_app.core import audit
+from runbooks_app.main.demo.stage import DRILL, Stage
+from runbooks_app.store import audit as stored
+from runbooks_app.store.database import connect, reading
+
+PATIENCE = 30.0
+"""Seconds that any one thing may take."""
+
+
+class StepFailedError(Exception):
+    """A step did not hold: what was seen instead."""
+
+
+@dataclass
+class Browser:
+    """One signed-in person, as far as HTTP goes."""
+
+    stage: Stage
+    sub: str
+    client: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(follow_redirects=True, timeout=PATIENCE, trust_env=False)
+
+    def sign_in(self, place: str = "/") -> httpx.Response:
+        """Through the provider's own page."""
+        form = self.client.get(f"{self.stage.url}/login", params={"next": place})
+        return self.client.post(form.url, data={"sub": self.sub})
+
+    def page(self, path: str) -> str:
+        """The text of a page."""
+        answer = self.client.get(self.stage.url + path)
+        expect(answer.status_code == 200, f"{path} answered {answer.status_code}")
+        return answer.text
+
+    def post(self, path: str, page: str, **fields: str) -> httpx.Response:
+        """Send the form that stands on a page, with its hidden fields."""
+        hidden = dict(re.findall(r'<input[^>]*type="hidden"[^>]*name="([^"]+)"[^>]*value="([^"]*)"', page))
+        return self.client.post(self.stage.url + path, data={**hidden, **fields}, headers={"Origin": self.stage.url})
+
+    def api(self, path: str) -> Any:
+        """Read through the JSON API."""
+        answer = self.client.get(f"{self.stage.url}/api/v1{path}")
+        expect(answer.status_code == 200, f"{path} answered {answer.status_code}: {answer.text[:300]}")
+        return answer.json()
+
+    def decide(self, proposal_id: str, verdict: str, reason: str) -> httpx.Response:
+        """Decide on the approval page, as a person does."""
+        path = f"/proposals/{proposal_id}"
+        return self.post(f"{path}/decide", self.page(path), verdict=verdict, reason=reason)
+
+
+@dataclass
+class Story:
+    """What has been told so far, and the people in it."""
+
+    stage: Stage
+    say: Callable[[str], None]
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[list[str]]:
+        """One step: time it, and say what was checked."""
+        began = time.monotonic()
+        checked: list[str] = []
+        ok = False
+        try:
+            yield checked
+            ok = True
+        except Exception as error:
+            checked.append(f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            told = {"name": name, "ok": ok, "seconds": round(time.monotonic() - began, 2), "checked": checked}
+            self.steps.append(told)
+            self.say(f"{'✓' if ok else '✗'} {told['seconds']:6.2f} s  {name}")
+            for line in checked:
+                self.say(f"             {line}")
+
+    def command(self, user: str, text: str) -> list[dict[str, Any]]:
+        """Type a command in the channel, as a signed request to the service; what the person then sees."""
+        answer = httpx.post(
+            f"{self.stage.slack_url}/control/command",
+            json={"channel": "incidents", "user": user, "text": text},
+            timeout=PATIENCE,
+            trust_env=False,
+        )
+        expect(answer.status_code == 200, f"the command was answered {answer.status_code}: {answer.text[:300]}")
+        return self.messages(user)
+
+    def messages(self, user: str = "") -> list[dict[str, Any]]:
+        """What stands in the channel."""
+        answer = httpx.get(
+            f"{self.stage.slack_url}/control/messages",
+            params={"channel": "incidents", "as": user},
+            timeout=PATIENCE,
+            trust_env=False,
+        )
+        found: list[dict[str, Any]] = answer.json()["messages"]
+        return found
+
+    def blocker(self, application: str = "deploy-migration") -> int | None:
+        """Process id of the session that holds the shop up, as PostgreSQL itself tells it."""
+        with psycopg.connect(self.stage.shop.server.url(database="orders")) as session:
+            row = session.execute(
+                """SELECT DISTINCT a.pid FROM pg_stat_activity a JOIN pg_locks l USING (pid)
+                   WHERE a.application_name = %s AND l.granted AND l.relation = 'orders'::regclass
+                     AND l.mode IN ('AccessExclusiveLock', 'RowExclusiveLock')""",
+                [application],
+            ).fetchone()
+            return int(row[0]) if row else None
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    """Go on only if it holds."""
+    if not holds:
+        raise StepFailedError(otherwise)
+
+
+def until(what: str, look: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """Look until there is something to see."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        seen = look()
+        if seen:
+            return seen
+        time.sleep(0.05)
+    raise StepFailedError(f"{what}: not within {seconds:.0f} s")
+
+
+def play(folder: Path, progress: Callable[[str], None], say: Callable[[str], None]) -> dict[str, Any]:
+    """Play it: `ok`, `seconds` and the steps."""
+    began = time.monotonic()
+    steps: list[dict[str, Any]] = []
+    ok = False
+    try:
+        with Stage(folder, progress, usual_ports=False) as stage:
+            story = Story(stage, say, steps)
+            steps.append(
+                {
+                    "name": "everything is started",
+                    "ok": True,
+                    "seconds": round(time.monotonic() - began, 2),
+                    "checked": [stage.url],
+                }
+            )
+            say(f"✓ {steps[0]['seconds']:6.2f} s  everything is started")
+            _tell(story)
+            ok = True
+    except StepFailedError as failed:
+        say(f"The story failed: {failed}")
+    return {"ok": ok, "seconds": round(time.monotonic() - began, 2), "steps": steps}
+
+
+def _tell(story: Story) -> None:
+    stage = story.stage
+    ana, ben, otto = (Browser(stage, sub) for sub in ("ana", "ben", "otto"))
+    with story.step("people sign in at the provider") as checked:
+        for person in (ana, ben, otto):
+            landed = person.sign_in()
+            expect(landed.status_code == 200, f"{person.sub} landed on {landed.status_code}")
+            checked.append(f"{person.sub}: {', '.join(person.api('/me')['roles'])}")
+    with story.step("chat accounts are tied to people by a one-time link and a login") as checked:
+        for user, person in (("U0ANA", ana), ("U0BEN", ben)):
+            seen = story.command(user, "/runbook db-latency database=orders-db")
+            link = re.search(r"/link/[\w-]+", str(seen[-1]))
+            expect(link is not None, f"no link was offered: {seen[-1:]}")
+            path = link.group() if link else ""
+            answer = person.post(path, person.page(path))
+            expect(answer.status_code == 200, f"the link answered {answer.status_code}")
+            checked.append(f"{user} is {person.sub}")
+    traffic = stage.shop.traffic()
+    try:
+        _healthy(story, ana)
+        fault = stage.shop.inject("migration")
+        try:
+            _untouched(story, ana, ben)
+            fault = _stale_then_applied(story, ana, ben, fault)
+        finally:
+            fault.stop()
+        _second_fault(story, ana, ben)
+    finally:
+        traffic.stop()
+    _trail(story)
+    _postmortem(story, ana)
+
+
+def _run(story: Story, person: Browser, user: str, database: str) -> dict[str, Any]:
+    """Ask for a run in the channel and wait until it has ended."""
+    before = {run["id"] for run in person.api("/runs")["runs"]}
+    story.command(user, f"/runbook db-latency database={database}")
+    run_id = until("the run", lambda: [r["id"] for r in person.api("/runs")["runs"] if r["id"] not in before])[0]
+    return _ended(person, run_id)
+
+
+def _ended(person: Browser, run_id: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        run: dict[str, Any] = person.api(f"/runs/{run_id}")
+        return run if run["state"] not in {"queued", "diagnosing", "lost"} else None
+
+    run: dict[str, Any] = until(f"the end of run {run_id}", look)
+    expect(
+        run["state"] == "diagnosed" and not run["in_part"],
+        f"run {run_id} ended {run['state']}: {run['reason']} {run['problems']}",
+    )
+    return run
+
+
+def _proposal(run: dict[str, Any], gate: str = "terminate-session") -> dict[str, Any]:
+    found = [p for p in run["proposals"] if p["gate"] == gate]
+    expect(len(found) == 1, f"run {run['id']} proposes {[p['gate'] for p in run['proposals']]}")
+    proposal: dict[str, Any] = found[0]
+    return proposal
+
+
+def _settled(person: Browser, proposal_id: str, *states: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        seen: dict[str, Any] = person.api(f"/proposals/{proposal_id}")
+        return seen if seen["state"] in states else None
+
+    found: dict[str, Any] = until(f"proposal {proposal_id} to be {' or '.join(states)}", look)
+    return found
+
+
+def _healthy(story: Story, ana: Browser) -> None:
+    with story.step("a healthy database: nothing above info, nothing proposed") as checked:
+        run = _run(story, ana, "U0ANA", "orders-db")
+        worst = {finding["severity"] for finding in run["findings"]}
+        expect(worst <= {"info"}, f"findings: {run['findings']}")
+        expect(run["proposals"] == [], f"proposals: {run['proposals']}")
+        checked.append(f"{len(run['findings'])} findings, all info")
+
+
+def _untouched(story: Story, ana: Browser, ben: Browser) -> None:
+    """Denied, self-approved and expired proposals leave the blocker where it is."""
+    with story.step("a migration holds a lock; the diagnosis stands in the channel") as checked:
+        pid = story.blocker()
+        expect(pid is not None, "no session holds the lock")
+        run = _run(story, ana, "U0ANA", "orders-db")
+        worst = [f for f in run["findings"] if f["severity"] == "critical"]
+        expect(bool(worst), f"no critical finding: {run['findings']}")
+        proposal = _proposal(run)
+        expect(proposal["inputs"]["pid"] == pid, f"proposes {proposal['inputs']}, the blocker is {pid}")
+        until("the message in the channel", lambda: f"/proposals/{proposal['id']}" in str(story.messages()))
+        checked += [worst[0]["summary"], proposal["title"]]
+    with story.step("an expired proposal cannot be approved") as checked:
+        drill = _proposal(_run(story, ana, "U0ANA", DRILL))
+        late = _settled(ben, drill["id"], "expired")
+        answer = ben.decide(drill["id"], "approve", "too late")
+        expect(answer.status_code == 409, f"answered {answer.status_code}")
+        expect(story.blocker() == pid, "the blocker is gone")
+        checked.append(late["state_reason"])
+    with story.step("nobody approves what they asked for") as checked:
+        own = _proposal(_run(story, ben, "U0BEN", "orders-db"))
+        answer = ben.decide(own["id"], "approve", "my own")
+        expect(answer.status_code == 403, f"answered {answer.status_code}")
+        expect(story.blocker() == pid, "the blocker is gone")
+        checked.append("403, and the blocker is untouched")
+    with story.step("a denied proposal executes nothing") as checked:
+        answer = ben.decide(proposal["id"], "deny", "not during the sale")
+        expect(answer.status_code == 200, f"answered {answer.status_code}")
+        expect(_settled(ben, proposal["id"], "denied")["state"] == "denied", "it is not denied")
+        expect(story.blocker() == pid, "the blocker is gone")
+        checked.append(f"session {pid} still holds its lock")
+
+
+def _stale_then_applied(story: Story, ana: Browser, ben: Browser, fault: Any) -> Any:
+    with story.step("the blocker changes before the approval: stale, with a successor") as checked:
+        proposal = _proposal(_run(story, ana, "U0ANA", "orders-db"))
+        fault.stop()
+        fault = story.stage.shop.inject("migration")
+        pid = until("the new blocker", story.blocker)
+        until("the sessions to pile up", lambda: _blocked(story, pid) >= 3)
+        ben.decide(proposal["id"], "approve", "go")
+        stale = _settled(ben, proposal["id"], "stale")
+        expect(story.blocker() == pid, "the new blocker is gone")
+        successor = until("the successor", lambda: ben.api(f"/proposals/{proposal['id']}").get("successor"))
+        checked.append(stale["state_reason"])
+    with story.step("approved, re-checked, executed once, verified") as checked:
+        expect(story.blocker() == pid, "no lock before")
+        answer = ben.decide(successor, "approve", "yes, end it")
+        expect(answer.status_code == 200, f"answered {answer.status_code}")
+        done = _settled(ben, successor, "applied", "failed", "unknown", "stale")
+        expect(done["state"] == "applied", f"it is {done['state']}: {done['state_reason']}")
+        expect(story.blocker() is None, "the lock is still in pg_locks")
+        checked.append("the lock is gone from pg_locks")
+        seen = until(
+            "the verification",
+            lambda: (p := ben.api(f"/proposals/{successor}"))["verification"] not in {None, "pending"} and p,
+        )
+        expect(seen["verification"] == "verified", f"{seen['verification']}: {seen['state_reason']} {seen['checks']}")
+        checked += [f"{'✓' if c['ok'] else '✗'} {c['name']}" for c in seen["checks"]]
+        until("the channel to say so", lambda: "verified" in str(story.messages()).lower())
+        again = ben.decide(successor, "approve", "once more")
+        expect(again.status_code == 409, f"a second approval was answered {again.status_code}")
+        checked.append("an approval is good for one start")
+    return fault
+
+
+def _blocked(story: Story, pid: int) -> int:
+    with psycopg.connect(story.stage.shop.server.url(database="orders")) as session:
+        row = session.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))", [pid]
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+
+def _second_fault(story: Story, ana: Browser, ben: Browser) -> None:
+    with story.step("a second fault: idle in transaction with a row lock") as checked:
+        fault = story.stage.shop.inject("idle-row-lock")
+        try:
+            run = until("the proposal", lambda: (r := _run(story, ana, "U0ANA", "orders-db"))["proposals"] and r)
+            proposal = _proposal(run)
+            ben.decide(proposal["id"], "approve", "end it")
+            done = _settled(ben, proposal["id"], "applied", "failed", "unknown", "stale")
+            expect(done["state"] == "applied", f"it is {done['state']}: {done['state_reason']}")
+            seen = until(
+                "the verification",
+                lambda: (p := ben.api(f"/proposals/{proposal['id']}"))["verification"] not in {None, "pending"} and p,
+            )
+            expect(seen["verification"] == "verified", f"{seen['verification']}: {seen['checks']}")
+            checked += [proposal["title"], "verified"]
+        finally:
+            fault.stop()
+
+
+def _trail(story: Story) -> None:
+    stage = story.stage
+    url = f"postgresql://runbooks_app@127.0.0.1:{stage.database.port}/runbooks"
+    engine = connect(url, stage.secret("runbooks_app"), pool_size=1)
+
+    def verdict() -> audit.Verdict:
+        with reading(engine) as tx:
+            return audit.verify(stored.entries(tx), stored.head(tx))
+
+    with story.step("the audit trail verifies, and a flipped byte is found") as checked:
+        whole = verdict()
+        expect(whole.ok, whole.reason)
+        checked.append(f"{whole.entries} entries hold")
+        seq = whole.entries // 2
+        with psycopg.connect(stage.database.url(database="runbooks"), autocommit=True) as owner:
+            # Only a superuser can do this, and it shows all the same.
+            row = owner.execute("SELECT actor FROM audit_entries WHERE seq = %s", [seq]).fetchone()
+            expect(row is not None, "no entry to flip")
+            actor = str(row[0]) if row else ""
+            flipped = actor[:-2] + chr(ord(actor[-2]) ^ 1) + actor[-1]
+            owner.execute("ALTER TABLE audit_entries DISABLE TRIGGER audit_no_change")
+            owner.execute("UPDATE audit_entries SET actor = %s WHERE seq = %s", [flipped, seq])
+            found = verdict()
+            owner.execute("UPDATE audit_entries SET actor = %s WHERE seq = %s", [actor, seq])
+            owner.execute("ALTER TABLE audit_entries ENABLE TRIGGER audit_no_change")
+        expect(found.broken_at == seq, f"flipped in {seq}, found at {found.broken_at}")
+        expect(verdict().ok, "the trail does not hold after the byte was put back")
+        checked.append(found.reason)
+    engine.dispose()
+
+
+def _postmortem(story: Story, ana: Browser) -> None:
+    with story.step("the postmortem is exported") as checked:
+        incident = ana.api("/incidents")["incidents"][0]["id"]
+        page = ana.page(f"/incidents/{incident}")
+        for kind in ("ipynb", "html", "md"):
+            answer = ana.post(f"/incidents/{incident}/export", page, kind=kind)
+            expect(answer.status_code == 200, f"{kind} answered {answer.status_code}")
+            if kind == "ipynb":
+                notebook = nbformat.reads(answer.text, as_version=4)  # type: ignore[no-untyped-call]
+                nbformat.validate(notebook)
+                checked.append(f"a valid notebook with {len(notebook.cells)} cells")
+            expect(
+                "terminate" in answer.text.lower() or "End session" in answer.text, f"{kind} does not tell the story"
+            )
+            checked.append(f"{kind}: {len(answer.content):,} bytes")

@@ -1,0 +1,98 @@
+"""A whole service without its web: real databases, real kernels, jobs done one by one as the queue would."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from service_database import Database
+
+from runbooks_app.actions.context import Service
+from runbooks_app.connections import read_connections
+from runbooks_app.core.people import Person
+from runbooks_app.kernels.engine import Engine
+from runbooks_app.library import Library
+from runbooks_app.live.streams import Live
+from runbooks_app.settings import Settings
+from runbooks_app.store import people
+from runbooks_app.store.artifacts import Artifacts
+from runbooks_app.store.database import transaction
+from runbooks_app.worker import work
+from runbooks_app.worker.context import Leases, Worker
+
+LIBRARY = Path(__file__).parents[2] / "runbook_library"
+ANA = Person("https://idp#ana", "Ana", roles=frozenset({"responder"}))
+BEN = Person("https://idp#ben", "Ben", roles=frozenset({"responder", "approver:database"}))
+CAT = Person("https://idp#cat", "Cat", roles=frozenset({"approver:database"}))
+WEB = {"surface": "web", "auth_time": 1}
+
+
+@dataclass
+class House:
+    """The service, a worker, and what tests do with them."""
+
+    service: Service
+    worker: Worker
+    database: Database
+
+    def job(self, *names: str) -> tuple[str, dict] | None:
+        """Take the oldest due job of these names off the queue."""
+        with transaction(self.service.engine) as tx:
+            row = tx.execute(
+                """UPDATE procrastinate_jobs SET status = 'doing' WHERE id = (
+                     SELECT id FROM procrastinate_jobs WHERE status = 'todo' AND task_name = ANY(CAST(:names AS text[]))
+                     ORDER BY priority DESC, id LIMIT 1) RETURNING task_name, args""",
+                names="{" + ",".join(names) + "}",
+            ).first()
+            return (row.task_name, row.args) if row else None
+
+    def do_all(self) -> list[str]:
+        """Do what is queued until nothing is left (what is told to chats apart); the names of the jobs."""
+        done = []
+        while job := self.job("diagnose", "remediate", "verify"):
+            name, arguments = job
+            getattr(work, name)(self.worker, **arguments)
+            done.append(name)
+        return done
+
+    def as_worker(self, name: str) -> Worker:
+        return replace(self.worker, name=name, leases=Leases(self.service, name))
+
+
+@pytest.fixture(scope="session")
+def engine_of_kernels(tmp_path_factory):
+    engine = Engine.start(tmp_path_factory.mktemp("kernels"))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def library_folder(tmp_path):
+    folder = tmp_path / "library"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def house(database, orders_server, engine_of_kernels, tmp_path, library_folder):
+    """`library_folder` holds the runbooks; the connection is `orders-db`, approved by `database`."""
+    connections = tmp_path / "connections.toml"
+    connections.write_text(orders_server.connection())
+    settings = Settings(config_dir=tmp_path, library=library_folder, lease=5, verify_timeout=30)
+    service = Service(
+        engine=database.engine,
+        library=Library(library_folder),
+        connections=read_connections(connections),
+        settings=settings,
+        artifacts=Artifacts("file://artifacts", tmp_path),
+    )
+    with transaction(service.engine) as tx:
+        for person in (ANA, BEN, CAT):
+            people.remember(tx, person)
+    worker = Worker("w1", service, engine_of_kernels, Live(""), None, Leases(service, "w1"))
+    worker.leases.start()
+    yield House(service, worker, database)
+    worker.leases.stop()
+    assert threading.active_count() < 50
