@@ -42,12 +42,13 @@ document.addEventListener("submit", async (event) => {
   const sent = event.target;
   if (sent.method !== "post") return;
   event.preventDefault();
+  // Not `sent.action`: a field of that name stands in its place.
   const data = new FormData(sent);
   const button = sent.querySelector("button");
   button.disabled = true;
   if (sent === form) form.elements.text.value = "";
   try {
-    await fetch(sent.action, { method: "POST", body: new URLSearchParams(data) });
+    await fetch(sent.getAttribute("action"), { method: "POST", body: new URLSearchParams(data) });
     toEnd();
   } finally {
     button.disabled = false;

@@ -1,0 +1,70 @@
+"""The channel page in a real browser: type, watch it arrive, press, open."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from runbooks_app.chat.messages import run_message
+from runbooks_app.chat.views import RunTold
+from runbooks_app.core.run import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.journey
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("chromium is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_person_types_watches_presses_and_opens(browser, slack, stand_in, width):
+    stand_in.service.answer = ({"text": "on its way"}, 200)
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(stand_in.url)
+
+    page.fill("input[name=text]", "/runbook db-latency database=orders-db")
+    page.keyboard.press("Enter")
+    page.get_by_text("on its way").wait_for()
+    assert stand_in.service.form()["text"] == "db-latency database=orders-db"
+
+    run = RunTold("r1", "db-latency", f"{stand_in.url}static/slack.svg", RunState.DIAGNOSING, "Ana")
+    posted = slack.post("incidents", run_message(run))
+    page.get_by_text("diagnosing").wait_for()
+    page.get_by_role("button", name="Cancel").click()
+    with context.expect_page() as opened:
+        page.get_by_role("link", name="Open the run").click()
+    assert opened.value.url == run.url
+
+    slack.update(posted, run_message(replace(run, state=RunState.CANCELLED, cancelled_by="Ana")))
+    page.get_by_text("cancelled by Ana").wait_for()
+    assert page.get_by_role("button", name="Cancel").count() == 0
+    assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    assert complaints == []
+    page.select_option("select[name=as]", "U0BEN")
+    page.wait_for_url("**as=U0BEN**")
+    assert page.get_by_text("on its way").count() == 0
+    context.close()
+    pressed = [b.decode() for path, b, _ in stand_in.service.requests if path == "interactivity"]
+    assert any("cancel_run" in body for body in pressed)
+    assert any("open_run" in body for body in pressed)
