@@ -21,6 +21,9 @@ from runbooks_app.kernels.launcher import KernelProcess, Zygote
 
 Message = dict[str, Any]
 
+OUTPUTS = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error", "clear_output"})
+"""What a kernel may send beside replies; whatever else it sends is not heard."""
+
 READ = 1 << 18
 """Bytes read at once."""
 
@@ -163,9 +166,10 @@ class Channel:
         except (ValueError, RecursionError, TypeError, KeyError):
             self.left_out(len(frame))
             return
-        if not isinstance(kind, str) or not isinstance(message.get("content"), dict):
+        known = isinstance(kind, str) and isinstance(parent, str | int) and isinstance(message.get("content"), dict)
+        if not known:
             self.left_out(len(frame))
-        elif not kind.endswith("_reply"):
+        elif kind in OUTPUTS:
             self.iopub_channel.messages.put_nowait(message)
         elif parent in self.replies:
             self.replies.pop(parent).set_result(message["content"])

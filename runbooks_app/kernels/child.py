@@ -47,7 +47,7 @@ LIBRARIES = ("numpy", "pandas", "matplotlib.pyplot", "httpx", "psycopg", "runboo
 
 KIT = "runbook_library.kit.service"
 
-SHORT = 2000
+SHORT = 4000
 """Characters of an exception's text in a reply; the whole of it is in the error message before."""
 
 LATE = 0.05

@@ -98,12 +98,12 @@ class Conduct:
             self.over = str(error)
         except Gone:
             said = "".join(message["content"].get("text", "") for message in channel.rest())
-            self.over = self.redactor.text(f"The kernel died before its first cell. {said}".strip())[0]
+            self.over = self.redactor.short(f"The kernel died before its first cell. {said}".strip())
         except TimeoutError:
             self.over = f"The kernel was not ready within {READY_TIMEOUT:.0f} s."
         else:
             if reply.get("status") != "ok":
-                why = self.redactor.text(str(reply.get("reason")))[0]
+                why = self.redactor.short(str(reply.get("reason")))
                 self.over = f"The kernel could not take its connections: {why}"
 
     async def run_cells(self, channel: Channel, kills: int | None) -> None:
@@ -234,7 +234,7 @@ class Cell:
         if not self.outputs.failed_visibly:
             error = {"ename": reply.get("ename"), "evalue": reply.get("evalue"), "traceback": [raised]}
             self.outputs.take({"msg_type": "error", "content": error})
-        return CellState.FAILED, self.conduct.redactor.text(raised)[0]
+        return CellState.FAILED, self.conduct.redactor.short(raised)
 
     def cause_of_death(self) -> str:
         """Why the kernel ended, as far as it can be known."""

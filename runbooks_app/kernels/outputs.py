@@ -52,6 +52,12 @@ class Outputs:
 
     def take(self, message: dict[str, Any]) -> None:
         """One message; one of a kind or shape that is not known leaves nothing."""
+        try:
+            self._take(message)
+        except Exception as error:  # noqa: BLE001  a kernel can send anything; what it sent is not shown
+            self._broken = type(error).__name__
+
+    def _take(self, message: dict[str, Any]) -> None:
         kind, content = message.get("msg_type"), message.get("content")
         if not isinstance(content, dict):
             return

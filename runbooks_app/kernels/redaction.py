@@ -109,6 +109,15 @@ class Redactor:
                 start = min(start, begin)
         return start
 
+    def short(self, text: str, limit: int = 2000) -> str:
+        """At most `limit` characters of a text, for one line: no secret, no part of one, none spread out."""
+        if len(text) > limit:
+            # The cut may go through a secret: what could be the beginning of one goes too.
+            head = text[:limit]
+            text = head[: self.held(head, self.spans(head))] + "…"
+        clean = self.text(text)[0]
+        return "(withheld: it holds a secret, spread out)" if self.smuggled(clean) else clean
+
     def smuggled(self, text: str) -> bool:
         """Whether a secret stands in `text` once white space and ANSI codes are left out."""
         squeezed = squeeze(text)

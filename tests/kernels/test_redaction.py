@@ -198,6 +198,16 @@ def test_every_place_of_an_output_is_searched(run):
     assert ran.ended["c1"].reason == f"ValueError: {MARK}"
 
 
+@pytest.mark.parametrize("text", [PASSWORD, " ".join(PASSWORD), "x" * 1980 + PASSWORD, "x" * 3985 + PASSWORD])
+def test_the_reason_of_a_failure_holds_no_secret_and_no_part_of_one(run, text):
+    ran = run(f"raise ValueError({text!r})", secrets=(PASSWORD,))
+    reason = ran.ended["c0"].reason
+    assert reason.startswith(("ValueError", "(withheld"))
+    assert len(reason) <= 2010
+    assert PASSWORD[:4] not in reason
+    assert " ".join(PASSWORD)[:9] not in reason
+
+
 def test_output_that_cannot_be_searched_is_withheld():
     redactor = Redactor([PASSWORD])
     redactor._plain = object()  # broken: has none of the methods
