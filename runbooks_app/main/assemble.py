@@ -46,7 +46,7 @@ def web_key(settings: Settings) -> bytes:
     """The key that signs the state of sign-ins."""
     if settings.web_key_file is None:
         raise Misconfigured(
-            "RUNBOOKS_WEB_KEY_FILE is not set. Name a file with random bytes: head -c 48 /dev/urandom | base64 > web.key"
+            "RUNBOOKS_WEB_KEY_FILE is not set. Name one with random bytes: head -c 48 /dev/urandom | base64 > web.key"
         )
     return settings.secret("web_key_file").encode()
 

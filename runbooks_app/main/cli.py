@@ -187,7 +187,7 @@ def demo(
     json_: Json = False,
 ) -> None:
     """Start everything on this machine: databases, a shop with a lock pile-up, sign-in, chat, web and worker."""
-    from runbooks_app.main.demo import run  # noqa: PLC0415
+    from runbooks_app.main.demo.launch import run  # noqa: PLC0415
 
     raise typer.Exit(run(once=once, fresh=fresh, state=state, as_json=json_))
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
+from runbooks_app import telemetry
 from runbooks_app.main import assemble
 from runbooks_app.settings import Settings
 from runbooks_app.web.app import create_app
@@ -14,13 +16,15 @@ from runbooks_app.web.app import create_app
 
 def app(settings: Settings) -> Flask:
     """The Flask app of these settings."""
-    return create_app(
+    made = create_app(
         assemble.service(settings, pool_size=20),
         secret_key=assemble.web_key(settings),
         oidc_client_secret=settings.secret("oidc_client_secret_file"),
         slack_signing_secret=settings.secret("slack_signing_secret_file"),
         redis_password=settings.secret("redis_password_file"),
     )
+    FlaskInstrumentor().instrument_app(made, excluded_urls="healthz,readyz,static")  # type: ignore[no-untyped-call]
+    return made
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
@@ -48,7 +52,17 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
                 self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        assemble.log_to_stderr(self.settings_of_ours)
+        chosen = self.settings_of_ours
+        assemble.log_to_stderr(chosen)
+        names = (
+            "oidc_client_secret_file",
+            "slack_signing_secret_file",
+            "database_password_file",
+            "redis_password_file",
+        )
+        telemetry.scrub_logs(chosen.secret(name) for name in names)
+        # One port, so one process: with several, Prometheus scrapes the collector instead.
+        telemetry.set_up("web", chosen.environment, chosen.metrics_port if chosen.web_processes == 1 else 0)
         return app(self.settings_of_ours)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from runbooks_app import telemetry
 from runbooks_app.chat.client import Slack
 from runbooks_app.kernels.engine import Engine
 from runbooks_app.live.streams import Live
@@ -20,6 +21,9 @@ def work(settings: Settings) -> None:
     try:
         service = assemble.service(settings, pool_size=settings.concurrency + 4)
         token = settings.secret("slack_bot_token_file")
+        secrets = (token, settings.secret("database_password_file"), settings.secret("redis_password_file"))
+        telemetry.scrub_logs(secrets)
+        telemetry.set_up("worker", settings.environment, settings.metrics_port)
         name = worker_name()
         worker = Worker(
             name=name,
@@ -28,9 +32,7 @@ def work(settings: Settings) -> None:
             live=Live(settings.redis_url, settings.secret("redis_password_file")),
             slack=Slack(token, base_url=settings.slack_api_url) if token else None,
             leases=Leases(service, name),
-            secrets=tuple(
-                filter(None, (token, settings.secret("database_password_file"), settings.secret("redis_password_file")))
-            ),
+            secrets=tuple(filter(None, secrets)),
         )
         asyncio.run(run_worker(queue_app(assemble.queue_conninfo(settings), worker), worker))
     finally:

@@ -58,6 +58,15 @@ def search(
     return [_entry(row) for row in rows]
 
 
+def about(tx: Transaction, objects: dict[str, object]) -> list[Entry]:
+    """Entries about these objects (`{"run": "…"}`), in order."""
+    rows = tx.execute(
+        f"SELECT {_COLUMNS} FROM audit_entries WHERE (objects::jsonb) @> :objects ORDER BY seq",
+        objects=objects,
+    )
+    return [_entry(row) for row in rows]
+
+
 def of_incident(tx: Transaction, incident_id: int) -> list[Entry]:
     """Entries about an incident, its runs and their proposals, in order."""
     rows = tx.execute(

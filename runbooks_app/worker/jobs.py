@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from opentelemetry import metrics, trace
+from opentelemetry.trace import SpanKind
 from procrastinate import App, PsycopgConnector, RetryStrategy
 
 from runbooks_app.actions import refusals, sweeping
@@ -32,6 +35,11 @@ POLL = 0.1
 BUSY = 2
 """Seconds until a proposal whose target is busy is looked at again."""
 
+_TRACER = trace.get_tracer("runbooks.worker")
+_DURATION = metrics.get_meter("runbooks.worker").create_histogram(
+    "messaging.process.duration", unit="s", description="Time that a job took."
+)
+
 _STORE_AWAY = RetryStrategy(max_attempts=50, wait=2, retry_exceptions={Unavailable})
 _CHAT_AWAY = RetryStrategy(max_attempts=60, linear_wait=2, retry_exceptions={Away, Unavailable})
 
@@ -41,7 +49,7 @@ def queue_app(conninfo: str, worker: Worker) -> App:
     app = App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=8, timeout=10))
 
     def task(name: str, call: Callable[..., None], retry: RetryStrategy, queue: str = "default") -> None:
-        app.task(name=name, queue=queue, retry=retry)(call)
+        app.task(name=name, queue=queue, retry=retry)(_measured(name, queue, call))
 
     task("diagnose", partial(work.diagnose, worker), _STORE_AWAY)
     task("verify", partial(work.verify, worker), _STORE_AWAY)
@@ -85,6 +93,30 @@ async def run_worker(app: App, worker: Worker, *, install_signal_handlers: bool 
         finally:
             worker.leases.stop_all()
             worker.leases.stop()
+
+
+def _measured(name: str, queue: str, call: Callable[..., None]) -> Callable[..., None]:
+    """A span and a duration for each job, named by OpenTelemetry's messaging conventions."""
+
+    def measured(**arguments: Any) -> None:
+        about = {
+            "messaging.system": "procrastinate",
+            "messaging.destination.name": queue,
+            "messaging.operation.name": name,
+            "messaging.operation.type": "process",
+        }
+        ids = {f"runbooks.{key.replace('_id', '.id')}": str(value) for key, value in arguments.items()}
+        began = time.monotonic()
+        try:
+            with _TRACER.start_as_current_span(f"process {name}", kind=SpanKind.CONSUMER, attributes={**about, **ids}):
+                call(**arguments)
+        except Exception as error:
+            about["error.type"] = type(error).__name__
+            raise
+        finally:
+            _DURATION.record(time.monotonic() - began, about)
+
+    return measured
 
 
 def _remediate(worker: Worker, proposal_id: str) -> None:

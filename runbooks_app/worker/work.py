@@ -66,7 +66,7 @@ def remediate(worker: Worker, proposal_id: str) -> None:
                 inputs=proposal.inputs,
             )
             ended = ends.get(section.cell.id)
-            state, told = remediation_outcome(ended and ended.state, (ended and ended.reason) or reason)
+            state, told = remediation_outcome(ended.state if ended else None, (ended.reason if ended else "") or reason)
             remediating.finish_remediation(worker.service, claim, proposal_id, state, told)
     except (FencedError, Conflict):
         return

@@ -26,7 +26,7 @@ from psycopg import sql
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.main.demo.identity import ROLES
 from runbooks_app.main.demo.shop import Shop
-from runbooks_app.main.embedded import Guarded, Postgres, Redis
+from runbooks_app.main.embedded import Guarded, Postgres, Redis, remove
 from runbooks_app.main.embedded.ports import free_port
 from runbooks_app.store.migrate import migrate
 
@@ -87,7 +87,7 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """The environment of the service's own processes: settings alone; secrets are in files."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("RUNBOOKS_")}
-        return {**kept, "RUNBOOKS_CONFIG": str(self.folder / "runbooks.toml")}
+        return {**kept, "NO_PROXY": "127.0.0.1,localhost", "RUNBOOKS_CONFIG": str(self.folder / "runbooks.toml")}
 
     def start_worker(self) -> Guarded:
         """Start a worker (again)."""
@@ -214,6 +214,8 @@ class Stage:
 
 def forget(folder: Path) -> None:
     """Remove the state of earlier starts."""
+    for cluster in ("service", "shop", "redis"):
+        remove(folder / cluster)
     shutil.rmtree(folder, ignore_errors=True)
 
 
