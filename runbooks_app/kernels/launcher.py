@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 START_TIMEOUT = 60.0
 """Seconds in which a zygote must be ready; matplotlib may have to look at every font first."""
 
-_BOOT = "import sys; sys.path[:0] = sys.argv[5:]; from runbooks_app.kernels import warden; warden.main({})"
-_ARGUMENTS = "int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]"
+_BOOT = "import sys; sys.path[:0] = sys.argv[4:]; from runbooks_app.kernels import warden; warden.main({})"
+_ARGUMENTS = "int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]"
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -111,7 +111,7 @@ class Zygote:
         make_folder(folder)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         lifeline_theirs, lifeline = os.pipe()
-        numbers = (os.getpid(), lifeline_theirs, theirs.fileno())
+        numbers = (lifeline_theirs, theirs.fileno())
         try:
             process = subprocess.Popen(  # noqa: ASYNC220  takes a few ms; the process itself is waited for below
                 [sys.executable, "-I", "-c", _BOOT.format(_ARGUMENTS)]
@@ -121,7 +121,7 @@ class Zygote:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                pass_fds=numbers[1:],
+                pass_fds=numbers,
                 # Ctrl-C on a terminal is for the worker, which then ends its kernels in order.
                 start_new_session=True,
             )

@@ -27,12 +27,12 @@ def prctl(option: int, value: int) -> None:
         raise OSError(error, f"prctl({option}, {value}): {os.strerror(error)}")
 
 
-def die_with(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
-    """Have the system send us `number` when `parent` dies, or end at once where it is dead already.
+def die_with(parent: int) -> None:
+    """Have the system kill us when `parent` dies, and end at once where it is dead already.
 
     The signal fires when the *thread* that forked us ends, so a parent forks from a thread that lasts.
     """
-    prctl(PR_SET_PDEATHSIG, number)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 

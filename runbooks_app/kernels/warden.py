@@ -21,6 +21,7 @@ from pathlib import Path
 from runbooks_app.kernels.processes import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
+    PR_SET_PDEATHSIG,
     children,
     die_with,
     kill,
@@ -31,7 +32,7 @@ PATIENCE = 10.0
 """Seconds in which a process that was killed must be gone; only one stuck in the system itself takes longer."""
 
 
-def main(worker: int, lifeline: int, control: int, folder: str) -> None:
+def main(lifeline: int, control: int, folder: str) -> None:
     """Fork the zygote, wait for an end, clear up."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_DUMPABLE, 0)
@@ -39,7 +40,8 @@ def main(worker: int, lifeline: int, control: int, folder: str) -> None:
     signal.set_wakeup_fd(wake)
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
-    die_with(worker, signal.SIGTERM)
+    # Where the worker died before this line, its end of the lifeline is closed already.
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     warden = os.getpid()
     zygote = os.fork()
     if zygote == 0:
