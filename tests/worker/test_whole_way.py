@@ -32,7 +32,9 @@ with kit.postgres(database).cursor() as cursor:
 FREE = """
 state: str  # Which state
 seen: int  # How many were seen
-kit.gate("free-orders", "Free orders in state {state} on {database}", risk="high", target="{database}", informative=["seen"])
+kit.gate(
+    "free-orders", "Free orders in state {state} on {database}", risk="high", target="{database}", informative=["seen"]
+)
 with kit.postgres(database).cursor() as cursor:
     cursor.execute("UPDATE orders SET status = 'new' WHERE status = %s", [state])
     print(cursor.rowcount, "freed")
@@ -180,7 +182,7 @@ def test_an_approver_who_is_removed_before_the_start_no_longer_counts(house, run
     assert count_stuck(stuck) == 3
 
 
-@pytest.mark.parametrize("column, value", [("inputs", '{"state": "new", "seen": 3}'), ("policy", None)])
+@pytest.mark.parametrize(("column", "value"), [("inputs", '{"state": "new", "seen": 3}'), ("policy", None)])
 def test_what_was_changed_in_the_database_after_approval_does_not_start(house, runbook, stuck, column, value):
     _, (proposal,) = diagnosed(house)
     deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
@@ -303,16 +305,21 @@ def test_without_approvers_nothing_is_proposed_and_the_mend_is_told(house, runbo
     with reading(house.service.engine) as tx:
         assert proposals.of_run(tx, run.id) == []
         (problem,) = runs.get(tx, run.id).problems
-    assert "approvers" in problem["message"] and "orders-db.floor" in problem["fix"]
+    assert "approvers" in problem["message"]
+    assert "orders-db.floor" in problem["fix"]
 
 
 def test_by_hand_is_marked_and_always_high_risk(house, runbook, stuck):
     run, _ = diagnosed(house)
-    made = deciding.propose_by_hand(house.service, ANA, WEB, run.id, "free-orders", {"state": "stuck", "seen": "1"}, "why")
+    made = deciding.propose_by_hand(
+        house.service, ANA, WEB, run.id, "free-orders", {"state": "stuck", "seen": "1"}, "why"
+    )
     assert made.by_hand
     assert made.policy["risk"] == "high"
     with pytest.raises(Refused):
-        deciding.decide(house.service, Person("x#y", "Zed", roles=frozenset({"viewer"})), WEB, made.id, "deny", made.digest)
+        deciding.decide(
+            house.service, Person("x#y", "Zed", roles=frozenset({"viewer"})), WEB, made.id, "deny", made.digest
+        )
     withdrawn = deciding.withdraw(house.service, ANA, WEB, made.id)
     assert withdrawn.state is ProposalState.WITHDRAWN
 

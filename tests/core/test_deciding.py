@@ -1,0 +1,163 @@
+"""The one decision function, rule by rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runbooks_app.core.deciding import Asked, Decision, Verdict, closed_reason, decide, groups_text, may_start, why_not
+from runbooks_app.core.errors import Conflict, Refused, RunbooksError
+from runbooks_app.core.people import Person
+from runbooks_app.core.policy import Policy, Risk
+from runbooks_app.core.proposal import ProposalState
+
+NOW = datetime(2026, 11, 22, 3, 12, tzinfo=UTC)
+POLICY = Policy(Risk.HIGH, 1, (("database",),), 1800, recheck=True)
+ASKED = Asked(ProposalState.PROPOSED, "d1", POLICY, frozenset({"i#ana"}), "", NOW + timedelta(minutes=5))
+BEN = Person("i#ben", "Ben", roles=frozenset({"approver:database"}))
+CAT = Person("i#cat", "Cat", roles=frozenset({"approver:database"}))
+
+
+def approval(person: Person) -> Decision:
+    return Decision(person.subject, person.name, Verdict.APPROVE, NOW)
+
+
+def test_one_approval_is_enough_where_the_policy_asks_for_one():
+    assert decide(ASKED, BEN, Verdict.APPROVE, "d1", NOW) is ProposalState.APPROVED
+
+
+def test_approvals_count_distinct_people():
+    two = replace(ASKED, policy=replace(POLICY, approvals=2))
+    assert decide(two, BEN, Verdict.APPROVE, "d1", NOW) is ProposalState.PROPOSED
+    once = replace(two, decisions=(approval(BEN),))
+    with pytest.raises(Conflict, match="counts already"):
+        decide(once, BEN, Verdict.APPROVE, "d1", NOW)
+    assert decide(once, CAT, Verdict.APPROVE, "d1", NOW) is ProposalState.APPROVED
+
+
+def test_a_deny_wins_also_over_an_approval_that_has_not_started():
+    approved = replace(ASKED, state=ProposalState.APPROVED, decisions=(approval(BEN),))
+    assert decide(approved, CAT, Verdict.DENY, "d1", NOW) is ProposalState.DENIED
+    assert decide(approved, BEN, Verdict.DENY, "d1", NOW) is ProposalState.DENIED
+    with pytest.raises(Conflict, match="approved already"):
+        decide(approved, CAT, Verdict.APPROVE, "d1", NOW)
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_requesters_sponsors_and_outsiders_are_refused(verdict):
+    ana = Person("i#ana", "Ana", roles=frozenset({"approver:database"}))
+    with pytest.raises(Refused, match="You asked for this"):
+        decide(ASKED, ana, verdict, "d1", NOW)
+    with pytest.raises(Refused, match="You sponsor this"):
+        decide(replace(ASKED, requesters=frozenset(), sponsor="i#ben"), BEN, verdict, "d1", NOW)
+    for roles in (frozenset[str](), frozenset({"approver:payments"}), frozenset({"admin", "responder"})):
+        with pytest.raises(Refused, match="Only approvers for database"):
+            decide(ASKED, Person("i#dan", "Dan", roles=roles), verdict, "d1", NOW)
+
+
+def test_what_no_human_asked_for_needs_a_sponsor_where_its_risk_is_high():
+    unasked = replace(ASKED, requesters=frozenset())
+    with pytest.raises(Refused, match="sponsor it first"):
+        decide(unasked, BEN, Verdict.APPROVE, "d1", NOW)
+    low = replace(unasked, policy=replace(POLICY, risk=Risk.LOW))
+    assert decide(low, BEN, Verdict.APPROVE, "d1", NOW) is ProposalState.APPROVED
+    assert decide(replace(unasked, sponsor="i#ana"), BEN, Verdict.APPROVE, "d1", NOW) is ProposalState.APPROVED
+
+
+def test_a_policy_without_approvers_lets_nobody_decide():
+    nobody = replace(ASKED, policy=replace(POLICY, approvers=()))
+    with pytest.raises(Refused, match="nobody"):
+        decide(nobody, BEN, Verdict.APPROVE, "d1", NOW)
+
+
+def test_another_digest_than_the_shown_one_is_a_conflict():
+    with pytest.raises(Conflict, match="not the one that you were shown"):
+        decide(ASKED, BEN, Verdict.APPROVE, "d2", NOW)
+
+
+def test_at_its_expiry_it_can_no_longer_be_decided():
+    with pytest.raises(Conflict, match="It expired at 03:17:00 UTC"):
+        decide(ASKED, BEN, Verdict.APPROVE, "d1", ASKED.expires_at)
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (ProposalState.DENIED, "denied by Ben at 03:12:00 UTC"),
+        (ProposalState.EXPIRED, "expired"),
+        (ProposalState.WITHDRAWN, "withdrawn"),
+        (ProposalState.STALE, "stale"),
+        (ProposalState.EXECUTING, "approved by Ben at 03:12:00 UTC and has started"),
+        (ProposalState.UNKNOWN, "has started"),
+    ],
+)
+def test_a_closed_proposal_says_why(state, told):
+    closed = replace(ASKED, state=state, decisions=(approval(BEN),))
+    assert told in closed_reason(closed, NOW)
+    assert told in why_not(closed, CAT, NOW)
+    with pytest.raises(Conflict, match=told.split(" at ")[0]):
+        decide(closed, CAT, Verdict.APPROVE, "d1", NOW)
+    assert closed_reason(replace(closed, state=ProposalState.DENIED, decisions=()), NOW) == "It was denied."
+
+
+def test_clauses_are_told_in_words():
+    assert groups_text(POLICY) == "database"
+    assert groups_text(replace(POLICY, approvers=(("a", "b"), ("c",)))) == "(a or b) and c"
+    assert groups_text(replace(POLICY, approvers=())) == "nobody"
+
+
+APPROVED = replace(ASKED, state=ProposalState.APPROVED, decisions=(approval(BEN),))
+STILL = {"i#ben": frozenset({"database"})}
+
+
+def test_what_was_approved_may_start():
+    may_start(APPROVED, STILL, "d1", NOW)
+
+
+@pytest.mark.parametrize(
+    ("asked", "groups", "digest", "now", "told"),
+    [
+        (ASKED, STILL, "d1", NOW, "not approved"),
+        (APPROVED, STILL, "d1", APPROVED.expires_at, "expired"),
+        (APPROVED, STILL, "d2", NOW, "not what was approved"),
+        (APPROVED, {}, "d1", NOW, "no longer an approver"),
+        (APPROVED, {"i#ben": frozenset({"other"})}, "d1", NOW, "no longer an approver"),
+        (replace(APPROVED, requesters=frozenset({"i#ben"})), STILL, "d1", NOW, "no longer an approver"),
+        (replace(APPROVED, sponsor="i#ben"), STILL, "d1", NOW, "no longer an approver"),
+    ],
+)
+def test_anything_else_may_not_start(asked, groups, digest, now, told):
+    with pytest.raises(RunbooksError, match=told):
+        may_start(asked, groups, digest, now)
+
+
+people = st.builds(
+    Person,
+    subject=st.sampled_from(["i#ana", "i#ben", "i#cat"]),
+    name=st.just("N"),
+    roles=st.frozensets(st.sampled_from(["responder", "approver:database", "approver:payments", "admin"])),
+)
+
+
+@given(
+    st.lists(st.tuples(people, st.sampled_from(list(Verdict))), max_size=6),
+    st.integers(1, 3),
+    st.sampled_from(["", "i#cat"]),
+)
+def test_whoever_decides_in_whatever_order_approval_means_enough_distinct_eligible_people(said, approvals, sponsor):
+    asked = replace(ASKED, policy=replace(POLICY, approvals=approvals), sponsor=sponsor)
+    for person, verdict in said:
+        try:
+            state = decide(asked, person, verdict, "d1", NOW)
+        except RunbooksError:
+            continue
+        assert person.subject not in {"i#ana", sponsor}
+        assert "database" in person.approver_groups
+        asked = replace(asked, state=state, decisions=(*asked.decisions, Decision(person.subject, "N", verdict, NOW)))
+    assert (asked.state is ProposalState.APPROVED) == (
+        len(asked.approvers) >= approvals and all(d.verdict is Verdict.APPROVE for d in asked.decisions)
+    )
