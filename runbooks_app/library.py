@@ -50,6 +50,11 @@ _Mark = tuple[int, int, int]
 """Inode, time of change in nanoseconds, size: what tells whether a file is still the one that was read."""
 
 
+_MAX_REVISIONS = 200
+_revisions: dict[tuple[str, str], Runbook] = {}
+_revisions_lock = threading.Lock()
+
+
 @dataclass(frozen=True)
 class _Sound:
     """A runbook, the notebook that it was read from (without outputs), and what `runbooks check` says of it."""
@@ -103,11 +108,13 @@ class Library:
         }
 
     def read_revision(self, name: str, notebook: Mapping[str, Any]) -> Runbook:
-        """A stored notebook as a runbook, with the digest that it has under today's modules and environment."""
-        return replace(
-            runbook := _read(name, notebook),
-            digest=digests.runbook_digest(runbook, self.modules_digest, self.environment_digest),
-        )
+        """A stored notebook as a runbook, with the digest that it has under today's modules and environment.
+
+        Where this is not the digest that the revision was stored by, something that it imports or runs in
+        has changed since.
+        """
+        runbook = _read(name, notebook)
+        return replace(runbook, digest=digests.runbook_digest(runbook, self.modules_digest, self.environment_digest))
 
     @property
     def modules_digest(self) -> str:
@@ -154,7 +161,7 @@ class Library:
         """One notebook, read unless it is as it was."""
         known = self._read.get(path.stem)
         try:
-            if known is not None and known[0] == _mark(path.stat()):
+            if known and known[0] and known[0] == _mark(path.stat()):
                 return known
             mark, content = self._content(path)
         except BrokenRunbook as broken:
@@ -170,7 +177,7 @@ class Library:
         """The bytes of a notebook; raises `BrokenRunbook` for names, places and sizes that are refused."""
         if not NAME.fullmatch(path.stem):
             raise _broken(path.stem, "has a name that cannot be typed.", "Use lower-case letters, digits and dashes.")
-        real = path.resolve()
+        real = Path(os.path.realpath(path, strict=True))
         if not real.is_relative_to(self.folder):
             raise _broken(path.stem, "is a link out of the library.", "Put the notebook itself here.")
         with open(real, "rb", opener=_without_following) as file:
@@ -195,10 +202,13 @@ class Library:
                 and not name.startswith(".")
                 and os.path.realpath(Path(place, name)) not in been
             ]
-            for path in (Path(place, name) for name in files if name.endswith(".py")):
-                name, mark = str(path.relative_to(self.folder)), _mark(path.stat())
-                known = self._modules.get(name)
-                found[name] = known if known and known[0] == mark else (mark, path.read_bytes())
+            for path in (Path(place, name) for name in files if name.endswith(".py") and not name.startswith(".")):
+                name = str(path.relative_to(self.folder))
+                try:
+                    mark, known = _mark(path.stat()), self._modules.get(name)
+                    found[name] = known if known and mark and known[0] == mark else (mark, path.read_bytes())
+                except FileNotFoundError:
+                    continue  # just deleted, or a link to nowhere: nothing can import it
         if found != self._modules or not self._view.modules:
             self._modules = found
             return digests.modules_digest({name: content for name, (_, content) in found.items()})
@@ -206,8 +216,20 @@ class Library:
 
 
 def read_revision(name: str, notebook: Mapping[str, Any], digest: str) -> Runbook:
-    """A stored notebook as a runbook, under the digest that it was stored by."""
-    return replace(_read(name, notebook), digest=digest)
+    """A stored notebook as a runbook, under the digest that it was stored by.
+
+    Revisions never change, so the digest stands for the notebook and each is read once.
+    """
+    with _revisions_lock:
+        known = _revisions.get((name, digest))
+    if known is not None:
+        return known
+    runbook = replace(_read(name, notebook), digest=digest)
+    with _revisions_lock:
+        if len(_revisions) >= _MAX_REVISIONS:
+            _revisions.pop(next(iter(_revisions)))  # the one that has been known for longest
+        _revisions[name, digest] = runbook
+    return runbook
 
 
 @cache
@@ -278,7 +300,7 @@ def _transformed(notebook: Mapping[str, Any]) -> dict[str, str]:
     for cell_id, source in reading.code_of(notebook):
         try:
             found[cell_id] = manager.transform_cell(source)
-        except (SyntaxError, ValueError, RecursionError):  # told by the reading of the cell, with its line
+        except Exception:  # noqa: BLE001 - seen: IndexError for `=%\\`; the reading tells the cell and its line
             found[cell_id] = source
     return found
 

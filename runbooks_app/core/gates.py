@@ -64,8 +64,6 @@ def parse(
     if len(calls) != 1:
         problem = "calls kit.gate more than once." if calls else "calls no kit.gate."
         problems.append(Problem(where, problem, f"Write one, for example: {_EXAMPLE}"))
-    elif not gates and not problems:
-        problems.append(Problem(where, "calls kit.gate inside another statement.", "Put it at the top level."))
     if problems:
         raise BrokenRunbook("The remediation cell cannot be read.", problems=tuple(problems))
     return tuple(inputs.values()), gates[0]
@@ -83,6 +81,8 @@ def _take(
     elif isinstance(node, ast.Expr) and is_gate(node.value):
         gates.append(_gate(node.value, parameters | set(inputs), set(inputs)))
     elif not gates and not isinstance(node, ast.Import | ast.ImportFrom):
+        if any(is_gate(part) for part in ast.walk(node)):
+            raise Unfit("The gate stands inside another statement.", "Put kit.gate(...) at the top level.")
         raise Unfit("Code stands above the gate.", "Put inputs first, then kit.gate(...), then the code.")
 
 

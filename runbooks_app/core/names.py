@@ -3,8 +3,8 @@
 A cell *needs* a name that it may read before it has bound it itself, and that Python and IPython do not
 bring along. It *defines* the names that it leaves bound at module level. The reading follows the order of
 execution, so `total = total + 1` both needs and defines `total`. Of two branches either may have bound a
-name; a loop's body is read once. Bodies of functions and lambdas run later: they need what nothing in the
-cell binds anywhere.
+name; a loop's body is read once. Bodies of functions, and of lambdas that are given a name, run later: they
+need what nothing in the cell binds anywhere. Other lambdas are arguments of calls that mostly run them at once.
 """
 
 from __future__ import annotations
@@ -56,28 +56,27 @@ def tree(python: str, where: str) -> ast.Module:
 
 
 def analyse(python: str, where: str = "cell") -> Names:
-    """Names of a cell, given after IPython's transformation; raises `BrokenRunbook` for what cannot be read.
+    """Names of a cell, given after IPython's transformation; raises `BrokenRunbook` for what cannot be read."""
+    return names_of(tree(python, where), python, where)
 
-    A star import hides what it binds and is refused.
-    """
-    module = tree(python, where)
-    stars = [
-        Problem(
-            f"{where}, line {node.lineno}",
-            f"'from {node.module or '.'} import *' hides which names it brings.",
-            "Import the names that are used.",
-        )
-        for node in ast.walk(module)
-        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
-    ]
-    if stars:
-        raise BrokenRunbook("The cell's names cannot be told.", problems=tuple(stars))
+
+def names_of(module: ast.Module, python: str, where: str) -> Names:
+    """Names of a cell whose AST is at hand. A star import hides what it binds and is refused."""
     walk = _Walk()
     walk.visit(module)
+    if walk.stars:
+        problems = tuple(
+            Problem(
+                f"{where}, line {node.lineno}",
+                f"'from {node.module or '.'} import *' hides which names it brings.",
+                "Import the names that are used.",
+            )
+            for node in walk.stars
+        )
+        raise BrokenRunbook("The cell's names cannot be told.", problems=problems)
     reads, binds = _later(python, where)
-    defines = walk.bound | binds
     needs = walk.needs | (reads - walk.ever - binds)
-    return Names(_ours(defines), _ours(needs - _GIVEN))
+    return Names(_ours(walk.bound | binds), _ours(needs - _GIVEN))
 
 
 def _ours(names: Iterable[str]) -> frozenset[str]:
@@ -109,8 +108,10 @@ class _Walk(ast.NodeVisitor):
         self.bound: set[str] = set()
         self.ever: set[str] = set()
         self.needs: set[str] = set()
+        self.stars: list[ast.ImportFrom] = []
         self._classes: list[set[str]] = []
         self._hidden: list[set[str]] = []
+        self._in_lambda = 0
 
     def _bind(self, name: str) -> None:
         if self._classes:
@@ -157,7 +158,11 @@ class _Walk(ast.NodeVisitor):
             self._bind(node.id)
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        self._each([node.value, *node.targets])
+        if isinstance(node.value, ast.Lambda):
+            self._defaults(node.value.args)
+        else:
+            self.visit(node.value)
+        self._each(node.targets)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         if isinstance(node.target, ast.Name):
@@ -171,7 +176,10 @@ class _Walk(ast.NodeVisitor):
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
         self.visit(node.value)
-        self._bind(node.target.id)  # also out of a comprehension (PEP 572)
+        if self._in_lambda:
+            self._hidden[-1].add(node.target.id)
+        else:
+            self._bind(node.target.id)  # also out of a comprehension (PEP 572)
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -179,6 +187,8 @@ class _Walk(ast.NodeVisitor):
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         for alias in node.names:
+            if alias.name == "*":
+                self.stars.append(node)
             self._bind(alias.asname or alias.name)
 
     def visit_If(self, node: ast.If) -> None:
@@ -240,17 +250,23 @@ class _Walk(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self._each(node.decorator_list)
-        given = node.args
-        arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
         with self._hiding(_type_parameters(node)):
-            self._each([*given.defaults, *given.kw_defaults, node.returns])
-            self._each(argument.annotation for argument in arguments if argument)
+            self._defaults(node.args)
+            self._each(argument.annotation for argument in _arguments(node.args))
+            self._each([node.returns])
         self._bind(node.name)
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - ast.NodeVisitor calls methods by the nodes' names
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
-        self._each([*node.args.defaults, *node.args.kw_defaults])
+        self._defaults(node.args)
+        self._in_lambda += 1
+        with self._hiding(argument.arg for argument in _arguments(node.args)):
+            self.visit(node.body)
+        self._in_lambda -= 1
+
+    def _defaults(self, arguments: ast.arguments) -> None:
+        self._each([*arguments.defaults, *arguments.kw_defaults])
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self._each(node.decorator_list)
@@ -273,6 +289,11 @@ class _Walk(ast.NodeVisitor):
             for place, generator in enumerate(generators):
                 self._each([generator.iter if place else None, generator.target, *generator.ifs])
             self._each(results)
+
+
+def _arguments(given: ast.arguments) -> list[ast.arg]:
+    both = [*given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg]
+    return [argument for argument in both if argument is not None]
 
 
 def _type_parameters(node: ast.AST) -> set[str]:

@@ -41,8 +41,9 @@ def parse(python: str, limits: Mapping[str, Any], where: str = "parameters") -> 
     """
     problems: list[Problem] = []
     found: dict[str, Parameter] = {}
+    module = tree(python, where)
     helps = comments(python)
-    for node in tree(python, where).body:
+    for node in module.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             continue
         try:
@@ -94,7 +95,7 @@ def check_name(name: str) -> str:
 
 def comments(python: str) -> dict[int, str]:
     """Comments by line number (from 1), without their `#`."""
-    tokens = tokenize.generate_tokens(io.StringIO(python).readline)
+    tokens = tokenize.generate_tokens(io.StringIO(python, newline=None).readline)
     return {token.start[0]: token.string.lstrip("#").strip() for token in tokens if token.type == tokenize.COMMENT}
 
 

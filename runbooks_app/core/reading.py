@@ -116,13 +116,15 @@ class _Reader:
     def problem(self, where: str, message: str, fix: str = "") -> None:
         self.problems.append(Problem(where, message, fix))
 
-    def attempt(self, step: Callable[[], _Read], otherwise: _Read) -> _Read:
+    def attempt(self, where: str, step: Callable[[], _Read], otherwise: _Read) -> _Read:
         """What the step gives; where it finds the runbook broken, its problems are kept."""
         try:
             return step()
         except BrokenRunbook as broken:
             self.problems.extend(broken.problems)
-            return otherwise
+        except RecursionError:  # such as a sum of a thousand terms, which is a tree a thousand levels deep
+            self.problem(where, "is nested too deep to be read.", "Split its longest expression.")
+        return otherwise
 
     def read(self, modules: str, environment: str) -> Runbook:
         if not storable(self.notebook):
@@ -150,10 +152,7 @@ class _Reader:
             run_timeout=self.duration("timeouts.run", timeouts.get("run")) or RUN_TIMEOUT,
         )
         if not self.problems:
-            try:
-                return replace(runbook, digest=digests.runbook_digest(runbook, modules, environment))
-            except InvalidInput as error:
-                self.problem("notebook", error.message, "Write numbers below 2^53 and whole characters.")
+            return replace(runbook, digest=digests.runbook_digest(runbook, modules, environment))
         raise BrokenRunbook(
             f"{self.name}.ipynb cannot serve as a runbook.", problems=tuple(dict.fromkeys(self.problems))
         )
@@ -259,7 +258,7 @@ class _Reader:
         own = self.mapping(metadata, "runbook")
         self.known(f"{where}, metadata.runbook", own, frozenset({"timeout"}))
         cell = replace(cell, python=self.python.get(cell_id, source), timeout=self.duration(where, own.get("timeout")))
-        return self.attempt(lambda: understood(cell, where), cell)
+        return self.attempt(where, lambda: understood(cell, where), cell)
 
     def stage(self, where: str, cell_type: Any, tags: list[str]) -> Stage:
         if cell_type in ("markdown", "raw"):
@@ -276,14 +275,14 @@ class _Reader:
         cell = next((cell for cell in cells if cell.stage is Stage.PARAMETERS), None)
         where = f"cell {cell.id}" if cell else "metadata.runbook.parameters"
         python = cell.python if cell else ""
-        return self.attempt(lambda: parameters.parse(python, limits, where), ())
+        return self.attempt(where, lambda: parameters.parse(python, limits, where), ())
 
     def sections(self, cells: tuple[Cell, ...], declared: tuple[Parameter, ...]) -> tuple[Section, ...]:
         sections: list[Section] = []
         for place, cell in enumerate(cells):
             where = f"cell {cell.id}"
             if cell.stage is Stage.REMEDIATION:
-                read = self.attempt(partial(gates.parse, cell.python, declared, where), None)
+                read = self.attempt(where, partial(gates.parse, cell.python, declared, where), None)
                 if read is None:
                     continue
                 inputs, gate = read
@@ -310,12 +309,12 @@ class _Reader:
 def understood(cell: Cell, where: str) -> Cell:
     """The code cell with its names and connections; raises `BrokenRunbook` where its code cannot be read."""
     module = names.tree(cell.python, where)
-    found = names.analyse(cell.python, where)
-    gate = next(kit_calls(module, "gate"), None)
-    if gate is not None and cell.stage is not Stage.REMEDIATION:
+    found = names.names_of(module, cell.python, where)
+    calls = list(kit_calls(module, "gate", *values.CONNECTION_KINDS))
+    if cell.stage is not Stage.REMEDIATION and any(gates.is_gate(call) for call in calls):
         problem = Problem(where, "calls kit.gate and is not tagged remediation.", "Tag it, or remove the gate.")
         raise BrokenRunbook("A gate stands in a read-only cell.", problems=(problem,))
-    opens = dict.fromkeys(_opened(call) for call in kit_calls(module, *values.CONNECTION_KINDS))
+    opens = dict.fromkeys(_opened(call) for call in calls if not gates.is_gate(call))
     return replace(cell, defines=found.defines, needs=found.needs, opens=tuple(opens))
 
 
