@@ -14,7 +14,7 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,7 +76,7 @@ class Engine:
             raise
         return engine
 
-    def run(self, segment: Segment, cancelled: threading.Event | None = None) -> Iterator[Event]:
+    def run(self, segment: Segment, cancelled: threading.Event | None = None) -> Generator[Event, None, None]:
         """Execute a segment; tells events as they happen, `SegmentEnded` last.
 
         For a job's own thread: it waits between events. Setting `cancelled` ends the run, and so does closing the

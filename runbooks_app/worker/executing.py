@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import closing
 from typing import Any
 
 from runbooks_app.actions.diagnosing import Claim, Said, cell_ended, cell_started
@@ -45,49 +46,49 @@ def execute(
     segment = _segment(worker, claim, stage, connections, timeout, section, inputs or {}, kept or {})
     with worker.leases.holding(claim.attempt.id) as stop:
         try:
-            for event in worker.engine.run(segment, stop):
-                match event:
-                    case CellStarted():
-                        cell_started(worker.service, claim.attempt, event.cell_id, event.at)
-                        worker.live.publish(claim.run.id, {"kind": "changed"})
-                    case Printed():
-                        worker.live.publish(
-                            claim.run.id,
-                            {
-                                "kind": "output",
-                                "attempt": claim.attempt.id,
-                                "cell": event.cell_id,
-                                "output": event.output,
-                                "display_id": event.display_id,
-                            },
-                        )
-                    case CellEnded():
-                        ends[event.cell_id] = event
-                        tell = stage == "diagnose" and time.monotonic() - channel_told > TELL_EVERY
-                        channel_told = time.monotonic() if tell else channel_told
-                        cell_ended(
-                            worker.service,
-                            claim,
-                            event.cell_id,
-                            state=event.state,
-                            outputs=list(event.outputs),
-                            execution_count=event.execution_count,
-                            started_at=event.started_at,
-                            ended_at=event.ended_at,
-                            reason=event.reason,
-                            said=said,
-                            tell=tell,
-                        )
-                        worker.live.publish(claim.run.id, {"kind": "changed"})
-                    case SegmentEnded():
-                        reason = event.reason
+            with closing(worker.engine.run(segment, stop)) as events:  # ends the kernel, however this ends
+                for event in events:
+                    match event:
+                        case CellStarted():
+                            cell_started(worker.service, claim.attempt, event.cell_id, event.at)
+                            worker.live.publish(claim.run.id, {"kind": "changed"})
+                        case Printed():
+                            worker.live.publish(
+                                claim.run.id,
+                                {
+                                    "kind": "output",
+                                    "attempt": claim.attempt.id,
+                                    "cell": event.cell_id,
+                                    "output": event.output,
+                                    "display_id": event.display_id,
+                                },
+                            )
+                        case CellEnded():
+                            ends[event.cell_id] = event
+                            tell = stage == "diagnose" and time.monotonic() - channel_told > TELL_EVERY
+                            channel_told = time.monotonic() if tell else channel_told
+                            cell_ended(
+                                worker.service,
+                                claim,
+                                event.cell_id,
+                                state=event.state,
+                                outputs=list(event.outputs),
+                                execution_count=event.execution_count,
+                                started_at=event.started_at,
+                                ended_at=event.ended_at,
+                                reason=event.reason,
+                                said=said,
+                                tell=tell,
+                            )
+                            worker.live.publish(claim.run.id, {"kind": "changed"})
+                        case SegmentEnded():
+                            reason = event.reason
         except Conflict as conflict:
             log.warning(
                 "Attempt %d of run %s was taken over; its kernel is ended.",
                 claim.attempt.number,
                 claim.run.id,
             )
-            stop.set()
             raise FencedError from conflict
     return said, reason, ends
 

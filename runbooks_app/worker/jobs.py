@@ -57,7 +57,7 @@ def queue_app(conninfo: str, worker: Worker) -> App:
     task("tell_run", partial(_tell, worker, telling.tell_run), _CHAT_AWAY, "tell")
     task("tell_proposal", partial(_tell, worker, telling.tell_proposal), _CHAT_AWAY, "tell")
 
-    @app.periodic(cron="*/3 * * * * *")
+    @app.periodic(cron="* * * * * */3")
     @app.task(name="sweep", queueing_lock="sweep")
     async def sweep(timestamp: int) -> None:  # noqa: ARG001 -- what Procrastinate passes
         await asyncio.to_thread(_sweep, worker)

@@ -37,6 +37,7 @@ def _once(console: Console, state: Path | None, *, as_json: bool) -> int:
     from runbooks_app.main.demo.story import play  # noqa: PLC0415 -- only when it is played
 
     folder = Path(tempfile.mkdtemp(prefix="runbooks-demo-")) if state is None else state
+    forget(folder)
     quiet = (lambda _: None) if as_json else (lambda step: console.print(f"[dim]… {step}[/]"))
     try:
         told = play(folder, quiet, (lambda _: None) if as_json else print)

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -96,24 +97,43 @@ class Stage:
     def _start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o711)
         self.ports = self._choose_ports()
-        self.say("starting PostgreSQL for the service")
-        self.database = self._stack.enter_context(Postgres.start(self.folder / "service"))
-        self._prepare_database()
-        self.say("starting the orders shop: PostgreSQL with live traffic")
-        self.shop = Shop.open(self.folder / "shop")
-        self._stack.callback(self.shop.close)
+        self.say("starting sign-in, chat and Redis")
+        self._python("oidc", ["-m", "runbooks_app.main.demo.identity", "--port", str(self.ports["oidc"])])
+        self._slack()
         self.redis = Redis.start(self.folder / "redis")
         if self.redis is not None:
             self._stack.enter_context(self.redis)
+        self.say("starting PostgreSQL for the service, and the orders shop")
+        with ThreadPoolExecutor(2) as pool:
+            database = pool.submit(self._database)
+            shop = pool.submit(self._shop)
+            self.database, self.shop = database.result(), shop.result()
         self._write_settings()
-        self.say("starting sign-in, chat, web and worker")
-        self._python("oidc", ["-m", "runbooks_app.main.demo.identity", "--port", str(self.ports["oidc"])])
-        self._slack()
-        self._wait("sign-in", f"{self.issuer}/.well-known/openid-configuration")
-        self._wait("chat", self.slack_url)
+        self.say("starting worker and web")
         self.start_worker()
         self._python("web", ["-m", "runbooks_app.main", "web"])
+        self._wait("sign-in", f"{self.issuer}/.well-known/openid-configuration")
+        self._wait("chat", self.slack_url)
         self._wait("web", f"{self.url}/readyz")
+
+    def _database(self) -> Postgres:
+        database = self._stack.enter_context(Postgres.start(self.folder / "service"))
+        with psycopg.connect(database.url(), autocommit=True) as admin:
+            for role in ("runbooks_owner", "runbooks_app"):
+                there = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+                verb = "ALTER" if there else "CREATE"
+                statement = sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}")
+                admin.execute(statement.format(sql.Identifier(role), sql.Literal(self.secret(role))))
+            if admin.execute("SELECT 1 FROM pg_database WHERE datname = 'runbooks'").fetchone() is None:
+                admin.execute("CREATE DATABASE runbooks OWNER runbooks_owner")
+        url = f"postgresql://runbooks_owner@127.0.0.1:{database.port}/runbooks"
+        migrate(url, self.secret("runbooks_owner"), "runbooks_app")
+        return database
+
+    def _shop(self) -> Shop:
+        shop = Shop.open(self.folder / "shop")
+        self._stack.callback(shop.close)
+        return shop
 
     def _choose_ports(self) -> dict[str, int]:
         path = self.folder / "ports.json"
@@ -123,18 +143,6 @@ class Stage:
             ports[name] = wanted if wanted and _is_free(wanted) else free_port()
         path.write_text(json.dumps(ports))
         return ports
-
-    def _prepare_database(self) -> None:
-        with psycopg.connect(self.database.url(), autocommit=True) as admin:
-            for role in ("runbooks_owner", "runbooks_app"):
-                there = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
-                verb = "ALTER" if there else "CREATE"
-                statement = sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}")
-                admin.execute(statement.format(sql.Identifier(role), sql.Literal(self.secret(role))))
-            if admin.execute("SELECT 1 FROM pg_database WHERE datname = 'runbooks'").fetchone() is None:
-                admin.execute("CREATE DATABASE runbooks OWNER runbooks_owner")
-        url = f"postgresql://runbooks_owner@127.0.0.1:{self.database.port}/runbooks"
-        migrate(url, self.secret("runbooks_owner"), "runbooks_app")
 
     def _write_settings(self) -> None:
         drill = self.shop.connection(DRILL, "Orders database (drill)").replace('expires = "30m"', 'expires = "4s"')

@@ -50,9 +50,10 @@ class Browser:
         return answer.text
 
     def post(self, path: str, page: str, **fields: str) -> httpx.Response:
-        """Send the form that stands on a page, with its hidden fields."""
-        hidden = dict(re.findall(r'<input[^>]*type="hidden"[^>]*name="([^"]+)"[^>]*value="([^"]*)"', page))
-        return self.client.post(self.stage.url + path, data={**hidden, **fields}, headers={"Origin": self.stage.url})
+        """Send a form from a page: its CSRF token, and these fields."""
+        csrf = re.search(r'name="csrf" value="([^"]+)"', page)
+        fields["csrf"] = csrf.group(1) if csrf else ""
+        return self.client.post(self.stage.url + path, data=fields, headers={"Origin": self.stage.url})
 
     def api(self, path: str) -> Any:
         """Read through the JSON API."""
@@ -61,9 +62,10 @@ class Browser:
         return answer.json()
 
     def decide(self, proposal_id: str, verdict: str, reason: str) -> httpx.Response:
-        """Decide on the approval page, as a person does."""
+        """Decide by the approval page's form, also where it is no longer offered."""
         path = f"/proposals/{proposal_id}"
-        return self.post(f"{path}/decide", self.page(path), verdict=verdict, reason=reason)
+        digest = self.api(path)["digest"]
+        return self.post(f"{path}/decision", self.page(path), verdict=verdict, reason=reason, digest=digest)
 
 
 @dataclass
@@ -290,7 +292,11 @@ def _stale_then_applied(story: Story, ana: Browser, ben: Browser, fault: Any) ->
         ben.decide(proposal["id"], "approve", "go")
         stale = _settled(ben, proposal["id"], "stale")
         expect(story.blocker() == pid, "the new blocker is gone")
-        successor = until("the successor", lambda: ben.api(f"/proposals/{proposal['id']}").get("successor"))
+        run_id = proposal["run"]
+        successor = until(
+            "the successor",
+            lambda: [p["id"] for p in ben.api(f"/runs/{run_id}")["proposals"] if p["predecessor"] == proposal["id"]],
+        )[0]
         checked.append(stale["state_reason"])
     with story.step("approved, re-checked, executed once, verified") as checked:
         expect(story.blocker() == pid, "no lock before")
@@ -376,7 +382,7 @@ def _postmortem(story: Story, ana: Browser) -> None:
         incident = ana.api("/incidents")["incidents"][0]["id"]
         page = ana.page(f"/incidents/{incident}")
         for kind in ("ipynb", "html", "md"):
-            answer = ana.post(f"/incidents/{incident}/export", page, kind=kind)
+            answer = ana.post(f"/incidents/{incident}/postmortem", page, kind=kind)
             expect(answer.status_code == 200, f"{kind} answered {answer.status_code}")
             if kind == "ipynb":
                 notebook = nbformat.reads(answer.text, as_version=4)  # type: ignore[no-untyped-call]
