@@ -11,6 +11,7 @@ transformation of cells (magics become calls). Nothing of a notebook is executed
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import platform
@@ -50,9 +51,9 @@ _Mark = tuple[int, int, int]
 """Inode, time of change in nanoseconds, size: what tells whether a file is still the one that was read."""
 
 
-_MAX_REVISIONS = 200
-_revisions: dict[tuple[str, str], Runbook] = {}
-_revisions_lock = threading.Lock()
+_MAX_RECENT = 200
+_recent: dict[tuple[str, str], Runbook] = {}
+_recent_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,11 @@ class Library:
     def notebook(self, name: str) -> dict[str, Any]:
         """The notebook of a sound runbook without outputs: what is stored as its revision."""
         return copy.deepcopy(self._find(name).notebook)
+
+    def revision(self, name: str) -> tuple[Runbook, dict[str, Any]]:
+        """Runbook and notebook of one and the same moment: what is stored under the runbook's digest."""
+        found = self._find(name)
+        return found.runbook, copy.deepcopy(found.notebook)
 
     def reports(self) -> dict[str, Report]:
         """What `runbooks check` says of every notebook; the problems of a broken one are errors."""
@@ -216,20 +222,8 @@ class Library:
 
 
 def read_revision(name: str, notebook: Mapping[str, Any], digest: str) -> Runbook:
-    """A stored notebook as a runbook, under the digest that it was stored by.
-
-    Revisions never change, so the digest stands for the notebook and each is read once.
-    """
-    with _revisions_lock:
-        known = _revisions.get((name, digest))
-    if known is not None:
-        return known
-    runbook = replace(_read(name, notebook), digest=digest)
-    with _revisions_lock:
-        if len(_revisions) >= _MAX_REVISIONS:
-            _revisions.pop(next(iter(_revisions)))  # the one that has been known for longest
-        _revisions[name, digest] = runbook
-    return runbook
+    """A stored notebook as a runbook, under the digest that it was stored by."""
+    return replace(_read(name, notebook), digest=digest)
 
 
 @cache
@@ -267,6 +261,8 @@ def _sound(name: str, content: bytes) -> _Sound:
         raise _broken(name, f"is no JSON: {show(str(error))}.", "Save it from Jupyter again.") from None
     if not isinstance(notebook, dict):
         raise _broken(name, "is no notebook: its JSON is no object.", "Save it from Jupyter again.")
+    if not reading.storable(notebook):  # before anything walks it by recursion
+        raise _broken(name, "holds a NUL, half a character, or is nested too deep.", "Clear its outputs.")
     plain = reading.without_outputs(notebook)
     runbook = _read(name, plain)
     return _Sound(runbook, plain, checking.check(runbook, notebook))
@@ -277,7 +273,22 @@ def _refuse_constant(constant: str) -> None:
 
 
 def _read(name: str, notebook: Mapping[str, Any]) -> Runbook:
-    """The notebook as a runbook: ours rules first, since they say best what to mend; then nbformat's schema."""
+    """The notebook as a runbook, still without a digest; one that was read lately is not read again."""
+    key = name, hashlib.sha256(json.dumps(notebook, sort_keys=True).encode()).hexdigest()
+    with _recent_lock:
+        known = _recent.get(key)
+    if known is not None:
+        return known
+    runbook = _understood(name, notebook)
+    with _recent_lock:
+        if len(_recent) >= _MAX_RECENT:
+            _recent.pop(next(iter(_recent)))  # the one that has been known for longest
+        _recent[key] = runbook
+    return runbook
+
+
+def _understood(name: str, notebook: Mapping[str, Any]) -> Runbook:
+    """The notebook as a runbook: our own rules first, since they say best what to mend; then nbformat's schema."""
     runbook = reading.read(name, notebook, _transformed(notebook))
     if errors := list(islice(iter_validate(notebook), MAX_SCHEMA_PROBLEMS)):  # type: ignore[no-untyped-call]
         raise BrokenRunbook(

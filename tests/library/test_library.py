@@ -76,6 +76,8 @@ def test_an_unknown_name_is_answered_by_the_closest(folder, library):
         ("", "is no JSON"),
         ("[" * 100_000, "is no JSON"),
         ('{"a": NaN}', "NaN is no JSON"),
+        ('{"a": ' * 900 + "1" + "}" * 900, "is nested too deep"),
+        ('{"metadata": "\\u0000"}', "holds a NUL"),
         ("[]", "its JSON is no object"),
         ("{}", "has no object 'runbook'"),
         (notebook(1, "x = = 1"), "cell look, line 1: invalid syntax."),
@@ -267,21 +269,24 @@ def test_a_stored_revision_is_read_as_it_was(folder, library):
     runbook, stored = library.get("orders"), json.loads(json.dumps(library.notebook("orders"), sort_keys=True))
     assert library.read_revision("orders", stored) == runbook
     assert read_revision("orders", stored, runbook.digest) == runbook
-    assert read_revision("orders", stored, runbook.digest) is read_revision("orders", stored, runbook.digest)
+    assert library.revision("orders") == (runbook, library.notebook("orders"))
     (folder / "kit" / "__init__.py").write_text("X = 3\n")
     assert library.read_revision("orders", stored).digest != runbook.digest
     assert read_revision("orders", stored, runbook.digest) == runbook
 
 
-def test_only_so_many_revisions_are_remembered(library, monkeypatch):
-    monkeypatch.setattr(room, "_MAX_REVISIONS", 2)
-    monkeypatch.setattr(room, "_revisions", {})
-    stored = library.notebook("orders")
-    first = read_revision("orders", stored, "a")
-    for digest in ("b", "c"):
-        read_revision("orders", stored, digest)
-    assert len(room._revisions) == 2
-    assert read_revision("orders", stored, "a") is not first
+def test_a_notebook_that_was_read_lately_is_not_read_again_and_only_so_many_are_remembered(library, monkeypatch):
+    monkeypatch.setattr(room, "_MAX_RECENT", 2)
+    monkeypatch.setattr(room, "_recent", {})
+    notebooks = [notebook(number) for number in range(3)]
+    first = read_revision("orders", notebooks[0], "x")
+    assert read_revision("orders", notebooks[0], "x").cells is first.cells
+    for other in notebooks[1:]:
+        read_revision("orders", other, "x")
+    assert len(room._recent) == 2
+    again = read_revision("orders", notebooks[0], "x")
+    assert again == first
+    assert again.cells is not first.cells
 
 
 def test_a_stored_revision_that_cannot_be_read_is_broken(library):
