@@ -1,0 +1,62 @@
+"""The HTML pages. Each handler declares a permission, reads through the store or calls one action, and answers.
+
+now         what goes on, what waits for me, the library
+runbook     one runbook, and the form that starts it
+run         one run; parts of it live
+cells       outputs of cells by themselves: documents, images, whole texts
+propose     a remediation proposed by hand
+proposal    the approval page
+incident    incidents, notes, export
+audit       the trail
+forms, words, evidence    what pages have in common
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from functools import cache
+from pathlib import Path
+
+from flask import Blueprint, request, url_for
+
+from runbooks_app.web import live
+from runbooks_app.web.pages import audit, cells, incident, now, proposal, propose, run, runbook
+from runbooks_app.web.pages.evidence import frame_height
+from runbooks_app.web.pages.words import FILTERS
+
+blueprint = Blueprint("pages", __name__)
+
+for _page in (now, runbook, run, cells, propose, proposal, incident, audit, live):
+    blueprint.register_blueprint(_page.blueprint)
+
+blueprint.add_app_template_global(frame_height)
+
+for _name, _filter in FILTERS.items():
+    blueprint.add_app_template_filter(_filter, _name)
+
+
+@cache
+def _version(filename: str) -> str:
+    content = (Path(__file__).parent.parent / "static" / filename).read_bytes()
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+@blueprint.app_template_global()
+def asset(filename: str) -> str:
+    """Address of a static file that changes with its content, so that browsers may keep it."""
+    return url_for("static", filename=filename, v=_version(filename))
+
+
+@blueprint.app_template_global()
+def now_ms() -> int:
+    """The server's time in milliseconds since the epoch: countdowns go by it, whatever the phone's clock says."""
+    return int(time.time() * 1000)
+
+
+@blueprint.app_template_global()
+def page_above() -> str:
+    """The page that a failed request belongs to, for the way back from an error."""
+    parts = request.path.strip("/").split("/")
+    above = len(parts) > 2 and parts[0] in {"proposals", "runs", "incidents"}
+    return f"/{parts[0]}/{parts[1]}" if above else "/"

@@ -1,0 +1,115 @@
+"""`/incidents`: incidents, their timelines, notes, and the postmortem that leaves the service."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
+
+from runbooks_app.actions import incidents as actions
+from runbooks_app.actions.story import incident_story
+from runbooks_app.core.errors import InvalidInput, Problem
+from runbooks_app.core.incident import durations
+from runbooks_app.core.people import Permission
+from runbooks_app.documents import postmortem
+from runbooks_app.store import incidents
+from runbooks_app.store.database import reading
+from runbooks_app.web.context import service
+from runbooks_app.web.guards import guard, signed_in
+
+blueprint = Blueprint("incident", __name__)
+
+_FORMS = {
+    "ipynb": (postmortem.as_notebook_text, "application/x-ipynb+json"),
+    "html": (postmortem.as_html, "text/html; charset=utf-8"),
+    "md": (postmortem.as_markdown, "text/markdown; charset=utf-8"),
+}
+
+
+@blueprint.get("/incidents")
+@guard(Permission.READ)
+def every() -> str:
+    """List incidents, the open ones first."""
+    return _list()
+
+
+@blueprint.post("/incidents")
+@guard(Permission.NOTE)
+def open_one() -> Response:
+    """Open an incident before anything has run."""
+    title = request.form.get("title", "")
+    try:
+        opened = actions.open_incident(service(), g.person, signed_in(), title)
+    except InvalidInput as error:
+        return make_response(_list(title, error.problems), HTTPStatus.UNPROCESSABLE_ENTITY)
+    return _to(opened.id)
+
+
+@blueprint.get("/incidents/<int:incident_id>")
+@guard(Permission.READ)
+def show(incident_id: int) -> str:
+    """Show what happened, in order, and how long it took."""
+    return _page(incident_id)
+
+
+@blueprint.post("/incidents/<int:incident_id>/notes")
+@guard(Permission.NOTE)
+def note(incident_id: int) -> Response:
+    """Put a note on the timeline."""
+    text = request.form.get("text", "").replace("\r\n", "\n")
+    try:
+        actions.add_note(service(), g.person, signed_in(), incident_id, text)
+    except InvalidInput as error:
+        page = _page(incident_id, note=text, problems=error.problems)
+        return make_response(page, HTTPStatus.UNPROCESSABLE_ENTITY)
+    return _to(incident_id)
+
+
+@blueprint.post("/incidents/<int:incident_id>/close")
+@guard(Permission.NOTE)
+def close(incident_id: int) -> Response:
+    """Close the incident with its cause."""
+    cause = request.form.get("cause", "").replace("\r\n", "\n")
+    try:
+        actions.close_incident(service(), g.person, signed_in(), incident_id, cause)
+    except InvalidInput as error:
+        page = _page(incident_id, cause=cause, problems=error.problems)
+        return make_response(page, HTTPStatus.UNPROCESSABLE_ENTITY)
+    return _to(incident_id)
+
+
+@blueprint.post("/incidents/<int:incident_id>/postmortem")
+@guard(Permission.EXPORT)
+def export(incident_id: int) -> Response:
+    """Answer with the postmortem as a file. That it left is entered in the trail, so this is no GET."""
+    kind = request.form.get("kind", "")
+    story = actions.export_postmortem(service(), g.person, signed_in(), incident_id, kind)
+    write, content_type = _FORMS[kind]
+    response = Response(write(story), content_type=content_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="incident-{incident_id}.{kind}"'
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    return response
+
+
+def _page(incident_id: int, *, note: str = "", cause: str = "", problems: tuple[Problem, ...] = ()) -> str:
+    with reading(service().engine) as tx:
+        story = incident_story(tx, service(), incident_id)
+    return render_template(
+        "incident.html",
+        story=story,
+        took=durations(story),
+        note=note,
+        cause=cause,
+        errors={problem.where: problem.message for problem in problems},
+    )
+
+
+def _list(title: str = "", problems: tuple[Problem, ...] = ()) -> str:
+    with reading(service().engine) as tx:
+        found = incidents.listed(tx, only_open=False, limit=200)
+    found.sort(key=lambda incident: incident.closed_at is not None)
+    return render_template("incidents.html", incidents=found, title=title, problems=problems)
+
+
+def _to(incident_id: int) -> Response:
+    return make_response(redirect(url_for("pages.incident.show", incident_id=incident_id), HTTPStatus.SEE_OTHER))

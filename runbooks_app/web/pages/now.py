@@ -1,0 +1,58 @@
+"""`/`: what goes on now, what waits for me, and every runbook."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flask import Blueprint, g, render_template, request
+
+from runbooks_app.core.deciding import why_not
+from runbooks_app.core.people import Permission, Person
+from runbooks_app.core.runbook import Runbook
+from runbooks_app.store import incidents, proposals, runs
+from runbooks_app.store.database import reading
+from runbooks_app.store.records import Proposal
+from runbooks_app.web.context import service
+from runbooks_app.web.guards import guard
+
+blueprint = Blueprint("now", __name__)
+
+RECENT = 8
+
+
+@blueprint.get("/")
+@guard(Permission.READ)
+def show() -> str:
+    """Show what waits for this person first."""
+    library = service().library
+    with reading(service().engine) as tx:
+        waiting = proposals.waiting(tx)
+        going = runs.going(tx)
+        recent = [run for run in runs.recent(tx, limit=RECENT + len(going)) if run not in going][:RECENT]
+        open_incidents = incidents.listed(tx)
+        mine = [proposal for proposal in waiting if waits_for(proposal, g.person, tx.now)]
+    others = [proposal for proposal in waiting if proposal not in mine]
+    words = request.args.get("q", "").strip()
+    found = {n: runbook for n, runbook in sorted(library.runbooks().items()) if fits(runbook, words)}
+    return render_template(
+        "now.html",
+        mine=mine,
+        others=others,
+        going=going,
+        recent=recent,
+        incidents=open_incidents,
+        runbooks=found,
+        broken=dict(sorted(library.broken().items())),
+        words=words,
+    )
+
+
+def waits_for(proposal: Proposal, person: Person, now: datetime) -> bool:
+    """Whether it is this person's turn: they may decide and have not yet."""
+    return not why_not(proposal.asked, person, now) and person.subject not in proposal.asked.approvers
+
+
+def fits(runbook: Runbook, words: str) -> bool:
+    """Whether each word stands somewhere in the runbook's name, title, description or owner."""
+    text = f"{runbook.name} {runbook.title} {runbook.description} {runbook.owner}".lower()
+    return all(word in text for word in words.lower().split())

@@ -1,0 +1,130 @@
+"""A proposal as the approval page shows it: where it stands, what happened, who may decide and if not, why not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import get_template_attribute
+from markupsafe import Markup
+
+from runbooks_app.core.audit import Event
+from runbooks_app.core.deciding import closed_reason, why_not
+from runbooks_app.core.people import Permission, Person
+from runbooks_app.core.proposal import OPEN, ProposalState, Verification
+from runbooks_app.store import audit, people, proposals, runs
+from runbooks_app.store.database import Transaction
+from runbooks_app.store.records import Attempt, Proposal, Run
+from runbooks_app.web.context import service
+from runbooks_app.web.pages.evidence import CellView, cell_views
+from runbooks_app.web.pages.words import proposal_state
+
+
+@dataclass(frozen=True)
+class ProposalView:
+    """Where a proposal stands, for one person, read in one snapshot at `now`."""
+
+    proposal: Proposal
+    run: Run
+    now: datetime
+    names: dict[str, str]
+    rechecks: list[Run]
+    remediation: Attempt | None
+    cells: list[CellView]
+    verification_cells: list[CellView]
+    successor: Proposal | None
+    why_not: str
+    closed: str
+    approved_already: bool
+    may_sponsor: bool
+    may_withdraw: bool
+    diagnose_only: bool
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing can change any more."""
+        state = self.proposal.state
+        return (
+            state not in OPEN
+            and state is not ProposalState.EXECUTING
+            and (self.proposal.verification is not Verification.PENDING)
+        )
+
+    @property
+    def missing(self) -> int:
+        """How many approvals are missing still."""
+        return max(self.proposal.asked.policy.approvals - len(self.proposal.asked.approvers), 0)
+
+    @property
+    def page_title(self) -> str:
+        """What the browser's tab says."""
+        shown = proposal_state(self.proposal.state, self.proposal.verification)
+        return f"{shown.symbol} {shown.word} — {self.proposal.title}"
+
+    def name(self, subject: str) -> str:
+        """Name of a person; the subject where nobody by it has signed in here."""
+        return self.names.get(subject, subject)
+
+    @property
+    def asked_by(self) -> str:
+        """Who stands behind it, by name."""
+        return ", ".join(self.name(subject) for subject in self.proposal.requesters) or "nobody: it came by itself"
+
+
+def read_state(tx: Transaction, proposal_id: str, person: Person) -> ProposalView:
+    """The proposal as it stands; `NotFound` if there is none."""
+    proposal = proposals.get(tx, proposal_id)
+    asked = proposal.asked
+    run = runs.get(tx, proposal.run_id)
+    attempts = [attempt for attempt in runs.attempts(tx, run.id) if attempt.proposal_id == proposal_id]
+    last = {attempt.stage: attempt for attempt in attempts}
+    successors = [other for other in proposals.of_run(tx, run.id) if other.predecessor == proposal_id]
+    subjects = {*proposal.requesters, proposal.sponsor} - {""}
+    found = {subject: people.get(tx, subject) for subject in subjects}
+    return ProposalView(
+        proposal=proposal,
+        run=run,
+        now=tx.now,
+        names={subject: somebody.name for subject, somebody in found.items() if somebody},
+        rechecks=[runs.get(tx, run_id) for run_id in _rechecks(tx, proposal_id)],
+        remediation=last.get("remediate"),
+        cells=_cells(tx, last.get("remediate")),
+        verification_cells=_cells(tx, last.get("verify")),
+        successor=successors[-1] if successors else None,
+        why_not=why_not(asked, person, tx.now),
+        closed=closed_reason(asked, tx.now),
+        approved_already=person.subject in asked.approvers,
+        may_sponsor=asked.needs_sponsor and proposal.state in OPEN and person.may(Permission.SPONSOR),
+        may_withdraw=proposal.state in OPEN and person.subject in subjects,
+        diagnose_only=service().settings.remediation == "off",
+    )
+
+
+def parts(view: ProposalView, csrf: str) -> dict[str, Markup]:
+    """The page's parts that change, by their ids."""
+    return {
+        "proposal-state": _macro("standing", view),
+        "proposal-decide": _macro("decide", view, csrf),
+    }
+
+
+def _macro(name: str, *values: Any) -> Markup:
+    return Markup(get_template_attribute("parts/decide.html", name)(*values))  # noqa: S704 -- macros escape
+
+
+def _rechecks(tx: Transaction, proposal_id: str) -> list[str]:
+    """Ids of the runs that checked it, in order, from the trail."""
+    return [
+        json.loads(entry.objects)["run"]
+        for entry in audit.about(tx, {"proposal": proposal_id})
+        if entry.event == Event.RUN_REQUESTED
+    ]
+
+
+def _cells(tx: Transaction, attempt: Attempt | None) -> list[CellView]:
+    """What the attempt's own cells did; preparations only where they went wrong."""
+    if attempt is None:
+        return []
+    return [view for view in cell_views(attempt, runs.cells(tx, attempt.id)) if not view.prepares or not view.went_well]

@@ -1,0 +1,56 @@
+"""`/runs/<id>`: one run, live while it goes on; stopping it and repeating it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, g, make_response, redirect, render_template, url_for
+
+from runbooks_app.actions.running import cancel_run, request_run
+from runbooks_app.core.people import Permission
+from runbooks_app.store import incidents, runs
+from runbooks_app.store.database import reading
+from runbooks_app.web.context import service
+from runbooks_app.web.guards import guard, signed_in
+from runbooks_app.web.pages import run_view
+
+blueprint = Blueprint("run", __name__)
+
+
+@blueprint.get("/runs/<run_id>")
+@guard(Permission.READ)
+def show(run_id: str) -> str:
+    """Show the run: findings first, worst first."""
+    with reading(service().engine) as tx:
+        view = run_view.read(tx, run_id)
+    parts = run_view.parts(view, g.person, g.session.csrf)
+    return render_template("run.html", view=view, parts=parts)
+
+
+@blueprint.post("/runs/<run_id>/cancel")
+@guard()
+def cancel(run_id: str) -> Response:
+    """Stop the run; who asked for it may, and who holds the permission."""
+    cancel_run(service(), g.person, signed_in(), run_id)
+    return make_response(redirect(url_for("pages.run.show", run_id=run_id), HTTPStatus.SEE_OTHER))
+
+
+@blueprint.post("/runs/<run_id>/again")
+@guard(Permission.RUN)
+def again(run_id: str) -> Response:
+    """Run the same runbook with the same parameters, as it stands in the library now."""
+    with reading(service().engine) as tx:
+        run = runs.get(tx, run_id)
+        is_open = incidents.get(tx, run.incident_id).closed_at is None
+    repeated = request_run(
+        service(),
+        g.person,
+        signed_in(),
+        run.runbook,
+        run.parameters,
+        channel=run.channel,
+        incident_id=run.incident_id if is_open else None,
+        rerun_of=run.id,
+    )
+    assert repeated is not None  # noqa: S101 -- only a chat's second delivery gives None
+    return make_response(redirect(url_for("pages.run.show", run_id=repeated.id), HTTPStatus.SEE_OTHER))

@@ -1,0 +1,101 @@
+"""`/runbooks/<name>`: what a runbook does, how it went, and the form that starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
+
+from runbooks_app.actions.running import request_run, usable_connections
+from runbooks_app.core.errors import InvalidInput, Problem
+from runbooks_app.core.people import Permission
+from runbooks_app.core.runbook import Runbook, Stage
+from runbooks_app.documents import markdown, source
+from runbooks_app.store import incidents, runs
+from runbooks_app.store.database import reading
+from runbooks_app.web.context import service
+from runbooks_app.web.guards import guard, signed_in
+from runbooks_app.web.pages import forms
+
+blueprint = Blueprint("runbook", __name__)
+
+
+@blueprint.get("/runbooks/<name>")
+@guard(Permission.READ)
+def show(name: str) -> Response:
+    """Show the runbook; a link may bring values for its form along (`?database=orders-db`)."""
+    broken = service().library.broken().get(name)
+    if broken is not None:
+        return make_response(render_template("broken.html", name=name, broken=broken))
+    runbook = service().library.get(name)
+    return make_response(_page(runbook, forms.asked(runbook.parameters, request.args), request.args))
+
+
+@blueprint.post("/runbooks/<name>")
+@guard(Permission.RUN)
+def start(name: str) -> Response:
+    """Start a run and go to it; what cannot be used stands beside its field, with all values kept."""
+    runbook = service().library.get(name)
+    given = forms.given(runbook.parameters, request.form)
+    try:
+        run = request_run(
+            service(), g.person, signed_in(), name, given, incident_id=_incident_id(request.form.get("incident", ""))
+        )
+    except InvalidInput as error:
+        page = _page(runbook, given, request.form, problems=error.problems or (Problem("", error.message),))
+        return make_response(page, HTTPStatus.UNPROCESSABLE_ENTITY)
+    assert run is not None  # noqa: S101 -- only a chat's second delivery gives None
+    return make_response(redirect(url_for("pages.run.show", run_id=run.id), HTTPStatus.SEE_OTHER))
+
+
+def _page(
+    runbook: Runbook, values: Mapping[str, Any], query: Mapping[str, str], problems: tuple[Problem, ...] = ()
+) -> str:
+    usable = usable_connections(service(), g.person)
+    with reading(service().engine) as tx:
+        recent = runs.recent(tx, runbook=runbook.name, limit=10)
+        open_incidents = incidents.listed(tx)
+    named = {parameter.name for parameter in runbook.parameters}
+    kinds = {p.type.connection for p in runbook.parameters if p.type.kind == "connection"}
+    return render_template(
+        "runbook.html",
+        runbook=runbook,
+        fields=forms.fields(runbook.parameters, usable, values, problems),
+        problems=[problem for problem in problems if problem.where not in named],
+        refused=bool(problems),
+        connections={
+            connection_name: connection
+            for connection_name, connection in sorted(service().connections.items())
+            if connection_name in runbook.connections or connection.kind in kinds
+        },
+        recent=recent,
+        incidents=open_incidents,
+        incident=query.get("incident", ""),
+        bands=bands(runbook),
+        may_run=g.person.may(Permission.RUN),
+    )
+
+
+def bands(runbook: Runbook) -> list[dict[str, Any]]:
+    """The cells in order, as the page shows them: text rendered, code highlighted, what a gate asks for."""
+    sections = {section.cell.id: section for section in runbook.sections}
+    return [
+        {
+            "id": cell.id,
+            "stage": str(cell.stage),
+            "text": markdown.render(cell.source, deeper=2) if cell.stage is Stage.TEXT else None,
+            "lines": None if cell.stage is Stage.TEXT else source.lines(cell.source),
+            "section": sections.get(cell.id),
+        }
+        for cell in runbook.cells
+    ]
+
+
+def _incident_id(given: str) -> int | None:
+    if not given:
+        return None
+    if not given.isascii() or not given.isdigit() or len(given) > 12:
+        raise InvalidInput("This is no incident.", problems=(Problem("incident", "is no incident's number."),))
+    return int(given)
