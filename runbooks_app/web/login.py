@@ -180,7 +180,6 @@ def finish() -> Response:
     if before:
         people.sign_out(service(), before)
     secret, _ = people.sign_in(service(), person_of(claims, service().settings), signed_in_of(claims))
-    session.clear()
     response = make_response(redirect(safe_next(str(pending.get("next", "/"))), HTTPStatus.SEE_OTHER))
     sessions.give(response, secret)
     return response

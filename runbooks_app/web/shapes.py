@@ -102,6 +102,7 @@ def proposal(found: Proposal) -> dict[str, Any]:
         "state": str(found.state),
         "state_reason": found.state_reason,
         "verification": str(found.verification) if found.verification else None,
+        "verification_reason": found.verification_reason,
         "checks": found.checks,
         "proposed_at": _at(found.proposed_at),
         "expires_at": _at(found.expires_at),
