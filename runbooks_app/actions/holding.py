@@ -38,7 +38,8 @@ def credential_ended(service: Service, worker: str, connection: str, identity: s
     """Enter that a credential is gone: `revoked` at the end of its stage, or `swept` after a crash."""
     with transaction(service.engine) as tx:
         ended = tx.execute(
-            "UPDATE credentials SET ended_at = now() WHERE connection = :connection AND identity = :identity AND ended_at IS NULL",
+            """UPDATE credentials SET ended_at = now()
+               WHERE connection = :connection AND identity = :identity AND ended_at IS NULL""",
             connection=connection,
             identity=identity,
         )

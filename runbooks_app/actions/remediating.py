@@ -37,11 +37,18 @@ def open_recheck(service: Service, proposal_id: str, worker: str) -> Claim | Non
     """Begin the read-only run that checks an approved proposal.
 
     None where none is due: the proposal is no longer approved, has expired, or is being checked already.
+    Raises `TargetBusy` while another remediation goes on the same target.
     """
     with transaction(service.engine) as tx:
         proposal = proposals.get(tx, proposal_id, lock=True)
         if proposal.state is not ProposalState.APPROVED or tx.now >= proposal.expires_at:
             return None
+        busy = tx.execute(
+            "SELECT 1 FROM attempts WHERE stage = 'remediate' AND target = :target AND ended_at IS NULL",
+            target=proposal.target,
+        )
+        if busy.first() is not None:
+            raise TargetBusy
         going = tx.execute(
             "SELECT 1 FROM runs WHERE proposal_id = :id AND purpose = 'recheck' AND state = 'diagnosing'",
             id=proposal_id,
@@ -311,8 +318,7 @@ def _verified(
     assert proposal.verification is not None  # noqa: S101 -- read as pending by the callers
     tx.moved(
         f"The verification of proposal {proposal.id}",
-        """UPDATE proposals SET verification = :to, checks = :checks,
-             state_reason = CASE WHEN :reason = '' THEN state_reason ELSE concat_ws(' ', nullif(state_reason, ''), :reason) END
+        """UPDATE proposals SET verification = :to, checks = :checks, verification_reason = :reason
            WHERE id = :id AND verification = 'pending'""",
         to=str(move_verification(proposal.verification, to)),
         checks=checks,

@@ -44,7 +44,7 @@ def request_run(
     changes nothing.
     """
     person.require(Permission.RUN)
-    runbook = service.library.get(runbook_name)
+    runbook, notebook = service.library.revision(runbook_name)
     usable = usable_connections(service, person)
     values = params.validate(runbook.parameters, given, usable)
     _all_connections_usable(service, runbook, values, usable)
@@ -56,7 +56,7 @@ def request_run(
         if rerun_of is not None:
             requesters |= set(runs.get(tx, rerun_of).requesters)
         incident = _incident(tx, service, actor, runbook, values, channel, incident_id)
-        revisions.keep(tx, runbook.digest, runbook.id, runbook.name, service.library.notebook(runbook.name))
+        revisions.keep(tx, runbook.digest, runbook.id, runbook.name, notebook)
         run_id = new_id()
         runs.insert(
             tx,

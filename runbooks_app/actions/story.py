@@ -237,11 +237,10 @@ class _Teller:
             return None
         tries = [a for a in attempts if a.stage == "verify" and a.proposal_id == proposal.id]
         last = tries[-1] if tries else None
-        failed = [c["name"] for c in proposal.checks if not c["ok"]]
         return VerificationStory(
             state=proposal.verification,
             ended_at=last.ended_at if last and proposal.verification is not Verification.PENDING else None,
-            reason="Did not hold: " + ", ".join(failed) + "." if failed else "",
+            reason=proposal.verification_reason,
             cells=self.cells(last),
             findings=self.findings(run, last),
             entry=self.trail.ref(Event.VERIFICATION_ENDED, proposal=proposal.id),

@@ -45,25 +45,32 @@ def expire_proposals(service: Service) -> int:
 
 
 def take_over(service: Service) -> int:
-    """End the attempts whose lease has lapsed; how many.
+    """End the attempts whose lease has lapsed, each in a transaction of its own; how many.
 
     A diagnosis gets a new attempt, up to the limit; a remediation is unknown and never tried again; a
     re-check and a verification are begun anew.
     """
-    with transaction(service.engine) as tx:
-        lapsed = runs.lapsed(tx)
-        for attempt in lapsed:
-            if attempt.stage == "remediate":
-                proposal = proposals.get(tx, str(attempt.proposal_id), lock=True)
-                reason = f"{GONE} while it executed; whether it took effect is not known."
-                end_remediation(tx, proposal, attempt, ProposalState.UNKNOWN, reason)
-            elif attempt.stage == "verify":
-                runs.close_cells(tx, attempt.id, str(CellState.DIED), f"{GONE}.")
-                runs.end_attempt(tx, attempt.id)
-                tx.defer("verify", proposal_id=attempt.proposal_id, priority=20)
-            else:
-                _lost(tx, attempt)
-        return len(lapsed)
+    count = 0
+    while True:
+        with transaction(service.engine) as tx:
+            attempt = runs.lapsed(tx)
+            if attempt is None:
+                return count
+            _take(tx, attempt)
+            count += 1
+
+
+def _take(tx: Transaction, attempt: Attempt) -> None:
+    if attempt.stage == "remediate":
+        proposal = proposals.get(tx, str(attempt.proposal_id), lock=True)
+        reason = f"{GONE} while it executed; whether it took effect is not known."
+        end_remediation(tx, proposal, attempt, ProposalState.UNKNOWN, reason)
+    elif attempt.stage == "verify":
+        runs.close_cells(tx, attempt.id, str(CellState.DIED), f"{GONE}.")
+        runs.end_attempt(tx, attempt.id)
+        tx.defer("verify", proposal_id=attempt.proposal_id, priority=20)
+    else:
+        _lost(tx, attempt)
 
 
 def _lost(tx: Transaction, attempt: Attempt) -> None:

@@ -6,7 +6,8 @@
     ├── Refused             the rules say no                                  (403)
     ├── NotSignedIn         nobody is signed in                               (401)
     ├── Conflict            the object has moved on since                     (409)
-    ├── Unavailable         something that the service stands on is away      (503)
+    ├── Unavailable         something that is needed is away                  (503)
+    │   └── DatabaseAway    the service's own database is                     (503)
     ├── BrokenRunbook       a notebook that cannot serve as a runbook         (422)
     └── Misconfigured       a setting or a connection is missing or malformed (503; at start: refuses to start)
 
@@ -80,6 +81,10 @@ class Unavailable(RunbooksError):
     """The service cannot do this right now; nothing was lost, try again shortly."""
 
     code = "unavailable"
+
+
+class DatabaseAway(Unavailable):
+    """The service's database is away; nothing was changed. Try again shortly."""
 
 
 class BrokenRunbook(RunbooksError):

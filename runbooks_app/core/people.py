@@ -69,7 +69,7 @@ class Person:
 
     def may(self, permission: Permission) -> bool:
         """Whether one of this person's roles grants the permission."""
-        held = {"approver" if role.startswith(APPROVER) else role for role in self.roles}
+        held = {"approver" if role.startswith(APPROVER) else role for role in self.roles if known_role(role)}
         return not held.isdisjoint(GRANTS[permission])
 
     def require(self, permission: Permission) -> None:

@@ -6,30 +6,57 @@ story that failed); 2 the command was not understood or cannot run here, with th
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from sqlalchemy import make_url
 
-from runbooks_app.core.errors import RunbooksError
+from runbooks_app import __version__
+from runbooks_app.core.errors import InvalidInput, RunbooksError
 from runbooks_app.settings import PREFIX, Settings, read_settings
+
+if TYPE_CHECKING:
+    from runbooks_app.core.audit import Entry
+
+NAMES = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="runbooks",
     help="Executable runbooks for incident response: read-only diagnosis, approval-gated remediation, an audit trail.",
+    epilog="Examples:\n\n  runbooks demo\n\n  runbooks check db-latency\n\n  runbooks new disk-full --owner storage",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings=NAMES,
 )
 audit_app = typer.Typer(help="The audit trail: verify it, take it along.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Folder = Annotated[Path, typer.Option(help="Folder with the notebooks.", file_okay=False, exists=True)]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"runbooks {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001 -- its callback has printed it
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
 
 
 def main() -> None:
@@ -37,7 +64,8 @@ def main() -> None:
     try:
         app()
     except RunbooksError as error:
-        Console(stderr=True).print(f"[bold red]runbooks:[/] {error}", highlight=False, markup=True, soft_wrap=True)
+        # Escaped: a message may name a table of the connections file, in brackets.
+        Console(stderr=True).print(f"[bold red]runbooks:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
 
 
@@ -48,7 +76,10 @@ def settings() -> Settings:
 
 @app.command()
 def web() -> None:
-    """Serve pages, API and Slack's requests."""
+    """Serve pages, API and Slack's requests, until stopped.
+
+    Example: RUNBOOKS_CONFIG=/etc/runbooks/runbooks.toml runbooks web
+    """
     from runbooks_app.main.web import serve  # noqa: PLC0415 -- `runbooks check` need not load a web server
 
     serve(settings())
@@ -56,7 +87,10 @@ def web() -> None:
 
 @app.command()
 def worker() -> None:
-    """Work on runs: execute cells, post to the chat, sweep. Start as many as you like."""
+    """Work on runs: execute cells, post to the chat, clear up. Start as many as you like.
+
+    Example: RUNBOOKS_CONFIG=/etc/runbooks/runbooks.toml runbooks worker
+    """
     from runbooks_app.main.worker import work  # noqa: PLC0415
 
     work(settings())
@@ -80,18 +114,42 @@ def migrate(to: Annotated[str, typer.Option(help="Schema version to go to; also 
 
 
 @app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Its name, as people type it: disk-full.")],
+    title: Annotated[str, typer.Option(help="What it looks into, in a few words; else its name.")] = "",
+    owner: Annotated[str, typer.Option(help="The team that keeps it; else your account's name.")] = "",
+    library: Folder = Path("runbook_library"),
+) -> None:
+    """Write a notebook to start from, which passes `runbooks check` and works against any PostgreSQL.
+
+    Example: runbooks new disk-full --title "Disk full" --owner storage
+    """
+    from runbooks_app.main.new import write  # noqa: PLC0415
+
+    path = write(library, name, title, owner or _account())
+    print(f"{path} is written. It looks for slow statements; replace that by what you look for, then:")
+    print(f"    runbooks check {name}" + ("" if library == Path("runbook_library") else f" --library {library}"))
+
+
+@app.command()
 def check(
     names: Annotated[list[str] | None, typer.Argument(help="Runbooks; all of the library if none is named.")] = None,
-    library: Annotated[Path, typer.Option(help="Folder with the notebooks.")] = Path("runbook_library"),
+    library: Folder = Path("runbook_library"),
     json_: Json = False,
 ) -> None:
-    """Read runbooks without running them and tell what is wrong, with file, cell and mend."""
+    """Read runbooks without running them and tell what is wrong, with file, cell and mend.
+
+    Exit code 1 if one has errors; warnings alone pass.
+
+    Examples: runbooks check · runbooks check db-latency --json
+    """
     from runbooks_app.library import Library  # noqa: PLC0415
 
     found = Library(library).reports()
     unknown = [name for name in names or () if name not in found]
     if unknown:
-        raise typer.BadParameter(f"no runbook {', '.join(unknown)} in {library}; there are: {', '.join(found)}")
+        there = f"there are: {', '.join(found)}" if found else "there is none"
+        raise typer.BadParameter(f"no runbook {', '.join(unknown)} in {library}; {there}")
     chosen = {name: report for name, report in found.items() if not names or name in names}
     bad = any(report.errors for report in chosen.values())
     if json_:
@@ -107,7 +165,10 @@ def check(
 
 @app.command(name="settings")
 def settings_() -> None:
-    """List every setting with its default and meaning."""
+    """List every setting with its default and meaning.
+
+    Example: runbooks settings | grep -A1 OIDC
+    """
     for name, field in Settings.model_fields.items():
         default = "" if field.default_factory is not None else field.default
         print(f"{PREFIX}{name.upper()}  (default: {default if default not in ('', None) else 'none'})")
@@ -117,19 +178,21 @@ def settings_() -> None:
 @audit_app.command()
 def verify(
     file: Annotated[
-        Path | None, typer.Option(help="A trail that `runbooks audit export` wrote: needs no database.")
+        Path | None,
+        typer.Option(
+            help="A trail that `runbooks audit export` wrote: needs no database.", exists=True, dir_okay=False
+        ),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Verify the whole chain, and say where it breaks.
+    """Verify the whole chain, and say where it breaks. Exit code 1 if it does.
 
     Examples: runbooks audit verify · runbooks audit verify --file trail.jsonl
     """
     from runbooks_app.core import audit  # noqa: PLC0415
 
     if file is not None:
-        with file.open(encoding="utf-8") as lines:
-            verdict = audit.verify(audit.Entry.from_json(json.loads(line)) for line in lines)
+        verdict = audit.verify(_entries(file))
     else:
         from runbooks_app.store import audit as stored  # noqa: PLC0415
         from runbooks_app.store.database import connect, reading  # noqa: PLC0415
@@ -169,6 +232,8 @@ def export(file: Annotated[Path, typer.Argument(help="Where to write it; must no
     from runbooks_app.store import audit as stored  # noqa: PLC0415
     from runbooks_app.store.database import connect, reading  # noqa: PLC0415
 
+    if file.exists():
+        raise typer.BadParameter(f"{file} exists already; name another file")
     chosen = settings()
     engine = connect(chosen.database_url, chosen.secret("database_password_file"), pool_size=1)
     count = 0
@@ -186,7 +251,10 @@ def demo(
     state: Annotated[Path | None, typer.Option(help="Folder for the demo's state.")] = None,
     json_: Json = False,
 ) -> None:
-    """Start everything on this machine: databases, a shop with a lock pile-up, sign-in, chat, web and worker."""
+    """Start everything on this machine: databases, a shop with a lock pile-up, sign-in, chat, web and worker.
+
+    Examples: runbooks demo · runbooks demo --fresh · runbooks demo --once --json
+    """
     from runbooks_app.main.demo.launch import run  # noqa: PLC0415
 
     raise typer.Exit(run(once=once, fresh=fresh, state=state, as_json=json_))
@@ -197,3 +265,22 @@ def _report(report: Any) -> dict[str, Any]:
         kind: [{"where": p.where, "message": p.message, "fix": p.fix} for p in problems]
         for kind, problems in (("errors", report.errors), ("warnings", report.warnings))
     }
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        raise InvalidInput("This account has no name. Say who keeps the runbook: --owner TEAM") from None
+
+
+def _entries(file: Path) -> Iterator[Entry]:
+    """The entries of an exported trail; raises `InvalidInput` at a line that is none."""
+    from runbooks_app.core.audit import Entry  # noqa: PLC0415
+
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield Entry.from_json(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                raise InvalidInput(f"Line {number} of {file} is no audit entry.") from None

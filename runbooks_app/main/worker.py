@@ -7,6 +7,7 @@ import asyncio
 from runbooks_app import telemetry
 from runbooks_app.chat.client import Slack
 from runbooks_app.kernels.engine import Engine
+from runbooks_app.kernels.processes import PR_SET_DUMPABLE, prctl
 from runbooks_app.live.streams import Live
 from runbooks_app.main import assemble
 from runbooks_app.settings import Settings
@@ -19,6 +20,8 @@ def work(settings: Settings) -> None:
     assemble.log_to_stderr(settings)
     engine = Engine.start(roots=[settings.path(settings.library)])
     try:
+        # From here on this process holds secrets: no neighbour of the same user may read its memory.
+        prctl(PR_SET_DUMPABLE, 0)
         service = assemble.service(settings, pool_size=settings.concurrency + 4)
         token = settings.secret("slack_bot_token_file")
         secrets = (token, settings.secret("database_password_file"), settings.secret("redis_password_file"))

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, CursorResult, Engine, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from runbooks_app.core.audit import Event, canonical
-from runbooks_app.core.errors import Conflict, Unavailable
+from runbooks_app.core.errors import Conflict, DatabaseAway
 from runbooks_app.core.people import Actor
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
@@ -101,7 +101,7 @@ class Transaction:
 def transaction(engine: Engine) -> Iterator[Transaction]:
     """One transaction: commits with its jobs and audit entries, or leaves no trace at all.
 
-    Raises `Unavailable` when PostgreSQL is away. `now` is the database's clock at its begin.
+    Raises `DatabaseAway` when PostgreSQL is away. `now` is the database's clock at its begin.
     """
     with _told_as_unavailable(), engine.begin() as connection:
         now: datetime = connection.execute(text("SELECT now()")).scalar_one()
@@ -124,8 +124,8 @@ def _told_as_unavailable() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise Unavailable("The service's database is away; nothing was changed. Try again shortly.") from error
+        raise DatabaseAway from error
     except DBAPIError as error:
         if error.connection_invalidated or isinstance(error.orig, psycopg.InterfaceError):
-            raise Unavailable("The service's database went away; nothing was changed. Try again shortly.") from error
+            raise DatabaseAway from error
         raise

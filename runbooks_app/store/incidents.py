@@ -41,7 +41,8 @@ def open_in_channel(tx: Transaction, channel: str) -> Incident | None:
 def listed(tx: Transaction, *, only_open: bool = True, limit: int = 50) -> list[Incident]:
     """Incidents, newest first."""
     rows = tx.execute(
-        "SELECT * FROM incidents WHERE NOT :only_open OR closed_at IS NULL ORDER BY opened_at DESC, id DESC LIMIT :limit",
+        """SELECT * FROM incidents WHERE NOT :only_open OR closed_at IS NULL
+           ORDER BY opened_at DESC, id DESC LIMIT :limit""",
         only_open=only_open,
         limit=limit,
     )

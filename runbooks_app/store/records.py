@@ -155,6 +155,7 @@ class Proposal(Record):
     state: ProposalState
     state_reason: str
     verification: Verification | None
+    verification_reason: str
     checks: list[dict[str, Any]]
     proposed_at: datetime
     expires_at: datetime

@@ -119,26 +119,29 @@ def attempts(tx: Transaction, run_id: str) -> list[Attempt]:
     return [Attempt.of(row) for row in tx.execute("SELECT * FROM attempts WHERE run_id = :id ORDER BY id", id=run_id)]
 
 
-def renew_leases(tx: Transaction, worker: str, lease: int) -> tuple[set[int], set[int]]:
-    """Keep this worker's attempts alive: ids that are still its own, and those whose run is to be cancelled."""
+def renew_leases(tx: Transaction, worker: str, held: Iterable[int], lease: int) -> tuple[set[int], set[int]]:
+    """Keep held attempts alive: ids that are still the worker's own, and those whose run is to be cancelled."""
     rows = tx.execute(
         """
         UPDATE attempts a SET lease_until = now() + make_interval(secs => :lease)
         FROM runs r WHERE r.id = a.run_id AND a.worker = :worker AND a.ended_at IS NULL
+          AND a.id = ANY(CAST(:held AS bigint[]))
         RETURNING a.id, r.cancel_requested_at IS NOT NULL AND a.stage = 'diagnose' AS cancel
         """,
         worker=worker,
+        held="{" + ",".join(map(str, held)) + "}",
         lease=lease,
     ).all()
     return {row.id for row in rows}, {row.id for row in rows if row.cancel}
 
 
-def lapsed(tx: Transaction) -> list[Attempt]:
-    """Attempts whose worker no longer renews the lease, locked; those that another sweep holds are passed over."""
-    rows = tx.execute(
-        "SELECT * FROM attempts WHERE ended_at IS NULL AND lease_until < now() ORDER BY id LIMIT 50 FOR UPDATE SKIP LOCKED"
-    )
-    return [Attempt.of(row) for row in rows]
+def lapsed(tx: Transaction) -> Attempt | None:
+    """An attempt whose worker no longer renews the lease, locked; what another sweep holds is passed over."""
+    row = tx.execute(
+        """SELECT * FROM attempts WHERE ended_at IS NULL AND lease_until < now()
+           ORDER BY lease_until LIMIT 1 FOR UPDATE SKIP LOCKED"""
+    ).first()
+    return Attempt.of(row) if row else None
 
 
 def plan_cells(tx: Transaction, attempt_id: int, cells: Iterable[PlannedCell]) -> None:
@@ -175,7 +178,7 @@ def cells(tx: Transaction, attempt_id: int) -> list[Cell]:
 
 
 def close_cells(tx: Transaction, attempt_id: int, running: str, reason: str) -> None:
-    """Tell the truth about the cells of an attempt that ended early: the running one became `running`, others never ran."""
+    """Tell what became of the cells of an attempt that ended early: what ran became `running`, the rest never ran."""
     tx.execute(
         """UPDATE cells SET reason = :reason, ended_at = now(),
              state = CASE state WHEN 'running' THEN :running ELSE 'never_ran' END

@@ -27,16 +27,29 @@ def worker_name() -> str:
 
 
 @dataclass
+class Hold:
+    """One held attempt: `stop` ends its kernel; `abandoned` says that it is no longer ours to tell of."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    abandoned: bool = False
+
+    def abandon(self) -> None:
+        """Stop, and write nothing more."""
+        self.abandoned = True
+        self.stop.set()
+
+
+@dataclass
 class Leases:
     """The attempts that this worker holds, renewed each second by one thread.
 
-    An attempt that another took over, or whose run is to be cancelled, has its event set: the kernel is then
-    interrupted and killed, and what it would still have written is refused by the database anyway.
+    A hold that is to stop has its event set: the kernel is then interrupted and killed. Where that is because
+    another worker took over, or because this one shuts down, nothing more is written of the attempt.
     """
 
     service: Service
     worker: str
-    _held: dict[int, threading.Event] = field(default_factory=dict)
+    _held: dict[int, Hold] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -49,22 +62,22 @@ class Leases:
         self._stop.set()
 
     @contextmanager
-    def holding(self, attempt_id: int) -> Iterator[threading.Event]:
-        """Keep an attempt alive; the event says that it is to stop."""
-        stop = threading.Event()
+    def holding(self, attempt_id: int) -> Iterator[Hold]:
+        """Keep an attempt alive."""
+        hold = Hold()
         with self._guard:
-            self._held[attempt_id] = stop
+            self._held[attempt_id] = hold
         try:
-            yield stop
+            yield hold
         finally:
             with self._guard:
                 del self._held[attempt_id]
 
-    def stop_all(self) -> None:
-        """Stop every attempt: the worker shuts down."""
+    def abandon_all(self) -> None:
+        """Give every attempt up: the worker shuts down, their leases lapse, others take over."""
         with self._guard:
-            for stop in self._held.values():
-                stop.set()
+            for hold in self._held.values():
+                hold.abandon()
 
     def _renew(self) -> None:
         while not self._stop.wait(1.0):
@@ -73,7 +86,7 @@ class Leases:
             if not held:
                 continue
             try:
-                ours, cancel = renew(self.service, self.worker)
+                ours, cancel = renew(self.service, self.worker, held)
             except RunbooksError as error:
                 # Nothing is stopped for it: should the lease lapse, the database refuses what comes late.
                 log.warning(
@@ -82,9 +95,11 @@ class Leases:
                     self.service.settings.lease,
                 )
                 continue
-            for attempt_id, stop in held.items():
-                if attempt_id not in ours or attempt_id in cancel:
-                    stop.set()
+            for attempt_id, hold in held.items():
+                if attempt_id in cancel:
+                    hold.stop.set()
+                elif attempt_id not in ours:
+                    hold.abandon()
 
 
 @dataclass(frozen=True)

@@ -38,16 +38,18 @@ def execute(
 ) -> tuple[Said, str, dict[str, CellEnded]]:
     """Execute the claimed cells in a fresh kernel; what they said, why not all had their turn, how each ended.
 
-    Raises `FencedError` when another worker has taken over in the meantime.
+    Raises `FencedError` when another worker has taken over in the meantime, or this one shuts down.
     """
     said, reason = Said(), ""
     ends: dict[str, CellEnded] = {}
     channel_told = time.monotonic()
     segment = _segment(worker, claim, stage, connections, timeout, section, inputs or {}, kept or {})
-    with worker.leases.holding(claim.attempt.id) as stop:
+    with worker.leases.holding(claim.attempt.id) as hold:
         try:
-            with closing(worker.engine.run(segment, stop)) as events:  # ends the kernel, however this ends
+            with closing(worker.engine.run(segment, hold.stop)) as events:  # ends the kernel, however this ends
                 for event in events:
+                    if hold.abandoned:
+                        raise FencedError
                     match event:
                         case CellStarted():
                             cell_started(worker.service, claim.attempt, event.cell_id, event.at)

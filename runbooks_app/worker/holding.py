@@ -15,12 +15,22 @@ from runbooks_app.worker.context import Worker
 
 log = logging.getLogger(__name__)
 
+SPARE = 30
+"""Seconds that a credential outlives its stage's time limit: for the kernel's start and end."""
+
 
 @contextmanager
 def credentials(
-    worker: Worker, claim: Claim, *, writing: frozenset[str] = frozenset(), approvers: tuple[str, ...] = ()
+    worker: Worker,
+    claim: Claim,
+    timeout: float,
+    *,
+    writing: frozenset[str] = frozenset(),
+    approvers: tuple[str, ...] = (),
 ) -> Iterator[dict[str, dict[str, Any]]]:
     """What the kernel is configured with, by connection; those in `writing` get their remediation role.
+
+    They expire soon after the stage's `timeout` (seconds), should nobody be left to revoke them.
 
     Raises `Unavailable` or `Misconfigured`, naming the connection, where one cannot be had; what was minted
     by then is revoked.
@@ -41,7 +51,7 @@ def credentials(
                 raise Misconfigured(
                     f"{name} has no credential to {stage}; add [{name}.{stage}] to the connections file."
                 )
-            lifetime = worker.service.settings.credential_lifetime
+            lifetime = min(worker.service.settings.credential_lifetime, int(timeout) + SPARE)
             purpose = Purpose(claim.run.id, stage, lifetime, claim.attempt.proposal_id, approvers)
             credential = provider_for(source).mint(connection, purpose)
             minted.append((name, stage, credential.identity))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -32,7 +34,13 @@ log = logging.getLogger(__name__)
 POLL = 0.1
 """Seconds between two looks at the queue: of the database's wake-ups a few per cent are lost."""
 
-BUSY = 2
+GRACE = 10
+"""Seconds that jobs have to end when the worker is told to stop."""
+
+TELLING = 4
+"""Messages that one worker sends at a time."""
+
+BUSY = 5
 """Seconds until a proposal whose target is busy is looked at again."""
 
 _TRACER = trace.get_tracer("runbooks.worker")
@@ -75,23 +83,44 @@ def queue_app(conninfo: str, worker: Worker) -> App:
     return app
 
 
-async def run_worker(app: App, worker: Worker, *, install_signal_handlers: bool = True) -> None:
-    """Work until told to stop. What runs then is stopped: its lease lapses, and another worker takes over."""
-    async with app.open_async():
-        worker.leases.start()
-        try:
-            await app.run_worker_async(
-                name=worker.name,
-                concurrency=worker.service.settings.concurrency,
+async def run_worker(app: App, worker: Worker) -> None:
+    """Work until SIGTERM or SIGINT. What still runs after a grace is abandoned: its lease lapses, others take over."""
+    jobs, chats = worker.service.settings.concurrency, TELLING
+    loop = asyncio.get_running_loop()
+    # The loop's own executor has a handful of threads; each job wants one, also while it waits for a kernel.
+    loop.set_default_executor(ThreadPoolExecutor(jobs + chats + 4, thread_name_prefix="job"))
+
+    def working(queue: str, concurrency: int) -> asyncio.Task[None]:
+        return loop.create_task(
+            app.run_worker_async(
+                queues=[queue],
+                name=f"{worker.name}-{queue}",
+                concurrency=concurrency,
                 fetch_job_polling_interval=POLL,
                 delete_jobs="successful",
-                shutdown_graceful_timeout=10,
-                install_signal_handlers=install_signal_handlers,
+                shutdown_graceful_timeout=GRACE,
+                install_signal_handlers=False,
                 update_heartbeat_interval=2,
                 stalled_worker_timeout=worker.service.settings.lease,
             )
+        )
+
+    async with app.open_async():
+        worker.leases.start()
+        # A chat that hangs must not hold up a diagnosis: it has workers of its own.
+        both = [working("default", jobs), working("tell", chats)]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, lambda: [task.cancel() for task in both])
+        try:
+            ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
         finally:
-            worker.leases.stop_all()
+            for task in both:
+                task.cancel()
+            await asyncio.wait(both)
+            worker.leases.abandon_all()
             worker.leases.stop()
 
 

@@ -94,7 +94,7 @@ def proposal_told(tx: Transaction, service: Service, proposal: Proposal, run: Ru
         sponsor_needed=proposal.asked.needs_sponsor,
         decisions=tuple(DecisionTold(d.name, d.verdict == "approve", d.at, d.reason) for d in proposal.decisions),
         why=proposal.state_reason if attempt is None else "",
-        outcome=proposal.state_reason if attempt is not None else "",
+        outcome=f"{proposal.state_reason} {proposal.verification_reason}".strip() if attempt is not None else "",
         verification=proposal.verification,
         checks=tuple(f"{'✓' if c['ok'] else '✗'} {c['name']}" for c in proposal.checks),
         seconds=(attempt.ended_at - attempt.started_at).total_seconds() if attempt and attempt.ended_at else None,

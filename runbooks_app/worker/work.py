@@ -1,13 +1,18 @@
-"""The jobs that execute: diagnose, remediate, verify. Each begins with a claim and ends with a finish."""
+"""The jobs that execute: diagnose, remediate, verify. Each begins with a claim and ends with a finish.
+
+When the service's own database is away, nothing can be told: the error goes up, the lease lapses, and the
+sweep decides as it would if the worker had died.
+"""
 
 from __future__ import annotations
 
 import logging
 
 from runbooks_app.actions import diagnosing, remediating
-from runbooks_app.core.errors import Conflict, Refused, RunbooksError
+from runbooks_app.core.errors import Conflict, DatabaseAway, Refused, RunbooksError
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.rechecking import remediation_outcome
+from runbooks_app.store.records import Proposal
 from runbooks_app.worker.context import Worker
 from runbooks_app.worker.executing import FencedError, execute
 from runbooks_app.worker.holding import credentials
@@ -21,18 +26,19 @@ def diagnose(worker: Worker, run_id: str) -> None:
     if claim is None:
         log.info("Run %s is not queued any more; nothing to do.", run_id)
         return
+    timeout = claim.runbook.run_timeout
     try:
         _same_revision(claim)
-        with credentials(worker, claim) as granted:
-            said, reason, _ = execute(worker, claim, "diagnose", granted, timeout=claim.runbook.run_timeout)
+        with credentials(worker, claim, timeout) as granted:
+            said, reason, _ = execute(worker, claim, "diagnose", granted, timeout=timeout)
             diagnosing.finish_run(worker.service, claim, said, reason)
-            worker.live.publish(run_id, {"kind": "changed"})
-    except (FencedError, Conflict):
-        return
+            _changed(worker, run_id)
+    except (FencedError, Conflict, DatabaseAway) as error:
+        _left(claim, error)
     except RunbooksError as error:
-        log.warning("Run %s could not begin: %s", run_id, error)
+        log.warning("Run %s could not be diagnosed: %s", run_id, error)
         diagnosing.fail_run(worker.service, claim, str(error))
-        worker.live.publish(run_id, {"kind": "changed"})
+        _changed(worker, run_id)
 
 
 def remediate(worker: Worker, proposal_id: str) -> None:
@@ -41,81 +47,95 @@ def remediate(worker: Worker, proposal_id: str) -> None:
     Raises `remediating.TargetBusy` while another remediation goes on the same target.
     """
     proposal, _ = remediating.kept_values(worker.service, proposal_id)
-    worker.live.publish(proposal.run_id, {"kind": "changed"})
-    if proposal.policy["recheck"] and not _recheck(worker, proposal_id):
-        worker.live.publish(proposal.run_id, {"kind": "changed"})
-        return
-    claim = remediating.start_remediation(worker.service, proposal_id, worker.name)
-    worker.live.publish(proposal.run_id, {"kind": "changed"})
-    if claim is None:
-        log.info("Proposal %s is not to be started; nothing was executed.", proposal_id)
-        return
-    section = claim.runbook.section(proposal.gate)
-    assert section is not None  # noqa: S101 -- the start row was written from it
-    writing = frozenset(held["connection"] for held in proposal.connections)
-    approvers = tuple(d.subject for d in proposal.decisions if d.verdict == "approve")
-    try:
-        with credentials(worker, claim, writing=writing, approvers=approvers) as granted:
-            _, reason, ends = execute(
-                worker,
-                claim,
-                "remediate",
-                granted,
-                timeout=claim.runbook.run_timeout,
-                section=section,
-                inputs=proposal.inputs,
-            )
-            ended = ends.get(section.cell.id)
-            state, told = remediation_outcome(ended.state if ended else None, (ended.reason if ended else "") or reason)
-            remediating.finish_remediation(worker.service, claim, proposal_id, state, told)
-    except (FencedError, Conflict):
-        return
-    except RunbooksError as error:
-        reason = f"Nothing was executed: {error}"
-        remediating.finish_remediation(worker.service, claim, proposal_id, ProposalState.FAILED, reason)
-    worker.live.publish(proposal.run_id, {"kind": "changed"})
+    if not proposal.policy["recheck"] or _recheck(worker, proposal_id):
+        claim = remediating.start_remediation(worker.service, proposal_id, worker.name)
+        _changed(worker, proposal.run_id)
+        if claim is not None:
+            _execute_approved(worker, claim, proposal)
+    _changed(worker, proposal.run_id)
 
 
 def verify(worker: Worker, proposal_id: str) -> None:
-    """Run the verification cells of an executed proposal; raises, to be tried again, where they could not begin."""
+    """Run the verification cells of an executed proposal; where they cannot begin, they are queued again."""
     claim = remediating.start_verification(worker.service, proposal_id, worker.name)
     if claim is None:
         return
     proposal, kept = remediating.kept_values(worker.service, proposal_id)
+    timeout = worker.service.settings.verify_timeout
     try:
-        with credentials(worker, claim) as granted:
+        with credentials(worker, claim, timeout) as granted:
             said, reason, _ = execute(
                 worker,
                 claim,
                 "verify",
                 granted,
-                timeout=worker.service.settings.verify_timeout,
+                timeout=timeout,
                 section=claim.runbook.section(proposal.gate),
                 inputs=proposal.inputs,
                 kept=kept,
             )
             remediating.finish_verification(worker.service, claim, said, reason)
-    except (FencedError, Conflict):
-        return
+    except (FencedError, Conflict, DatabaseAway) as error:
+        _left(claim, error)
     except RunbooksError as error:
         remediating.give_up_verification(worker.service, claim, str(error))
-    worker.live.publish(proposal.run_id, {"kind": "changed"})
+    _changed(worker, proposal.run_id)
+
+
+def _execute_approved(worker: Worker, claim: diagnosing.Claim, proposal: Proposal) -> None:
+    """From the start row to the outcome. Only what failed before the kernel is told as never executed."""
+    section = claim.runbook.section(proposal.gate)
+    assert section is not None  # noqa: S101 -- the start row was written from it
+    timeout = claim.runbook.run_timeout
+    writing = frozenset(held["connection"] for held in proposal.connections)
+    began = False
+    try:
+        with credentials(worker, claim, timeout, writing=writing, approvers=proposal.asked.approvers) as granted:
+            began = True
+            _, reason, ends = execute(
+                worker, claim, "remediate", granted, timeout=timeout, section=section, inputs=proposal.inputs
+            )
+            ended = ends.get(section.cell.id)
+            state, told = remediation_outcome(ended.state if ended else None, (ended.reason if ended else "") or reason)
+            remediating.finish_remediation(worker.service, claim, proposal.id, state, told)
+    except (FencedError, Conflict, DatabaseAway) as error:
+        _left(claim, error)
+    except RunbooksError as error:
+        state = ProposalState.UNKNOWN if began else ProposalState.FAILED
+        told = f"{error}" if began else f"Nothing was executed: {error}"
+        remediating.finish_remediation(worker.service, claim, proposal.id, state, told)
 
 
 def _recheck(worker: Worker, proposal_id: str) -> bool:
     claim = remediating.open_recheck(worker.service, proposal_id, worker.name)
     if claim is None:
         return False
+    timeout = claim.runbook.run_timeout
     try:
         _same_revision(claim)
-        with credentials(worker, claim) as granted:
-            said, reason, _ = execute(worker, claim, "diagnose", granted, timeout=claim.runbook.run_timeout)
+        with credentials(worker, claim, timeout) as granted:
+            said, reason, _ = execute(worker, claim, "diagnose", granted, timeout=timeout)
             return remediating.finish_recheck(worker.service, claim, said, reason)
-    except (FencedError, Conflict):
-        return False
+    except (FencedError, Conflict, DatabaseAway) as error:
+        _left(claim, error)
     except RunbooksError as error:
         remediating.fail_recheck(worker.service, claim, str(error))
-        return False
+    return False
+
+
+def _changed(worker: Worker, run_id: str) -> None:
+    worker.live.publish(run_id, {"kind": "changed"})
+
+
+def _left(claim: diagnosing.Claim, error: Exception) -> None:
+    """Say that an attempt is left as it is; the sweep finds it when its lease has lapsed."""
+    log.warning(
+        "Attempt %d of run %s (%s) is left to the sweep: %s",
+        claim.attempt.number,
+        claim.run.id,
+        claim.attempt.stage,
+        error or type(error).__name__,
+    )
 
 
 def _same_revision(claim: diagnosing.Claim) -> None:

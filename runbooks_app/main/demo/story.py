@@ -310,7 +310,7 @@ def _stale_then_applied(story: Story, ana: Browser, ben: Browser, fault: Any) ->
             "the verification",
             lambda: (p := ben.api(f"/proposals/{successor}"))["verification"] not in {None, "pending"} and p,
         )
-        expect(seen["verification"] == "verified", f"{seen['verification']}: {seen['state_reason']} {seen['checks']}")
+        expect(seen["verification"] == "verified", f"{seen['verification']}: {seen['verification_reason']} {seen['checks']}")
         checked += [f"{'✓' if c['ok'] else '✗'} {c['name']}" for c in seen["checks"]]
         until("the channel to say so", lambda: "verified" in str(story.messages()).lower())
         again = ben.decide(successor, "approve", "once more")

@@ -119,6 +119,7 @@ CREATE TABLE proposals (
         ('proposed','approved','denied','expired','withdrawn','stale','executing','applied','failed','unknown')),
     state_reason   text NOT NULL DEFAULT '',
     verification   text CHECK (verification IN ('pending','verified','not_verified','not_possible')),
+    verification_reason text NOT NULL DEFAULT '',
     checks         jsonb NOT NULL DEFAULT '[]',
     proposed_at    timestamptz NOT NULL DEFAULT now(),
     expires_at     timestamptz NOT NULL,

@@ -1,0 +1,120 @@
+"""Every declared kind of audit entry is emitted by something that really happens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import psycopg
+import pytest
+from notebooks import cell, write
+
+from runbooks_app.actions import deciding, diagnosing, incidents, people, refusals, remediating, running, sweeping
+from runbooks_app.core.audit import Event, verify
+from runbooks_app.core.people import Person
+from runbooks_app.store import audit
+from runbooks_app.store import proposals as rows
+from runbooks_app.store.database import reading, transaction
+
+ANA = Person("https://idp#ana", "Ana", roles=frozenset({"responder"}))
+BEN = Person("https://idp#ben", "Ben", roles=frozenset({"responder", "approver:database"}))
+WEB = {"surface": "web", "auth_time": 1}
+
+LOOK = """
+kit.finding("critical", "something is wrong")
+kit.propose("mend", what="a")
+kit.propose("no-such-gate")
+"""
+MEND = """
+what: str  # What to mend
+kit.gate("mend", "Mend {what} on {database}")
+kit.postgres(database).execute("SELECT 1")
+"""
+
+
+@pytest.fixture
+def mend(library_folder):
+    write(
+        library_folder,
+        "mend",
+        cell("look", LOOK, "diagnostic"),
+        cell("mend", MEND, "remediation"),
+        cell("mended", "kit.check('mended', True)", "diagnostic"),
+    )
+
+
+def test_every_declared_event_is_emitted(house, mend):
+    service = house.service
+
+    def proposal():
+        run = running.request_run(service, ANA, WEB, "mend", {})
+        house.do_all()
+        with reading(service.engine) as tx:
+            return rows.of_run(tx, run.id)[0]
+
+    secret, _ = people.sign_in(service, ANA, WEB)
+    people.link_chat(service, ANA, WEB, people.offer_chat_link(service, "T1", "U1", "ana"))
+    people.sign_out(service, secret)
+    refusals.refused(service, ANA, WEB, "somewhere", "no role")
+    refusals.count_refusal(service, "bad signature")
+    refusals.enter_counted(service)
+    applied = proposal()
+    deciding.decide(service, BEN, WEB, applied.id, "approve", applied.digest)
+    house.do_all()
+    denied = proposal()
+    deciding.decide(service, BEN, WEB, denied.id, "deny", denied.digest)
+    deciding.withdraw(service, ANA, WEB, proposal().id)
+    expired, unasked = proposal(), proposal()
+    with transaction(service.engine) as tx:
+        tx.execute("UPDATE proposals SET expires_at = now() WHERE id = :id", id=expired.id)
+        tx.execute(
+            "UPDATE proposals SET requesters = '[]', policy = policy || '{\"risk\": \"high\"}' WHERE id = :id",
+            id=unasked.id,
+        )
+    sweeping.expire_proposals(service)
+    deciding.sponsor(service, ANA, WEB, unasked.id)
+    stale = proposal()
+    deciding.decide(service, BEN, WEB, stale.id, "approve", stale.digest)
+    claim = remediating.open_recheck(service, stale.id, "w1")
+    remediating.fail_recheck(service, claim, "the database is away")
+    waiting = running.request_run(service, ANA, WEB, "mend", {})
+    running.cancel_run(service, ANA, WEB, waiting.id)
+    lost = running.request_run(service, ANA, WEB, "mend", {})
+    diagnosing.claim_run(service, lost.id, "dead")
+    with transaction(service.engine) as tx:
+        tx.execute("UPDATE attempts SET lease_until = now() - interval '1 second' WHERE ended_at IS NULL")
+    sweeping.take_over(service)
+    opened = incidents.open_incident(service, ANA, WEB, "Odd")
+    incidents.add_note(service, ANA, WEB, opened.id, "hm")
+    incidents.export_postmortem(service, ANA, WEB, opened.id, "md")
+    incidents.close_incident(service, ANA, WEB, opened.id, "solved")
+    with reading(service.engine) as tx:
+        entries = list(audit.entries(tx))
+        assert verify(entries, audit.head(tx)).ok
+    assert {entry.event for entry in entries} == {str(event) for event in Event}
+
+
+def test_a_trail_that_is_away_stops_the_action(house, mend):
+    owner = psycopg.connect(house.database.owner_url, autocommit=True)
+    owner.execute("REVOKE EXECUTE ON FUNCTION audit_append FROM runbooks_app")
+    try:
+        with pytest.raises(Exception, match="permission denied"):
+            running.request_run(house.service, ANA, WEB, "mend", {})
+    finally:
+        owner.execute("GRANT EXECUTE ON FUNCTION audit_append TO runbooks_app")
+        owner.close()
+    with reading(house.service.engine) as tx:
+        for table in ("runs", "incidents", "procrastinate_jobs"):
+            assert tx.execute(f"SELECT count(*) FROM {table}").scalar_one() == 0
+
+
+def test_diagnose_only_makes_no_decision_possible(house, mend):
+    service = replace(
+        house.service,
+        settings=house.service.settings.model_copy(update={"remediation": "off"}),
+    )
+    run = running.request_run(service, ANA, WEB, "mend", {})
+    house.do_all()
+    with reading(service.engine) as tx:
+        found = rows.of_run(tx, run.id)[0]
+    with pytest.raises(Exception, match="diagnose-only"):
+        deciding.decide(service, BEN, WEB, found.id, "approve", found.digest)
