@@ -122,6 +122,7 @@ def register(app: Flask, web: Web) -> None:
         raise Misconfigured(
             "RUNBOOKS_OIDC_ISSUER names this service itself; name the provider that people sign in with."
         )
+    logging.getLogger("authlib").setLevel(logging.INFO)  # below, it logs the verifier of each sign-in
     app.extensions[EXTENSION] = Provider(app, settings, web.oidc_client_secret)
 
 

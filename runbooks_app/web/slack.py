@@ -87,7 +87,7 @@ def interactivity() -> Response:
     try:
         payload = json.loads(_form(body).get("payload", ""))
         user, channel = payload["user"], payload.get("channel") or {}
-        actions = [(a.get("action_id"), a.get("value", "")) for a in payload.get("actions", ())]
+        actions = [(str(a.get("action_id")), str(a.get("value"))) for a in payload.get("actions", ())]
         sender = _sender(
             (payload.get("team") or {}).get("id"), user.get("id"), user.get("username"), channel.get("id"), delivery
         )
@@ -95,7 +95,7 @@ def interactivity() -> Response:
         raise InvalidInput("The interaction cannot be read.") from error
     if payload.get("type") != "block_actions" or CANCEL_RUN not in [name for name, _ in actions]:
         return Response("")  # buttons that only open a page are told to us as well
-    run_id = str(dict(actions)[CANCEL_RUN])
+    run_id = dict(actions)[CANCEL_RUN]
     person: Person | None = None
     try:
         person = people.person_of_chat(service(), sender.team, sender.user)

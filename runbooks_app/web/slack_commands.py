@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from runbooks_app.store.records import Incident, Run
 
 
+MOST_LOOKED_AT = 20
+"""Runs of a channel whose cells are counted for its status; the answer shows no more than these."""
+
+
 class From(Protocol):
     """Where a command comes from: its channel, and the key that every copy of the request shares."""
 
@@ -156,11 +160,13 @@ def _status(service: Service, channel: str, run_id: str) -> Message:
             here = {proposal.id for proposal in proposals.of_incident(tx, incident.id)}
             waiting = sum(proposal.id in here for proposal in proposals.waiting(tx))
         url = _url(service, f"/incidents/{incident.id}") if incident else ""
-        return replies.status_reply(tuple(_told(tx, service, run) for run in going), waiting, url=url)
+        told = tuple(_told(tx, service, run, look=place < MOST_LOOKED_AT) for place, run in enumerate(going))
+        return replies.status_reply(told, waiting, url=url)
 
 
-def _told(tx: Transaction, service: Service, run: Run) -> RunTold:
-    tries = [attempt for attempt in runs.attempts(tx, run.id) if attempt.stage == "diagnose"]
+def _told(tx: Transaction, service: Service, run: Run, *, look: bool = True) -> RunTold:
+    """A run in a line; without `look` its cells are not counted."""
+    tries = [attempt for attempt in runs.attempts(tx, run.id) if attempt.stage == "diagnose"] if look else []
     cells = [c for c in runs.cells(tx, tries[-1].id) if c.stage == Stage.DIAGNOSTIC] if tries else []
     done = [c for c in cells if c.state not in {CellState.WAITING, CellState.RUNNING}]
     named = {str(value) for value in run.parameters.values() if isinstance(value, str)}

@@ -16,6 +16,7 @@ import pytest
 from slack_signing import SIGNING_SECRET, signed
 
 from runbooks_app.actions import people
+from runbooks_app.actions.diagnosing import claim_run
 from runbooks_app.actions.running import request_run
 from runbooks_app.chat.client import Slack
 from runbooks_app.store.database import connect, reading
@@ -330,6 +331,26 @@ def test_the_cancel_button_stops_the_run_once_for_who_may(slack, linked, service
     told = slack.press("cancel_run", run.id)
     assert (told.status_code, told.text) == (200, "")
     assert runs_in(service, slack.channel)[0].state == "cancelled"
+
+
+def test_a_copy_of_a_pressed_button_asks_for_nothing_again(slack, linked, service):
+    linked("responder")
+    slack.command("disk-full")
+    run = runs_in(service, slack.channel)[0]
+    claim_run(service, run.id, "w1")
+    payload = {
+        "type": "block_actions", "team": {"id": TEAM}, "user": {"id": slack.user}, "channel": {"id": slack.channel},
+        "actions": [{"action_id": "cancel_run", "value": run.id}],
+    }  # fmt: skip
+    body, at = urlencode({"payload": json.dumps(payload)}).encode(), now()
+    for _ in range(3):
+        assert slack.send("/slack/interactivity", body, at=at).status_code == 200
+    with reading(service.engine) as tx:
+        asked = tx.execute(
+            "SELECT count(*) FROM audit_entries WHERE event = 'run.cancel_requested' AND objects::jsonb @> :run",
+            run={"run": run.id},
+        )
+        assert asked.scalar_one() == 1
 
 
 def test_the_cancel_button_does_nothing_for_a_stranger_or_a_viewer(slack, linked, service, sign_in_as):
