@@ -113,7 +113,7 @@ def _run(service: Service, person: Person, signed_in: dict[str, Any], sender: Fr
 def _cancel(service: Service, person: Person, signed_in: dict[str, Any], sender: From, run_id: str) -> Message:
     if not run_id:
         with reading(service.engine) as tx:
-            here = [run for run in runs.going(tx) if run.channel == sender.channel]
+            here = _going(tx, sender.channel)
         mine = [run for run in here if person.subject in run.requesters] or here
         if not mine:
             raise NotFound("Nothing is running for this channel, so there is nothing to cancel.")
@@ -153,7 +153,7 @@ def _status(service: Service, channel: str, run_id: str) -> Message:
         if run_id:
             run = runs.get(tx, run_id)
             return replies.status_reply((_told(tx, service, run),), url=_url(service, f"/incidents/{run.incident_id}"))
-        going = [run for run in runs.going(tx) if run.channel == channel]
+        going = _going(tx, channel)
         incident = incidents.open_in_channel(tx, channel) if channel else None
         waiting = 0
         if incident is not None:
@@ -181,6 +181,13 @@ def _told(tx: Transaction, service: Service, run: Run, *, look: bool = True) -> 
         cells_total=len(cells),
         seconds=((run.ended_at or tx.now) - run.requested_at).total_seconds(),
     )
+
+
+def _going(tx: Transaction, channel: str) -> list[Run]:
+    """Runs of the channel's open incident that have not ended, oldest first."""
+    incident = incidents.open_in_channel(tx, channel) if channel else None
+    found = runs.recent(tx, incident_id=incident.id, limit=200) if incident else []
+    return [run for run in reversed(found) if run.state not in ENDED]
 
 
 def _incident(service: Service, person: Person, channel: str, *, closed_too: bool = False) -> Incident:
