@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 
-from sqlalchemy import make_url
+from sqlalchemy import Engine, make_url
 
 from runbooks_app.actions.context import Service
 from runbooks_app.connections import read_connections
-from runbooks_app.core.errors import Misconfigured
+from runbooks_app.core.errors import DatabaseAway, Misconfigured
 from runbooks_app.library import Library
 from runbooks_app.settings import Settings
 from runbooks_app.store.artifacts import Artifacts
 from runbooks_app.store.database import connect, reading
 from runbooks_app.store.migrate import require_current
 
+log = logging.getLogger(__name__)
+
+DATABASE_PATIENCE = 60
+"""Seconds that a process waits for its database at start: both may have been started at the same moment."""
+
 
 def service(settings: Settings, *, pool_size: int = 10) -> Service:
-    """The service, with its database at the right schema. Raises `Misconfigured` or `Unavailable` otherwise."""
+    """The service, with its database at the right schema. Raises `Misconfigured` or `DatabaseAway` otherwise."""
     engine = connect(settings.database_url, settings.secret("database_password_file"), pool_size=pool_size)
-    with reading(engine) as tx:
-        require_current(tx)
+    _await_schema(engine)
     connections = read_connections(settings.path(settings.connections))
     if settings.remediation == "off":
         # Diagnose-only: what could write is not even known here.
@@ -33,6 +38,25 @@ def service(settings: Settings, *, pool_size: int = 10) -> Service:
         settings=settings,
         artifacts=Artifacts(settings.artifacts, settings.path(settings.config_dir)),
     )
+
+
+def _await_schema(engine: Engine) -> None:
+    """Wait for the database, and for a migration that has not come to its end yet."""
+    end = time.monotonic() + DATABASE_PATIENCE
+    told = False
+    while True:
+        try:
+            with reading(engine) as tx:
+                require_current(tx)
+        except (DatabaseAway, Misconfigured) as error:
+            if time.monotonic() > end:
+                raise
+            if not told:
+                log.warning("%s Waiting up to %d s for it.", error, DATABASE_PATIENCE)
+                told = True
+            time.sleep(0.2)
+        else:
+            return
 
 
 def queue_conninfo(settings: Settings) -> str:

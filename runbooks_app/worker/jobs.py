@@ -7,6 +7,7 @@ died is handed out again, and its claim finds out what is left to do.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import time
@@ -19,6 +20,8 @@ from typing import Any
 from opentelemetry import metrics, trace
 from opentelemetry.trace import SpanKind
 from procrastinate import App, PsycopgConnector, RetryStrategy
+from procrastinate.exceptions import ConnectorException
+from psycopg_pool import PoolTimeout
 
 from runbooks_app.actions import refusals, sweeping
 from runbooks_app.actions.remediating import TargetBusy
@@ -33,6 +36,9 @@ log = logging.getLogger(__name__)
 
 POLL = 0.1
 """Seconds between two looks at the queue: of the database's wake-ups a few per cent are lost."""
+
+AGAIN = 2
+"""Seconds until a worker whose database went away looks again."""
 
 GRACE = 10
 """Seconds that jobs have to end when the worker is told to stop."""
@@ -105,23 +111,37 @@ async def run_worker(app: App, worker: Worker) -> None:
             )
         )
 
-    async with app.open_async():
-        worker.leases.start()
-        # A chat that hangs must not hold up a diagnosis: it has workers of its own.
-        both = [working("default", jobs), working("tell", chats)]
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, lambda: [task.cancel() for task in both])
-        try:
-            ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                if not task.cancelled() and (error := task.exception()) is not None:
-                    raise error
-        finally:
-            for task in both:
-                task.cancel()
-            await asyncio.wait(both)
-            worker.leases.abandon_all()
-            worker.leases.stop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    worker.leases.start()
+    try:
+        while not stopping.is_set():
+            try:
+                async with app.open_async():
+                    # A chat that hangs must not hold up a diagnosis: it has workers of its own.
+                    await _until(stopping, [working("default", jobs), working("tell", chats)])
+            except (ConnectorException, PoolTimeout):
+                log.warning("The queue's database is away; the worker tries again every %d s.", AGAIN)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), AGAIN)
+    finally:
+        worker.leases.abandon_all()
+        worker.leases.stop()
+
+
+async def _until(stopping: asyncio.Event, working: list[asyncio.Task[None]]) -> None:
+    """Let them work until told to stop; raises what ended one of them."""
+    told = asyncio.create_task(stopping.wait())
+    try:
+        ended, _ = await asyncio.wait([told, *working], return_when=asyncio.FIRST_COMPLETED)
+        for task in ended - {told}:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+    finally:
+        for task in (told, *working):
+            task.cancel()
+        await asyncio.wait([told, *working])
 
 
 def _measured(name: str, queue: str, call: Callable[..., None]) -> Callable[..., None]:

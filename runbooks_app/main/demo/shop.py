@@ -89,9 +89,16 @@ class Shop:
     passwords: Mapping[str, str] = field(repr=False)
 
     @classmethod
-    def open(cls, folder: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None) -> Self:
+    def open(
+        cls,
+        folder: Path,
+        *,
+        port: int | None = None,
+        durable: bool = True,
+        settings: Mapping[str, str] | None = None,
+    ) -> Self:
         """Start the shop's cluster in `folder`; the first time, make the database, its roles and its rows."""
-        server = Postgres.start(folder, durable=durable, settings={**SETTINGS, **(settings or {})})
+        server = Postgres.start(folder, port=port, durable=durable, settings={**SETTINGS, **(settings or {})})
         try:
             secrets = private(folder / "passwords", passable=False)
             passwords = {role: secret_in(secrets / f"{role}.password") for role in (OWNER, API, MINTER)}
@@ -109,25 +116,9 @@ class Shop:
         """Address of the shop's database for one of its roles."""
         return self.server.url(role, DATABASE, self.passwords[role])
 
-    @property
-    def minter_password_file(self) -> Path:
-        """File with the minter's password, as the connections file names it."""
-        return self.folder / "passwords" / f"{MINTER}.password"
-
     def connection(self, name: str = "orders-db", label: str = "Orders database") -> str:
         """The shop as a table for the connections file."""
-        source = (
-            f'provider = "postgres-role"\nrole = "{{role}}"\nminter = "{MINTER}"\n'
-            f"password_file = {json.dumps(str(self.minter_password_file))}\n"
-        )
-        return (
-            f'[{name}]\nkind = "postgres"\nlabel = {json.dumps(label)}\n'
-            f'host = "{self.server.host}"\nport = {self.server.port}\ndatabase = "{DATABASE}"\n'
-            f"[{name}.diagnose]\n{source.format(role='orders_reader')}"
-            f"[{name}.remediate]\n{source.format(role='orders_operator')}"
-            f'[{name}.floor]\nrisk = "low"\napprovals = 1\napprovers = ["database"]\n'
-            f'recheck = true\nexpires = "30m"\n'
-        )
+        return connection(self.folder, self.server.port, name, label)
 
     def traffic(self) -> Guarded:
         """Start the API's sessions: a dozen, and more when they are kept waiting; returns when they work."""
@@ -162,6 +153,22 @@ class Shop:
             process.stop()
             raise Unavailable(f"The shop's {what} did not start:\n{log_file.read_text()[-2000:]}")
         return process
+
+
+def connection(folder: Path, port: int, name: str = "orders-db", label: str = "Orders database") -> str:
+    """A shop in this folder, on this port, as a table for the connections file; it need not run yet."""
+    source = (
+        f'provider = "postgres-role"\nrole = "{{role}}"\nminter = "{MINTER}"\n'
+        f"password_file = {json.dumps(str(folder / 'passwords' / f'{MINTER}.password'))}\n"
+    )
+    return (
+        f'[{name}]\nkind = "postgres"\nlabel = {json.dumps(label)}\n'
+        f'host = "127.0.0.1"\nport = {port}\ndatabase = "{DATABASE}"\n'
+        f"[{name}.diagnose]\n{source.format(role='orders_reader')}"
+        f"[{name}.remediate]\n{source.format(role='orders_operator')}"
+        f'[{name}.floor]\nrisk = "low"\napprovals = 1\napprovers = ["database"]\n'
+        f'recheck = true\nexpires = "30m"\n'
+    )
 
 
 def _prepare(server: Postgres, passwords: Mapping[str, str]) -> None:

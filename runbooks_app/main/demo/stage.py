@@ -26,7 +26,7 @@ from psycopg import sql
 
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.main.demo.identity import ROLES
-from runbooks_app.main.demo.shop import Shop
+from runbooks_app.main.demo.shop import Shop, connection
 from runbooks_app.main.embedded import Guarded, Postgres, Redis, remove
 from runbooks_app.main.embedded.ports import free_port
 from runbooks_app.store.migrate import migrate
@@ -35,18 +35,21 @@ LIBRARY = Path(__file__).resolve().parents[3] / "runbook_library"
 TEAM = "T0DEMO"
 PEOPLE = {"U0ANA": "Ana", "U0BEN": "Ben"}
 CHANNELS = {"C0INCIDENTS": "incidents", "C0ORDERS": "orders"}
-USUAL_PORTS = {"web": 8080, "slack": 8081, "oidc": 8082}
+USUAL_PORTS = {"web": 8080, "slack": 8081, "oidc": 8082, "database": 8083, "shop": 8084}
 DRILL = "orders-drill"
 """A second name of the shop's database whose proposals expire within seconds, to show expiry."""
 
 
 class Stage:
-    """The running demo. `say` is told each step."""
+    """The running demo. `say` is told each step; `library` is the folder with the notebooks."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None], *, usual_ports: bool) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None], *, usual_ports: bool, library: Path = LIBRARY) -> None:
         self.folder = folder
         self.say = say
+        self.library = library
         self._usual = usual_ports
+        # Processes stop before the servers that they stand on.
+        self._servers = ExitStack()
         self._stack = ExitStack()
         self.ports: dict[str, int] = {}
         self.processes: dict[str, Guarded] = {}
@@ -55,12 +58,13 @@ class Stage:
         try:
             self._start()
         except BaseException:
-            self._stack.close()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        with self._servers, self._stack:
+            pass
 
     @property
     def url(self) -> str:
@@ -102,22 +106,22 @@ class Stage:
         self._slack()
         self.redis = Redis.start(self.folder / "redis")
         if self.redis is not None:
-            self._stack.enter_context(self.redis)
-        self.say("starting PostgreSQL for the service, and the orders shop")
+            self._servers.enter_context(self.redis)
+        self._write_settings()
+        self.say("starting PostgreSQL for the service, the orders shop, worker and web")
+        # Web and worker wait for their database while it is made.
+        self.start_worker()
+        self._python("web", ["-m", "runbooks_app.main", "web"])
         with ThreadPoolExecutor(2) as pool:
             database = pool.submit(self._database)
             shop = pool.submit(self._shop)
             self.database, self.shop = database.result(), shop.result()
-        self._write_settings()
-        self.say("starting worker and web")
-        self.start_worker()
-        self._python("web", ["-m", "runbooks_app.main", "web"])
         self._wait("sign-in", f"{self.issuer}/.well-known/openid-configuration")
         self._wait("chat", self.slack_url)
         self._wait("web", f"{self.url}/readyz")
 
     def _database(self) -> Postgres:
-        database = self._stack.enter_context(Postgres.start(self.folder / "service"))
+        database = self._servers.enter_context(Postgres.start(self.folder / "service", port=self.ports["database"]))
         with psycopg.connect(database.url(), autocommit=True) as admin:
             for role in ("runbooks_owner", "runbooks_app"):
                 there = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
@@ -131,8 +135,8 @@ class Stage:
         return database
 
     def _shop(self) -> Shop:
-        shop = Shop.open(self.folder / "shop")
-        self._stack.callback(shop.close)
+        shop = Shop.open(self.folder / "shop", port=self.ports["shop"])
+        self._servers.callback(shop.close)
         return shop
 
     def _choose_ports(self) -> dict[str, int]:
@@ -145,17 +149,20 @@ class Stage:
         return ports
 
     def _write_settings(self) -> None:
-        drill = self.shop.connection(DRILL, "Orders database (drill)").replace('expires = "30m"', 'expires = "4s"')
-        (self.folder / "connections.toml").write_text(self.shop.connection() + "\n" + drill)
+        shop = self.folder / "shop"
+        drill = connection(shop, self.ports["shop"], DRILL, "Orders database (drill)").replace(
+            'expires = "30m"', 'expires = "4s"'
+        )
+        (self.folder / "connections.toml").write_text(connection(shop, self.ports["shop"]) + "\n" + drill)
         settings = {
             "public_url": self.url,
             "environment": "demo",
             "bind": f"127.0.0.1:{self.ports['web']}",
             "web_processes": 1,
             "web_key_file": self._file("web_key"),
-            "database_url": f"postgresql://runbooks_app@127.0.0.1:{self.database.port}/runbooks",
+            "database_url": f"postgresql://runbooks_app@127.0.0.1:{self.ports['database']}/runbooks",
             "database_password_file": self._file("runbooks_app"),
-            "library": str(LIBRARY),
+            "library": str(self.library),
             "connections": str(self.folder / "connections.toml"),
             "artifacts": f"file://{self.folder / 'artifacts'}",
             "oidc_issuer": self.issuer,

@@ -16,6 +16,7 @@ import psycopg
 
 from runbooks_app.core import audit
 from runbooks_app.main.demo.stage import DRILL, Stage
+from runbooks_app.main.embedded import Guarded
 from runbooks_app.store import audit as stored
 from runbooks_app.store.database import connect, reading
 
@@ -122,7 +123,7 @@ class Story:
         with psycopg.connect(self.stage.shop.server.url(database="orders")) as session:
             row = session.execute(
                 """SELECT DISTINCT a.pid FROM pg_stat_activity a JOIN pg_locks l USING (pid)
-                   WHERE a.application_name = %s AND l.granted AND l.relation = 'orders'::regclass
+                   WHERE a.application_name = %s AND l.granted AND l.locktype = 'relation'
                      AND l.mode IN ('AccessExclusiveLock', 'RowExclusiveLock')""",
                 [application],
             ).fetchone()
@@ -192,8 +193,8 @@ def _tell(story: Story) -> None:
         _healthy(story, ana)
         fault = stage.shop.inject("migration")
         try:
-            _untouched(story, ana, ben)
-            fault = _stale_then_applied(story, ana, ben, fault)
+            proposal = _untouched(story, ana, ben)
+            fault = _stale_then_applied(story, ben, proposal, fault)
         finally:
             fault.stop()
         _second_fault(story, ana, ben)
@@ -203,12 +204,17 @@ def _tell(story: Story) -> None:
     _postmortem(story, ana)
 
 
-def _run(story: Story, person: Browser, user: str, database: str) -> dict[str, Any]:
-    """Ask for a run in the channel and wait until it has ended."""
+def _ask(story: Story, person: Browser, user: str, database: str) -> str:
+    """Ask for a run in the channel; its id."""
     before = {run["id"] for run in person.api("/runs")["runs"]}
     story.command(user, f"/runbook db-latency database={database}")
-    run_id = until("the run", lambda: [r["id"] for r in person.api("/runs")["runs"] if r["id"] not in before])[0]
-    return _ended(person, run_id)
+    found: list[str] = until("the run", lambda: [r["id"] for r in person.api("/runs")["runs"] if r["id"] not in before])
+    return found[0]
+
+
+def _run(story: Story, person: Browser, user: str, database: str) -> dict[str, Any]:
+    """Ask for a run in the channel and wait until it has ended."""
+    return _ended(person, _ask(story, person, user, database))
 
 
 def _ended(person: Browser, run_id: str) -> dict[str, Any]:
@@ -249,28 +255,28 @@ def _healthy(story: Story, ana: Browser) -> None:
         checked.append(f"{len(run['findings'])} findings, all info")
 
 
-def _untouched(story: Story, ana: Browser, ben: Browser) -> None:
-    """Denied, self-approved and expired proposals leave the blocker where it is."""
+def _untouched(story: Story, ana: Browser, ben: Browser) -> dict[str, Any]:
+    """Denied, self-approved and expired proposals leave the blocker where it is; one that is still open."""
     with story.step("a migration holds a lock; the diagnosis stands in the channel") as checked:
         pid = story.blocker()
-        expect(pid is not None, "no session holds the lock")
-        run = _run(story, ana, "U0ANA", "orders-db")
+        if pid is None:
+            raise StepFailedError("no session holds the lock")
+        until("sessions to wait for it", lambda: _blocked(story, pid) >= 5)
+        asked = [
+            _ask(story, ben, "U0BEN", "orders-db"),
+            _ask(story, ana, "U0ANA", DRILL),
+            _ask(story, ana, "U0ANA", "orders-db"),
+            _ask(story, ana, "U0ANA", "orders-db"),
+        ]
+        bens, drills, run, other = (_ended(ana, run_id) for run_id in asked)
         worst = [f for f in run["findings"] if f["severity"] == "critical"]
         expect(bool(worst), f"no critical finding: {run['findings']}")
         proposal = _proposal(run)
         expect(proposal["inputs"]["pid"] == pid, f"proposes {proposal['inputs']}, the blocker is {pid}")
         until("the message in the channel", lambda: f"/proposals/{proposal['id']}" in str(story.messages()))
         checked += [worst[0]["summary"], proposal["title"]]
-    with story.step("an expired proposal cannot be approved") as checked:
-        drill = _proposal(_run(story, ana, "U0ANA", DRILL))
-        late = _settled(ben, drill["id"], "expired")
-        answer = ben.decide(drill["id"], "approve", "too late")
-        expect(answer.status_code == 409, f"answered {answer.status_code}")
-        expect(story.blocker() == pid, "the blocker is gone")
-        checked.append(late["state_reason"])
     with story.step("nobody approves what they asked for") as checked:
-        own = _proposal(_run(story, ben, "U0BEN", "orders-db"))
-        answer = ben.decide(own["id"], "approve", "my own")
+        answer = ben.decide(_proposal(bens)["id"], "approve", "my own")
         expect(answer.status_code == 403, f"answered {answer.status_code}")
         expect(story.blocker() == pid, "the blocker is gone")
         checked.append("403, and the blocker is untouched")
@@ -280,15 +286,21 @@ def _untouched(story: Story, ana: Browser, ben: Browser) -> None:
         expect(_settled(ben, proposal["id"], "denied")["state"] == "denied", "it is not denied")
         expect(story.blocker() == pid, "the blocker is gone")
         checked.append(f"session {pid} still holds its lock")
+    with story.step("an expired proposal cannot be approved") as checked:
+        late = _settled(ben, _proposal(drills)["id"], "expired")
+        answer = ben.decide(late["id"], "approve", "too late")
+        expect(answer.status_code == 409, f"answered {answer.status_code}")
+        expect(story.blocker() == pid, "the blocker is gone")
+        checked.append(late["state_reason"])
+    return _proposal(other)
 
 
-def _stale_then_applied(story: Story, ana: Browser, ben: Browser, fault: Any) -> Any:
+def _stale_then_applied(story: Story, ben: Browser, proposal: dict[str, Any], fault: Guarded) -> Guarded:
     with story.step("the blocker changes before the approval: stale, with a successor") as checked:
-        proposal = _proposal(_run(story, ana, "U0ANA", "orders-db"))
         fault.stop()
         fault = story.stage.shop.inject("migration")
         pid = until("the new blocker", story.blocker)
-        until("the sessions to pile up", lambda: _blocked(story, pid) >= 3)
+        until("sessions to wait for it", lambda: _blocked(story, pid) >= 5)
         ben.decide(proposal["id"], "approve", "go")
         stale = _settled(ben, proposal["id"], "stale")
         expect(story.blocker() == pid, "the new blocker is gone")
@@ -306,11 +318,7 @@ def _stale_then_applied(story: Story, ana: Browser, ben: Browser, fault: Any) ->
         expect(done["state"] == "applied", f"it is {done['state']}: {done['state_reason']}")
         expect(story.blocker() is None, "the lock is still in pg_locks")
         checked.append("the lock is gone from pg_locks")
-        seen = until(
-            "the verification",
-            lambda: (p := ben.api(f"/proposals/{successor}"))["verification"] not in {None, "pending"} and p,
-        )
-        expect(seen["verification"] == "verified", f"{seen['verification']}: {seen['verification_reason']} {seen['checks']}")
+        seen = _verified(ben, successor)
         checked += [f"{'✓' if c['ok'] else '✗'} {c['name']}" for c in seen["checks"]]
         until("the channel to say so", lambda: "verified" in str(story.messages()).lower())
         again = ben.decide(successor, "approve", "once more")
@@ -319,10 +327,26 @@ def _stale_then_applied(story: Story, ana: Browser, ben: Browser, fault: Any) ->
     return fault
 
 
+def _verified(person: Browser, proposal_id: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        seen: dict[str, Any] = person.api(f"/proposals/{proposal_id}")
+        return seen if seen["verification"] not in {None, "pending"} else None
+
+    seen: dict[str, Any] = until("the verification", look)
+    expect(
+        seen["verification"] == "verified",
+        f"{seen['verification']}: {seen['verification_reason']} {seen['checks']}",
+    )
+    return seen
+
+
 def _blocked(story: Story, pid: int) -> int:
+    """How many sessions have waited for this one long enough to be told of."""
     with psycopg.connect(story.stage.shop.server.url(database="orders")) as session:
         row = session.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))", [pid]
+            """SELECT count(DISTINCT pid) FROM pg_locks
+               WHERE NOT granted AND waitstart < now() - interval '2.2 seconds' AND %s = ANY (pg_blocking_pids(pid))""",
+            [pid],
         ).fetchone()
         return int(row[0]) if row else 0
 
@@ -331,16 +355,13 @@ def _second_fault(story: Story, ana: Browser, ben: Browser) -> None:
     with story.step("a second fault: idle in transaction with a row lock") as checked:
         fault = story.stage.shop.inject("idle-row-lock")
         try:
-            run = until("the proposal", lambda: (r := _run(story, ana, "U0ANA", "orders-db"))["proposals"] and r)
-            proposal = _proposal(run)
+            pid = until("the session", lambda: story.blocker("support-console"))
+            until("sessions to wait for it", lambda: _blocked(story, pid) >= 1)
+            proposal = _proposal(_run(story, ana, "U0ANA", "orders-db"))
             ben.decide(proposal["id"], "approve", "end it")
             done = _settled(ben, proposal["id"], "applied", "failed", "unknown", "stale")
             expect(done["state"] == "applied", f"it is {done['state']}: {done['state_reason']}")
-            seen = until(
-                "the verification",
-                lambda: (p := ben.api(f"/proposals/{proposal['id']}"))["verification"] not in {None, "pending"} and p,
-            )
-            expect(seen["verification"] == "verified", f"{seen['verification']}: {seen['checks']}")
+            _verified(ben, proposal["id"])
             checked += [proposal["title"], "verified"]
         finally:
             fault.stop()
