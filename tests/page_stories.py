@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from runbooks_app.actions import deciding, diagnosing, remediating, running
 from runbooks_app.actions import people as signing
 from runbooks_app.actions.context import Service
 from runbooks_app.connections import Connection, CredentialSource
+from runbooks_app.core.bundles import Proposed
 from runbooks_app.core.people import Person
 from runbooks_app.core.policy import Floor
 from runbooks_app.core.proposal import ProposalState
@@ -49,6 +51,12 @@ INPUTS = {
 }
 
 
+@cache
+def _library(folder: Path) -> Library:
+    """Read once for all the tests that share it."""
+    return Library(folder)
+
+
 def service_on(engine: Any, folder: Path, **settings: Any) -> Service:
     """A service over a migrated database, with the library's own runbooks and one connection."""
 
@@ -67,7 +75,7 @@ def service_on(engine: Any, folder: Path, **settings: Any) -> Service:
         remediate=source("orders_operator"),
     )
     given = {"public_url": "http://127.0.0.1:8080", "environment": "tests", **settings}
-    library = Library(given.pop("library", LIBRARY))
+    library = _library(given.pop("library", LIBRARY))
     artifacts = Artifacts("file://artifacts", folder)
     return Service(engine, library, {"orders-db": orders}, Settings(**given), artifacts)
 
@@ -84,6 +92,7 @@ def bundle(kind: str, **value: Any) -> dict[str, Any]:
     return shown(f"application/vnd.runbook.{kind}+json", value)
 
 
+@cache
 def chart() -> dict[str, Any]:
     figure, axes = plt.subplots(figsize=(7, 2.6), dpi=100)
     axes.plot([0, 1, 2, 3, 4, 5], [12, 14, 13, 480, 492, 500], marker="o", markersize=3)
@@ -227,11 +236,14 @@ class Story:
             digest = proposals.get(tx, proposal_id).digest
         deciding.decide(self.service, person, SURFACE, proposal_id, "approve", digest, reason)
 
-    def recheck(self, proposal_id: str, *, proposes: bool = True) -> str:
+    def recheck(self, proposal_id: str, *, proposes: bool = True, inputs: dict[str, Any] | None = None) -> str:
+        """The id of the re-check; it proposes the same as before, nothing, or the same with other inputs."""
         claim = remediating.open_recheck(self.service, proposal_id, self.worker)
         assert claim is not None
         said = diagnosing.Said()
-        self._cells(claim, said, without=() if proposes else ("what-would-help",))
+        self._cells(claim, said, without=() if proposes and not inputs else ("what-would-help",))
+        if inputs:
+            said.proposed.append(Proposed("terminate-session", inputs, "it blocks them now"))
         remediating.finish_recheck(self.service, claim, said, "")
         return claim.run.id
 

@@ -1,7 +1,7 @@
 """Live pages: server-sent events with the parts of a page that changed, and what cells print while they print it.
 
     event: parts      HTML: elements with ids, each to take the place of the one with its id
-    event: output     HTML to append; the line `into: <id>` before it says where (see `_output`)
+    event: output     JSON: HTML to append, and the id of the element that it belongs into
     event: end        nothing more will come
 
 The truth is read from the database whenever the stream of the run says that something changed, and every few
@@ -19,25 +19,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, g, get_template_attribute, request, stream_with_context
+from flask import Flask, Response, current_app, get_template_attribute, stream_with_context
 
 from runbooks_app.core.errors import NotFound, RunbooksError, Unavailable
-from runbooks_app.core.people import Permission
-from runbooks_app.core.run import CellState
 from runbooks_app.documents.outputs import pieces
 from runbooks_app.live import Viewer
 from runbooks_app.live.viewer import Events
 from runbooks_app.store.database import reading
 from runbooks_app.web import sessions
 from runbooks_app.web.context import service, web
-from runbooks_app.web.guards import guard
-from runbooks_app.web.pages import proposal_view, run_view
-from runbooks_app.web.pages.evidence import CellView
-
-blueprint = Blueprint("live", __name__)
 
 EXTENSION = "runbooks.live"
 LONGEST = 600.0
@@ -51,8 +43,6 @@ CALM = 0.15
 """Seconds in which changes collect into one look."""
 SHARE = 0.75
 """Of the process's threads, how many may serve streams: each stream holds one, and other requests want theirs."""
-SLACK = 30.0
-"""Seconds before the page was made whose changes are sent once more: clocks and commits lie apart."""
 
 
 _PASSING = re.compile(r"(?<=<span data-ago>)[^<]*|(?<=\">)\d+:\d\d(?=</span>)")
@@ -89,27 +79,7 @@ def _streams(app: Flask) -> _Streams:
         return found
 
 
-@blueprint.get("/runs/<run_id>/events")
-@guard(Permission.READ)
-def run_events(run_id: str) -> Response:
-    """Stream a run's page."""
-    with reading(service().engine) as tx:
-        page = _RunPage(run_id, _since())
-        page.read(tx)
-    return _answer(page, run_id)
-
-
-@blueprint.get("/proposals/<proposal_id>/events")
-@guard(Permission.READ)
-def proposal_events(proposal_id: str) -> Response:
-    """Stream an approval page."""
-    with reading(service().engine) as tx:
-        page = _ProposalPage(proposal_id)
-        page.read(tx)
-    return _answer(page, page.run_id)
-
-
-class _Page:
+class Page:
     """A page that streams: reads itself, gives the parts that changed, says when it is at rest."""
 
     at_rest = False
@@ -126,10 +96,17 @@ class _Page:
         raise NotImplementedError
 
     def output(self, event: dict[str, Any]) -> str:
-        """An event for what a cell printed; empty where the page does not show it."""
-        raise NotImplementedError
+        """What a cell printed, as an event; empty where the page does not show it."""
+        del event
+        return ""
 
-    def _news(self, parts: dict[str, Any]) -> list[str]:
+    def waits_for(self, event: dict[str, Any]) -> bool:
+        """Whether what was printed is of a cell that began after the last look."""
+        del event
+        return False
+
+    def news(self, parts: dict[str, Any]) -> list[str]:
+        """Those of these parts that are not as they were sent last; the clock alone makes no news."""
         fresh = []
         for name, html in parts.items():
             mark = hashlib.sha256(_PASSING.sub("", str(html)).encode()).hexdigest()
@@ -139,84 +116,8 @@ class _Page:
         return fresh
 
 
-class _RunPage(_Page):
-    """A run's page. Of its cells, those that changed since the page was made are sent, one by one."""
-
-    def __init__(self, run_id: str, since: float) -> None:
-        super().__init__()
-        self._run_id = run_id
-        self._since = since
-        self._shape: tuple[int, ...] | None = None
-        self._states: dict[tuple[int, str], CellState] = {}
-
-    def read(self, tx: Any) -> None:
-        self._view = run_view.read(tx, self._run_id)
-        self.at_rest = self._view.at_rest
-
-    def changed(self) -> list[str]:
-        parts: dict[str, Any] = dict(run_view.parts(self._view, g.person, g.session.csrf))
-        segments = parts.pop("run-segments")
-        fresh = self._news(parts)
-        shape = run_view.shape(self._view)
-        cells = {(c.cell.attempt_id, c.cell.cell_id): c for s in self._view.segments for c in s.cells}
-        if shape != self._shape and (self._shape is not None or self._began_since()):
-            fresh.append(str(segments))
-        else:
-            for key, cell in cells.items():
-                first = key not in self._states
-                if self._states.get(key) != cell.cell.state and not (first and not self._is_new(cell)):
-                    fresh.append(str(run_view.cell_part(cell)))
-        self._shape = shape
-        self._states = {key: cell.cell.state for key, cell in cells.items()}
-        return fresh
-
-    def output(self, event: dict[str, Any]) -> str:
-        try:
-            key = (int(event["attempt"]), str(event["cell"]))
-            printed = event["output"]
-        except (KeyError, TypeError, ValueError):
-            return ""
-        if self._states.get(key) is not CellState.RUNNING:
-            return ""
-        return _output(f"live-{key[0]}-{key[1]}", printed)
-
-    def waits_for(self, event: dict[str, Any]) -> bool:
-        """Whether the event is of a cell that began after the last look."""
-        key = (event.get("attempt"), event.get("cell"))
-        return self._states.get(key, CellState.WAITING) is CellState.WAITING  # type: ignore[arg-type]
-
-    def _is_new(self, cell: CellView) -> bool:
-        """Whether the cell may have changed after the page was made; a running one counts: its output begins anew."""
-        if cell.cell.state is CellState.RUNNING:
-            return True
-        return any(_after(at, self._since) for at in (cell.cell.started_at, cell.cell.ended_at))
-
-    def _began_since(self) -> bool:
-        return any(_after(s.attempt.started_at, self._since) for s in self._view.segments)
-
-
-class _ProposalPage(_Page):
-    """An approval page: where it stands, and who may do what about it."""
-
-    def __init__(self, proposal_id: str) -> None:
-        super().__init__()
-        self._proposal_id = proposal_id
-        self.run_id = ""
-
-    def read(self, tx: Any) -> None:
-        self._view = proposal_view.read_state(tx, self._proposal_id, g.person)
-        self.run_id = self._view.proposal.run_id
-        self.at_rest = self._view.at_rest
-
-    def changed(self) -> list[str]:
-        return self._news(dict(proposal_view.parts(self._view, g.session.csrf)))
-
-    def output(self, event: dict[str, Any]) -> str:
-        del event
-        return ""
-
-
-def _answer(page: _Page, run_id: str) -> Response:
+def answer(page: Page, run_id: str) -> Response:
+    """The stream of a page that was read once already; `run_id` names the run whose events concern it."""
     streams = _streams(current_app)
     if not streams.places.acquire(blocking=False):
         raise TooManyStreams
@@ -226,7 +127,7 @@ def _answer(page: _Page, run_id: str) -> Response:
     return response
 
 
-def _events(page: _Page, run_id: str, viewer: Viewer, clock: Callable[[], float] = time.monotonic) -> Iterator[str]:
+def _events(page: Page, run_id: str, viewer: Viewer, clock: Callable[[], float] = time.monotonic) -> Iterator[str]:
     """What one browser is sent, until its page is at rest."""
     ends, beats, looked = clock() + LONGEST, clock() + HEARTBEAT, clock()
     yield "retry: 2000\n\n"
@@ -255,10 +156,8 @@ def _events(page: _Page, run_id: str, viewer: Viewer, clock: Callable[[], float]
         yield "event: end\ndata:\n\n"
 
 
-def _wants_a_look(page: _Page, event: dict[str, Any]) -> bool:
-    if event.get("kind") == "output":
-        return isinstance(page, _RunPage) and page.waits_for(event)
-    return True
+def _wants_a_look(page: Page, event: dict[str, Any]) -> bool:
+    return event.get("kind") != "output" or page.waits_for(event)
 
 
 def _signed_out() -> bool:
@@ -289,7 +188,7 @@ def _parts(fresh: list[str]) -> Iterator[str]:
         yield _event("parts", "\n".join(fresh))
 
 
-def _output(into: str, printed: Any) -> str:
+def output(into: str, printed: Any) -> str:
     """One output as escaped HTML, in JSON with the id of the element that it belongs into."""
     try:
         shown = pieces([printed])
@@ -303,16 +202,6 @@ def _output(into: str, printed: Any) -> str:
 def _event(name: str, data: str) -> str:
     lines = data.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return f"event: {name}\n" + "".join(f"data: {line}\n" for line in lines) + "\n"
-
-
-def _since() -> float:
-    """When the page was made, in seconds since the epoch; 0 where the address does not say it."""
-    given = request.args.get("since", "")
-    return int(given) / 1000 if given.isascii() and given.isdigit() and len(given) < 16 else 0.0
-
-
-def _after(at: datetime | None, since: float) -> bool:
-    return at is not None and at.timestamp() >= since - SLACK
 
 
 def close(app: Flask) -> None:

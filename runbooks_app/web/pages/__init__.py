@@ -20,14 +20,13 @@ from pathlib import Path
 
 from flask import Blueprint, request, url_for
 
-from runbooks_app.web import live
-from runbooks_app.web.pages import audit, cells, incident, now, proposal, propose, run, runbook
+from runbooks_app.web.pages import audit, cells, events, incident, now, proposal, propose, run, runbook
 from runbooks_app.web.pages.evidence import frame_height
 from runbooks_app.web.pages.words import FILTERS
 
 blueprint = Blueprint("pages", __name__)
 
-for _page in (now, runbook, run, cells, propose, proposal, incident, audit, live):
+for _page in (now, runbook, run, cells, propose, proposal, incident, audit, events):
     blueprint.register_blueprint(_page.blueprint)
 
 blueprint.add_app_template_global(frame_height)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from runbooks_app.actions.outputs import outputs_of
 from runbooks_app.core.run import CellState
 from runbooks_app.core.runbook import Stage
 from runbooks_app.documents import bundled, outputs, source
 from runbooks_app.documents.pieces import Found, Html, Piece, trouble
+from runbooks_app.documents.text import revealed
 from runbooks_app.documents.unreadable import Unreadable
 from runbooks_app.store.records import Attempt, Cell, Finding
 from runbooks_app.web.context import service
@@ -98,6 +100,17 @@ class CellView:
         return self.prepares and self.went_well and not self.pieces
 
 
+@lru_cache(maxsize=512)
+def highlighted(code: str) -> tuple[Markup, ...]:
+    """The lines of a cell's source, highlighted; the same sources are shown again and again."""
+    return source.lines(code)
+
+
+def _plain(code: str) -> tuple[Markup, ...]:
+    """Its lines without colours: highlighting a thousand cells takes seconds."""
+    return tuple(escape(line) for line in revealed(code).split("\n"))
+
+
 def cell_views(
     attempt: Attempt, cells: list[Cell], texts: dict[str, tuple[Markup, ...]] | None = None
 ) -> list[CellView]:
@@ -117,7 +130,7 @@ def cell_views(
                 cell=cell,
                 address=f"/runs/{attempt.run_id}/cells/{attempt.id}/{cell.cell_id}",
                 pieces=shown,
-                lines=source.lines(cell.source),
+                lines=highlighted(cell.source) if at_length else _plain(cell.source),
                 before=(texts or {}).get(cell.cell_id, ()),
                 on_demand=on_demand,
             )

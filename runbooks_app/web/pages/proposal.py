@@ -20,7 +20,7 @@ from runbooks_app.store.records import Proposal, Run
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import guard, signed_in
 from runbooks_app.web.pages import proposal_view
-from runbooks_app.web.pages.evidence import finding
+from runbooks_app.web.pages.evidence import finding, highlighted
 
 blueprint = Blueprint("proposal", __name__)
 
@@ -117,7 +117,7 @@ def _code(tx: Transaction, proposal: Proposal, run: Run) -> dict[str, Any]:
     old_section = earlier.section(proposal.gate) if earlier else None
     old_before = {cell.id: cell.source for cell in earlier.cells} if earlier else {}
     return {
-        "lines": source.lines(section.cell.source),
+        "lines": highlighted(section.cell.source),
         "inputs": {item.name: item for item in section.inputs},
         "verified": len(section.verification),
         "compared": old_section is not None,
@@ -125,7 +125,7 @@ def _code(tx: Transaction, proposal: Proposal, run: Run) -> dict[str, Any]:
         "before": [
             {
                 "id": cell.id,
-                "lines": source.lines(cell.source),
+                "lines": highlighted(cell.source),
                 "difference": source.unified(old_before.get(cell.id, ""), cell.source) if earlier else (),
             }
             for cell in before

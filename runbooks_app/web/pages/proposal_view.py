@@ -87,7 +87,8 @@ def read_state(tx: Transaction, proposal_id: str, person: Person) -> ProposalVie
         proposal=proposal,
         run=run,
         now=tx.now,
-        names={subject: somebody.name for subject, somebody in found.items() if somebody},
+        names={str(run.requested_by["subject"]): str(run.requested_by["name"])}
+        | {subject: somebody.name for subject, somebody in found.items() if somebody},
         rechecks=[runs.get(tx, run_id) for run_id in _rechecks(tx, proposal_id)],
         remediation=last.get("remediate"),
         cells=_cells(tx, last.get("remediate")),

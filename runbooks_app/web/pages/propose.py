@@ -12,13 +12,13 @@ from runbooks_app.actions.proposing import revision
 from runbooks_app.core.errors import InvalidInput, NotFound, Problem
 from runbooks_app.core.people import Permission
 from runbooks_app.core.runbook import Section
-from runbooks_app.documents import source
 from runbooks_app.store import runs
 from runbooks_app.store.database import reading
 from runbooks_app.store.records import Run
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import guard, signed_in
 from runbooks_app.web.pages import forms
+from runbooks_app.web.pages.evidence import highlighted
 
 blueprint = Blueprint("propose", __name__)
 
@@ -63,7 +63,7 @@ def _page(
         reason_error=next((p.message for p in problems if p.where == "reason"), ""),
         problems=[p for p in problems if p.where not in names and p.where != "reason"],
         refused=bool(problems),
-        lines_of=source.lines(section.cell.source),
+        lines_of=highlighted(section.cell.source),
     )
 
 

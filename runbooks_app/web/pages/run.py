@@ -24,7 +24,7 @@ def show(run_id: str) -> str:
     with reading(service().engine) as tx:
         view = run_view.read(tx, run_id)
     parts = run_view.parts(view, g.person, g.session.csrf)
-    return render_template("run.html", view=view, parts=parts)
+    return render_template("run.html", view=view, parts=parts, segments=run_view.segments_part(view))
 
 
 @blueprint.post("/runs/<run_id>/cancel")

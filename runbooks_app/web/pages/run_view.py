@@ -190,7 +190,7 @@ def bar(view: RunView) -> tuple[list[Slice], float]:
 
 
 def parts(view: RunView, person: Person, csrf: str) -> dict[str, Markup]:
-    """The page's parts by their ids. Each is one element with that id, so that a later one can take its place."""
+    """The page's parts above its cells, by their ids: each one element, whose place a later one can take."""
     macro = _macro
     found = {
         "run-head": macro("head")(
@@ -202,9 +202,13 @@ def parts(view: RunView, person: Person, csrf: str) -> dict[str, Markup]:
         "run-findings": macro("findings")(view),
         "run-proposals": macro("proposals")(view, may_propose=person.may(Permission.PROPOSE)),
         "run-bar": macro("bar")(*bar(view)),
-        "run-segments": macro("segments")(view),
     }
     return {name: Markup(html) for name, html in found.items()}  # noqa: S704 -- macros escape
+
+
+def segments_part(view: RunView) -> Markup:
+    """All cells of all segments, as the element `run-segments`."""
+    return Markup(_macro("segments")(view))  # noqa: S704 -- macros escape
 
 
 def cell_part(view: CellView) -> Markup:

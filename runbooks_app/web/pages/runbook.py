@@ -12,12 +12,13 @@ from runbooks_app.actions.running import request_run, usable_connections
 from runbooks_app.core.errors import InvalidInput, Problem
 from runbooks_app.core.people import Permission
 from runbooks_app.core.runbook import Runbook, Stage
-from runbooks_app.documents import markdown, source
+from runbooks_app.documents import markdown
 from runbooks_app.store import incidents, runs
 from runbooks_app.store.database import reading
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import guard, signed_in
 from runbooks_app.web.pages import forms
+from runbooks_app.web.pages.evidence import highlighted
 
 blueprint = Blueprint("runbook", __name__)
 
@@ -86,7 +87,7 @@ def bands(runbook: Runbook) -> list[dict[str, Any]]:
             "id": cell.id,
             "stage": str(cell.stage),
             "text": markdown.render(cell.source, deeper=2) if cell.stage is Stage.TEXT else None,
-            "lines": None if cell.stage is Stage.TEXT else source.lines(cell.source),
+            "lines": None if cell.stage is Stage.TEXT else highlighted(cell.source),
             "section": sections.get(cell.id),
         }
         for cell in runbook.cells

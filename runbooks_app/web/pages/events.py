@@ -1,0 +1,122 @@
+"""Which pages are live, and what each of them sends: `/runs/<id>/events` and `/proposals/<id>/events`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint, Response, g, request
+
+from runbooks_app.core.people import Permission
+from runbooks_app.core.run import CellState
+from runbooks_app.store.database import reading
+from runbooks_app.web.context import service
+from runbooks_app.web.guards import guard
+from runbooks_app.web.live import Page, answer, output
+from runbooks_app.web.pages import proposal_view, run_view
+from runbooks_app.web.pages.evidence import CellView
+
+blueprint = Blueprint("events", __name__)
+
+SLACK = 30.0
+"""Seconds before the page was made whose changes are sent once more: clocks and commits lie apart."""
+
+
+@blueprint.get("/runs/<run_id>/events")
+@guard(Permission.READ)
+def run_events(run_id: str) -> Response:
+    """Stream a run's page."""
+    with reading(service().engine) as tx:
+        page = _RunPage(run_id, _since())
+        page.read(tx)
+    return answer(page, run_id)
+
+
+@blueprint.get("/proposals/<proposal_id>/events")
+@guard(Permission.READ)
+def proposal_events(proposal_id: str) -> Response:
+    """Stream an approval page."""
+    with reading(service().engine) as tx:
+        page = _ProposalPage(proposal_id)
+        page.read(tx)
+    return answer(page, page.run_id)
+
+
+class _RunPage(Page):
+    """A run's page. Of its cells, those that changed since the page was made are sent, one by one."""
+
+    def __init__(self, run_id: str, since: float) -> None:
+        super().__init__()
+        self._run_id = run_id
+        self._since = since
+        self._shape: tuple[int, ...] | None = None
+        self._states: dict[tuple[int, str], CellState] = {}
+
+    def read(self, tx: Any) -> None:
+        self._view = run_view.read(tx, self._run_id)
+        self.at_rest = self._view.at_rest
+
+    def changed(self) -> list[str]:
+        fresh = self.news(dict(run_view.parts(self._view, g.person, g.session.csrf)))
+        shape = run_view.shape(self._view)
+        cells = {(c.cell.attempt_id, c.cell.cell_id): c for s in self._view.segments for c in s.cells}
+        if shape != self._shape and (self._shape is not None or self._began_since()):
+            fresh.append(str(run_view.segments_part(self._view)))
+        else:
+            for key, cell in cells.items():
+                first = key not in self._states
+                if self._states.get(key) != cell.cell.state and not (first and not self._is_new(cell)):
+                    fresh.append(str(run_view.cell_part(cell)))
+        self._shape = shape
+        self._states = {key: cell.cell.state for key, cell in cells.items()}
+        return fresh
+
+    def output(self, event: dict[str, Any]) -> str:
+        try:
+            key = (int(event["attempt"]), str(event["cell"]))
+            printed = event["output"]
+        except (KeyError, TypeError, ValueError):
+            return ""
+        if self._states.get(key) is not CellState.RUNNING:
+            return ""
+        return output(f"live-{key[0]}-{key[1]}", printed)
+
+    def waits_for(self, event: dict[str, Any]) -> bool:
+        key = (event.get("attempt"), event.get("cell"))
+        return self._states.get(key, CellState.WAITING) is CellState.WAITING  # type: ignore[arg-type]
+
+    def _is_new(self, cell: CellView) -> bool:
+        """Whether the cell may have changed after the page was made; a running one counts: its output begins anew."""
+        if cell.cell.state is CellState.RUNNING:
+            return True
+        return any(_after(at, self._since) for at in (cell.cell.started_at, cell.cell.ended_at))
+
+    def _began_since(self) -> bool:
+        return any(_after(s.attempt.started_at, self._since) for s in self._view.segments)
+
+
+class _ProposalPage(Page):
+    """An approval page: where it stands, and who may do what about it."""
+
+    def __init__(self, proposal_id: str) -> None:
+        super().__init__()
+        self._proposal_id = proposal_id
+        self.run_id = ""
+
+    def read(self, tx: Any) -> None:
+        self._view = proposal_view.read_state(tx, self._proposal_id, g.person)
+        self.run_id = self._view.proposal.run_id
+        self.at_rest = self._view.at_rest
+
+    def changed(self) -> list[str]:
+        return self.news(dict(proposal_view.parts(self._view, g.session.csrf)))
+
+
+def _since() -> float:
+    """When the page was made, in seconds since the epoch; 0 where the address does not say it."""
+    given = request.args.get("since", "")
+    return int(given) / 1000 if given.isascii() and given.isdigit() and len(given) < 16 else 0.0
+
+
+def _after(at: datetime | None, since: float) -> bool:
+    return at is not None and at.timestamp() >= since - SLACK

@@ -1,0 +1,122 @@
+"""`/`: what waits for me, what goes on, the library."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_stories import LIBRARY
+
+
+def test_a_proposal_that_waits_for_me_stands_first(story, dev):
+    _, proposal_id = story.diagnosed()
+    page = dev.get("/")
+    assert page.status == 200
+    assert page.html.index("Waits for you") < page.html.index(">Runbooks</h2>")
+    mine = page.html[page.html.index("Waits for you") : page.html.index(">Runbooks</h2>")]
+    assert f"/proposals/{proposal_id}" in mine
+    assert page.title.startswith("◇ ")
+
+
+def test_who_asked_finds_it_among_what_goes_on_and_not_as_theirs(story, anna):
+    _, proposal_id = story.diagnosed()
+    page = anna.get("/")
+    assert "Waits for you" not in page.text
+    assert f"/proposals/{proposal_id}" in page.html
+
+
+def test_once_approved_by_me_it_waits_no_longer_for_me(story, dev):
+    _, proposal_id = story.diagnosed()
+    story.approve(proposal_id)
+    assert f"/proposals/{proposal_id}" not in dev.get("/").html
+
+
+def test_a_run_that_goes_on_is_told_with_its_state(story, anna):
+    run_id = story.request()
+    page = anna.get("/")
+    assert f"/runs/{run_id}" in page.html
+    assert "queued" in page.text
+
+
+def test_words_in_the_search_filter_the_library_without_script(anna):
+    assert "Database latency" in anna.get("/?q=latency+postgresql").text
+    none = anna.get("/?q=%3Cb%3Ekafka")
+    assert "No runbook has “<b>kafka”" in none.text
+    assert "<b>kafka" not in none.html
+
+
+class TestALibraryWithABrokenRunbook:
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> dict[str, Any]:
+        folder = tmp_path / "library"
+        folder.mkdir()
+        shutil.copy(LIBRARY / "db-latency.ipynb", folder)
+        (folder / "disk-full.ipynb").write_text("{")
+        return {"library": folder}
+
+    def test_it_is_listed_with_its_errors_and_the_others_work(self, anna):
+        page = anna.get("/")
+        assert "1 runbook cannot be used" in page.text
+        assert "disk-full" in page.text
+        assert "/runbooks/db-latency" in page.html
+
+    def test_its_own_page_says_what_is_wrong(self, anna):
+        page = anna.get("/runbooks/disk-full")
+        assert "disk-full cannot be used" in page.text
+        assert "read again by itself" in page.text
+
+
+class TestAnEmptyLibrary:
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> dict[str, Any]:
+        (tmp_path / "empty").mkdir()
+        return {"library": tmp_path / "empty"}
+
+    def test_it_says_what_to_do_next(self, anna):
+        assert "runbooks new disk-full" in anna.get("/").text
+
+
+class TestDiagnoseOnly:
+    @pytest.fixture
+    def settings(self) -> dict[str, Any]:
+        return {"remediation": "off"}
+
+    def test_every_page_says_so(self, anna):
+        for path in ("/", "/incidents", "/runbooks/db-latency", "/nowhere"):
+            assert "Diagnose only" in anna.get(path).text
+
+    def test_an_approver_can_deny_and_not_approve(self, story, dev):
+        _, proposal_id = story.diagnosed()
+        page = dev.get(f"/proposals/{proposal_id}")
+        assert 'value="deny"' in page.html
+        assert 'value="approve"' not in page.html
+
+
+def test_every_page_names_the_installation_and_the_person_and_lets_them_out(anna):
+    page = anna.get("/")
+    assert "tests" in page.text
+    assert "Anna Weber" in page.text
+    assert '<form method="post" action="/logout">' in page.html
+
+
+def test_no_page_has_inline_script_or_style_or_another_host(story, dev, anna, audi):
+    run_id, proposal_id = story.diagnosed()
+    pages = [
+        anna.get(path)
+        for path in (
+            "/",
+            "/runbooks/db-latency",
+            f"/runs/{run_id}",
+            f"/runs/{run_id}/propose/cancel-query",
+            "/incidents",
+        )
+    ]
+    pages += [dev.get(f"/proposals/{proposal_id}"), audi.get("/audit"), audi.get("/audit/1"), anna.get("/nowhere")]
+    for page in pages:
+        assert "<script>" not in page.html
+        assert " style=" not in page.html
+        assert " onclick=" not in page.html
+        assert 'src="http' not in page.html
+        assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self';")
