@@ -182,10 +182,13 @@ class PostgresRole:
         yield sql.SQL("COMMENT ON ROLE {} IS {}").format(login, sql.Literal(told))
 
     def _disown(self, session: Session, identity: str) -> None:
-        """Rid the role of what it owns in this database; `role` keeps what a remediation made."""
+        """Rid the role of what it owns in this database; the role that it is a member of keeps what was made.
+
+        That is not always `self.role`: a sweep drops what other stages' providers minted, too.
+        """
         login = sql.Identifier(identity)
-        if identity.startswith("runbook_r_"):
-            session.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(login, sql.Identifier(self.role)))
+        for heir in _may_become(session, identity):
+            session.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(login, sql.Identifier(heir)))
         session.execute(sql.SQL("DROP OWNED BY {}").format(login))
 
     @contextlib.contextmanager
@@ -251,6 +254,18 @@ def _now(session: Session) -> datetime:
 
 def _exists(session: Session, identity: str) -> bool:
     return session.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [identity]).fetchone() is not None
+
+
+def _may_become(session: Session, identity: str) -> list[str]:
+    """The role whose member a remediation's login is; none for a diagnosis, which may not become its role."""
+    found = session.execute(
+        """
+        SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+        WHERE m.member = (SELECT oid FROM pg_roles WHERE rolname = %s) AND m.set_option
+        """,
+        [identity],
+    )
+    return [row[0] for row in found]
 
 
 def _end_sessions(session: Session, connection: Endpoint, identity: str) -> None:

@@ -300,6 +300,23 @@ def test_what_a_remediation_made_is_kept_by_its_role(operator, connection, admin
 # Sweeping
 
 
+def test_what_a_remediation_made_is_kept_by_its_role_also_when_the_diagnosing_provider_sweeps(
+    reader, operator, connection, admin, monkeypatch
+):
+    credential = operator.mint(connection, REMEDIATE)
+    monkeypatch.setattr(room, "SWEEP_AFTER", 0)
+    admin.execute("GRANT CREATE ON SCHEMA public TO orders_operator")
+    try:
+        with login(credential) as session:
+            session.execute("CREATE TABLE swept_notes (text text)")
+        assert reader.sweep(connection, NOBODY_LIVES) == [credential.identity]
+        owner = admin.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'swept_notes'").fetchone()
+        assert owner == ("orders_operator",)
+    finally:
+        admin.execute("DROP TABLE IF EXISTS swept_notes")
+        admin.execute("REVOKE CREATE ON SCHEMA public FROM orders_operator")
+
+
 def test_a_sweep_drops_what_is_not_live_and_keeps_what_is(reader, connection, monkeypatch):
     monkeypatch.setattr(room, "SWEEP_AFTER", 0)
     with minting(reader, connection, DIAGNOSE) as live:
