@@ -93,11 +93,14 @@
   const replace = (fresh) => {
     const old = document.getElementById(fresh.id);
     if (!old) return;
-    const open = [...old.querySelectorAll("details")].map((details) => details.open);
+    const named = (details) => details.querySelector("summary").textContent;
+    const open = new Set([...old.querySelectorAll("details[open]")].map(named));
     const typed = new Map([...old.querySelectorAll("textarea[name]")].map((area) => [area.name, area.value]));
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     old.replaceWith(fresh);
-    fresh.querySelectorAll("details").forEach((details, index) => { if (open[index]) details.open = true; });
+    for (const details of fresh.querySelectorAll("details")) {
+      if (open.has(named(details))) details.open = true;
+    }
     for (const area of fresh.querySelectorAll("textarea[name]")) {
       if (typed.has(area.name)) area.value = typed.get(area.name);
     }

@@ -1,0 +1,206 @@
+"""The pages in Chromium: on a phone and on a desk, in the dark, live, and without script."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_stories import ANNA, AUDI, DEV, Story, stream
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from werkzeug.serving import make_server
+
+from runbooks_app.live import Live
+from runbooks_app.main.embedded import Redis
+from runbooks_app.store import runs
+from runbooks_app.store.database import reading
+from runbooks_app.web.app import create_app
+
+pytestmark = pytest.mark.journey
+
+CHROMIUM = "/usr/bin/chromium"
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is missing.", pytrace=False)
+        pytest.skip(f"There is no {CHROMIUM}.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def served(pages_engine, tmp_path, redis_server: Redis) -> Iterator[Any]:
+    """The app on a port of its own: its story and address."""
+    from page_stories import service_on
+
+    held: dict[str, Any] = {}
+
+    def late(*request: Any) -> Any:
+        return held["app"](*request)  # made when the port is known: its own address is part of what it checks
+
+    server = make_server("127.0.0.1", 0, late, threaded=True)
+    address = f"http://127.0.0.1:{server.server_port}"
+    service = service_on(pages_engine, tmp_path, public_url=address, redis_url=redis_server.url)
+    held["app"] = create_app(service, secret_key=b"a key for tests, and for nothing else at all")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    story = Story(service)
+    yield story, address, Live(redis_server.url)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def complains(message: ConsoleMessage) -> bool:
+    """Whether the console tells of a defect; that an answer was a 422 is none."""
+    return message.type in {"error", "warning"} and "422 (UNPROCESSABLE" not in message.text
+
+
+@pytest.fixture
+def visit(chromium: Browser, served) -> Iterator[Any]:
+    """`visit(DEV, "/", PHONE)` opens a page as somebody; what the console complains of fails the test."""
+    story, address, _ = served
+    opened: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_page(person, path: str, viewport: dict[str, int], **how: Any) -> Page:
+        context = chromium.new_context(viewport=viewport, **how)
+        context.set_default_timeout(10_000)
+        opened.append(context)
+        context.add_cookies([{"name": "runbooks", "value": story.sign_in(person)[0], "url": address}])
+        page = context.new_page()
+        page.on("console", lambda m: complaints.append(m.text) if complains(m) else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address + path)
+        return page
+
+    yield open_page
+    for context in opened:
+        context.close()
+    assert complaints == []
+
+
+def sign_everybody_in(story: Story) -> None:
+    for person in (ANNA, DEV, AUDI):
+        story.sign_in(person)
+
+
+def test_no_page_scrolls_sideways_on_a_phone(served, visit):
+    story, address, _ = served
+    sign_everybody_in(story)
+    run_id, waiting = story.diagnosed()
+    _, done = story.diagnosed()
+    story.approve(done)
+    story.mend(done)
+    with reading(story.service.engine) as tx:
+        incident_id = runs.get(tx, run_id).incident_id
+    paths = {
+        ANNA: ["/", "/runbooks/db-latency", f"/runs/{run_id}", f"/runs/{run_id}/propose/cancel-query",
+               "/incidents", f"/incidents/{incident_id}"],
+        DEV: [f"/proposals/{waiting}", f"/proposals/{done}"],
+        AUDI: ["/audit", "/audit/2"],
+    }  # fmt: skip
+    wide = []
+    for person, own in paths.items():
+        page = visit(person, own[0], PHONE)
+        for path in own:
+            page.goto(address + path)
+            width = page.evaluate("document.documentElement.scrollWidth")
+            if width > PHONE["width"]:
+                wide.append((path, width))
+            small = page.evaluate(
+                "[...document.querySelectorAll('input:not([type=hidden]), select, textarea')]"
+                ".filter((e) => parseFloat(getComputedStyle(e).fontSize) < 16).length"
+            )
+            assert small == 0, f"{path} would zoom in on a field"
+    assert wide == []
+
+
+def test_a_phone_approves_and_watches_it_done(served, visit):
+    story, _, voice = served
+    sign_everybody_in(story)
+    run_id, proposal_id = story.diagnosed()
+    page = visit(DEV, f"/proposals/{proposal_id}", PHONE)
+    page.get_by_label("Reason").fill("Seen it")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_text("It is about to run")).to_be_visible()
+    story.recheck(proposal_id)
+    voice.publish(run_id, {"kind": "changed"})
+    expect(page.get_by_text("Checked once more: still proposed")).to_be_visible()
+    story.remediate(proposal_id)
+    story.verify(proposal_id)
+    voice.publish(run_id, {"kind": "changed"})
+    expect(page.locator("#proposal-state .note")).to_contain_text("applied, verified")
+    expect(page).to_have_title(re.compile("^✓ applied, verified"))
+
+
+def test_it_is_decided_without_script_too(served, visit):
+    story, _, _ = served
+    sign_everybody_in(story)
+    _, proposal_id = story.diagnosed()
+    page = visit(DEV, f"/proposals/{proposal_id}", PHONE, java_script_enabled=False)
+    page.get_by_role("button", name="Deny").click()
+    expect(page.get_by_text("It was denied by Dev Patel").first).to_be_visible()
+
+
+def test_a_run_fills_in_as_it_prints_and_what_the_reader_opened_stays_open(served, visit):
+    story, _, voice = served
+    sign_everybody_in(story)
+    run_id = story.request()
+    claim = story.claim(run_id)
+    for cell in ("parameters", "setup"):
+        story.end(run_id, cell)
+    page = visit(ANNA, f"/runs/{run_id}", DESK)
+    story.begin(run_id, "latency")
+    told = {"kind": "output", "attempt": claim.attempt.id, "cell": "latency"}
+    voice.publish(run_id, {"kind": "changed"})
+    voice.publish(run_id, {**told, "output": stream("reading <i>orders</i>\n")})
+    live = page.locator(f"#live-{claim.attempt.id}-latency")
+    expect(live).to_contain_text("reading <i>orders</i>")
+    voice.publish(run_id, {**told, "output": stream("reading customers\n")})
+    expect(live.locator("pre")).to_have_text("reading <i>orders</i>\nreading customers\n")
+
+    cell = page.locator(f"#cell-{claim.attempt.id}-latency")
+    cell.get_by_text("Code", exact=True).click()
+    expect(cell.locator(".code")).to_be_visible()
+    story.end(run_id, "latency")
+    voice.publish(run_id, {"kind": "changed"})
+    expect(cell).to_contain_text("200 reads of 8 tables")
+    expect(cell.locator(".code")).to_be_visible()
+    expect(page).to_have_title("● 1 of 7 — db-latency")
+    expect(page.locator("#run-findings")).to_contain_text("Reads are slow")
+
+
+def test_everything_of_the_library_is_reached_by_keyboard(served, visit):
+    story, address, _ = served
+    sign_everybody_in(story)
+    page = visit(ANNA, "/", DESK)
+    page.keyboard.press("/")
+    expect(page.locator("#search")).to_be_focused()
+    page.keyboard.type("kafka")
+    expect(page.get_by_text("No runbook has these words")).to_be_visible()
+    page.locator("#search").fill("latency")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{address}/runbooks/db-latency")
+    page.keyboard.press("/")
+    expect(page.locator("#search")).to_be_focused()
+
+
+def test_the_first_field_at_fault_has_the_focus(served, visit):
+    story, _, _ = served
+    sign_everybody_in(story)
+    page = visit(ANNA, "/incidents", DESK)
+    with page.expect_response(lambda response: response.status == 422):
+        page.get_by_role("button", name="Open an incident").click()
+    expect(page.get_by_label("What is wrong?")).to_be_focused()
