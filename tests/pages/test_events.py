@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,8 +34,10 @@ class TestWithRedis:
         return {"redis_url": redis_server.url}
 
     @pytest.fixture
-    def voice(self, redis_server: Redis) -> Live:
-        return Live(redis_server.url)
+    def voice(self, redis_server: Redis) -> Iterator[Live]:
+        voice = Live(redis_server.url)
+        yield voice
+        voice.close()
 
     def test_what_a_cell_prints_arrives_while_it_runs_as_text(self, story, anna, service, voice):
         run_id = story.request()

@@ -18,6 +18,7 @@ from runbooks_app.live import Live
 from runbooks_app.main.embedded import Redis
 from runbooks_app.store import runs
 from runbooks_app.store.database import reading
+from runbooks_app.web import live
 from runbooks_app.web.app import create_app
 
 pytestmark = pytest.mark.journey
@@ -56,10 +57,13 @@ def served(pages_engine, tmp_path, redis_server: Redis) -> Iterator[Any]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     story = Story(service)
-    yield story, address, Live(redis_server.url)
+    voice = Live(redis_server.url)
+    yield story, address, voice
+    voice.close()
     server.shutdown()
     thread.join()
     server.server_close()
+    live.close(held["app"])
 
 
 def complains(message: ConsoleMessage) -> bool:
@@ -166,10 +170,10 @@ def test_a_run_fills_in_as_it_prints_and_what_the_reader_opened_stays_open(serve
     told = {"kind": "output", "attempt": claim.attempt.id, "cell": "latency"}
     voice.publish(run_id, {"kind": "changed"})
     voice.publish(run_id, {**told, "output": stream("reading <i>orders</i>\n")})
-    live = page.locator(f"#live-{claim.attempt.id}-latency")
-    expect(live).to_contain_text("reading <i>orders</i>")
+    printed = page.locator(f"#live-{claim.attempt.id}-latency")
+    expect(printed).to_contain_text("reading <i>orders</i>")
     voice.publish(run_id, {**told, "output": stream("reading customers\n")})
-    expect(live.locator("pre")).to_have_text("reading <i>orders</i>\nreading customers\n")
+    expect(printed.locator("pre")).to_have_text("reading <i>orders</i>\nreading customers\n")
 
     cell = page.locator(f"#cell-{claim.attempt.id}-latency")
     cell.get_by_text("Code", exact=True).click()
