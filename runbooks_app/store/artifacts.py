@@ -20,7 +20,7 @@ class Artifacts:
     def __init__(self, url: str, base: Path) -> None:
         protocol, _, path = url.partition("://")
         self._folder = str((base / path).absolute()) if protocol == "file" else path
-        self._files = fsspec.filesystem(protocol)
+        self._files = fsspec.filesystem(protocol, skip_instance_cache=True)
 
     def put(self, content: bytes) -> str:
         """Store bytes; their address. Written beside and renamed, so a reader never sees half of it."""
@@ -32,18 +32,20 @@ class Artifacts:
                 beside = f"{place}.{os.getpid()}.{os.urandom(4).hex()}"
                 self._files.pipe_file(beside, content)
                 self._files.mv(beside, place)
-        except OSError as error:
-            raise Unavailable(f"The artifact store took no output ({error.strerror or error}).") from error
+        except Exception as error:  # each kind of store has errors of its own
+            raise Unavailable(f"The artifact store took no output ({type(error).__name__}: {error}).") from error
         return address
 
     def get(self, address: str) -> bytes:
-        """The bytes at an address; `NotFound` if there are none, or if they are not what the address says."""
+        """The bytes at an address; `NotFound` if there are none, or if they are not what the address says; `Unavailable`."""
         if not _ADDRESS.match(address):
             raise NotFound("This is no artifact's address.")
         try:
             content: bytes = self._files.cat_file(self._place(address))
         except FileNotFoundError as error:
             raise NotFound(f"Artifact {address[:16]} is gone.") from error
+        except Exception as error:
+            raise Unavailable(f"The artifact store is away ({type(error).__name__}: {error}).") from error
         if hashlib.sha256(content).hexdigest() != address:
             raise NotFound(f"Artifact {address[:16]} was altered; it is not shown.")
         return content
