@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,9 @@ GRACE = 10
 TELLING = 4
 """Messages that one worker sends at a time."""
 
+UPKEEP = 3
+"""Sweeps that one worker does at a time: one of states, one of credentials, one line of counted refusals."""
+
 BUSY = 5
 """Seconds until a proposal whose target is busy is looked at again."""
 
@@ -72,7 +76,7 @@ def queue_app(conninfo: str, worker: Worker) -> App:
     task("tell_proposal", partial(_tell, worker, telling.tell_proposal), _CHAT_AWAY, "tell")
 
     @app.periodic(cron="* * * * * */3")
-    @app.task(name="sweep", queueing_lock="sweep")
+    @app.task(name="sweep", queue="upkeep", queueing_lock="sweep")
     async def sweep(timestamp: int) -> None:  # noqa: ARG001 -- what Procrastinate passes
         await asyncio.to_thread(_sweep, worker)
         # Jobs whose worker no longer beats are handed out again: each finds out by its claim what is left to do.
@@ -80,8 +84,20 @@ def queue_app(conninfo: str, worker: Worker) -> App:
             if job.id is not None:
                 await app.job_manager.retry_job_by_id_async(job.id, retry_at=datetime.now(UTC))
 
+    sweeping_credentials = threading.Lock()
+
+    @app.periodic(cron="* * * * * */3")
+    @app.task(name="sweep_credentials", queue="upkeep", queueing_lock="sweep_credentials")
+    def credentials(timestamp: int) -> None:  # noqa: ARG001
+        # Databases that do not answer make this slow: it must hold up neither the sweep of states nor itself.
+        if sweeping_credentials.acquire(blocking=False):
+            try:
+                sweep_credentials(worker)
+            finally:
+                sweeping_credentials.release()
+
     @app.periodic(cron="* * * * *")
-    @app.task(name="count_refusals", queueing_lock="count_refusals")
+    @app.task(name="count_refusals", queue="upkeep", queueing_lock="count_refusals")
     def count_refusals(timestamp: int) -> None:  # noqa: ARG001
         refusals.enter_counted(worker.service)
         _forget_old_deliveries(worker)
@@ -94,7 +110,7 @@ async def run_worker(app: App, worker: Worker) -> None:
     jobs, chats = worker.service.settings.concurrency, TELLING
     loop = asyncio.get_running_loop()
     # The loop's own executor has a handful of threads; each job wants one, also while it waits for a kernel.
-    loop.set_default_executor(ThreadPoolExecutor(jobs + chats + 4, thread_name_prefix="job"))
+    loop.set_default_executor(ThreadPoolExecutor(jobs + chats + UPKEEP + 4, thread_name_prefix="job"))
 
     def working(queue: str, concurrency: int) -> asyncio.Task[None]:
         return loop.create_task(
@@ -119,8 +135,9 @@ async def run_worker(app: App, worker: Worker) -> None:
         while not stopping.is_set():
             try:
                 async with app.open_async():
-                    # A chat that hangs must not hold up a diagnosis: it has workers of its own.
-                    await _until(stopping, [working("default", jobs), working("tell", chats)])
+                    # A chat that hangs must not hold up a diagnosis, nor many diagnoses what ends with time.
+                    queues = {"default": jobs, "tell": chats, "upkeep": UPKEEP}
+                    await _until(stopping, [working(queue, most) for queue, most in queues.items()])
             except (ConnectorException, PoolTimeout):
                 log.warning("The queue's database is away; the worker tries again every %d s.", AGAIN)
                 with contextlib.suppress(TimeoutError):
@@ -196,7 +213,6 @@ def _tell(worker: Worker, tell: Callable[..., None], **about: Any) -> None:
 def _sweep(worker: Worker) -> None:
     sweeping.expire_proposals(worker.service)
     sweeping.take_over(worker.service)
-    sweep_credentials(worker)
 
 
 def _forget_old_deliveries(worker: Worker) -> None:
