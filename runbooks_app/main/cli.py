@@ -164,15 +164,23 @@ def check(
 
 
 @app.command(name="settings")
-def settings_() -> None:
+def settings_(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the table in docs/operating.md.")] = False,
+) -> None:
     """List every setting with its default and meaning.
 
-    Example: runbooks settings | grep -A1 OIDC
+    Examples: runbooks settings · runbooks settings | grep -A1 OIDC
     """
+    if markdown:
+        print("| setting | default | meaning |")
+        print("|---|---|---|")
     for name, field in Settings.model_fields.items():
-        default = "" if field.default_factory is not None else field.default
-        print(f"{PREFIX}{name.upper()}  (default: {default if default not in ('', None) else 'none'})")
-        print(f"    {field.description}")
+        default = "" if field.default_factory is not None or field.default is None else str(field.default)
+        if markdown:
+            print(f"| `{PREFIX}{name.upper()}` | {f'`{default}`' if default else ''} | {field.description} |")
+        else:
+            print(f"{PREFIX}{name.upper()}  (default: {default or 'none'})")
+            print(f"    {field.description}")
 
 
 @audit_app.command()
