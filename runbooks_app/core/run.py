@@ -1,7 +1,7 @@
 """Life cycle of a run, and of each of its cells.
 
     queued → diagnosing → diagnosed | failed | timed_out | cancelled | lost
-    queued → cancelled
+    queued → cancelled | failed          failed: its runbook can no longer be read
     lost   → queued                      a new attempt, for read-only work alone
 
 `lost` means that the worker went away. `diagnosed` may be *in part*: some cells failed, the others stand.

@@ -33,11 +33,11 @@ class Artifacts:
                 self._files.pipe_file(beside, content)
                 self._files.mv(beside, place)
         except Exception as error:  # each kind of store has errors of its own
-            raise Unavailable(f"The artifact store took no output ({type(error).__name__}: {error}).") from error
+            raise Unavailable(f"The artifact store took no output ({type(error).__name__}).") from error
         return address
 
     def get(self, address: str) -> bytes:
-        """The bytes at an address; `NotFound` if there are none, or if they are not what the address says; `Unavailable`."""
+        """The bytes at an address; `NotFound` if there are none or they were altered, `Unavailable` if it is away."""
         if not _ADDRESS.match(address):
             raise NotFound("This is no artifact's address.")
         try:
@@ -45,7 +45,7 @@ class Artifacts:
         except FileNotFoundError as error:
             raise NotFound(f"Artifact {address[:16]} is gone.") from error
         except Exception as error:
-            raise Unavailable(f"The artifact store is away ({type(error).__name__}: {error}).") from error
+            raise Unavailable(f"The artifact store is away ({type(error).__name__}).") from error
         if hashlib.sha256(content).hexdigest() != address:
             raise NotFound(f"Artifact {address[:16]} was altered; it is not shown.")
         return content

@@ -177,6 +177,28 @@ def cells(tx: Transaction, attempt_id: int) -> list[Cell]:
     return [Cell.of(row) for row in rows]
 
 
+def cell(tx: Transaction, run_id: str, attempt_id: int, cell_id: str) -> Cell:
+    """One cell of one of the run's attempts, or `NotFound`."""
+    row = tx.execute(
+        """SELECT c.* FROM cells c JOIN attempts a ON a.id = c.attempt_id
+           WHERE a.run_id = :run AND a.id = :attempt AND c.cell_id = :cell""",
+        run=run_id,
+        attempt=attempt_id,
+        cell=cell_id,
+    ).first()
+    if row is None:
+        raise NotFound(f"Run {run_id[:40]} has no such cell.")
+    return Cell.of(row)
+
+
+def rechecks(tx: Transaction, proposal_id: str) -> list[Run]:
+    """The runs that checked a proposal again, in order."""
+    rows = tx.execute(
+        "SELECT * FROM runs WHERE proposal_id = :id AND purpose = 'recheck' ORDER BY requested_at", id=proposal_id
+    )
+    return [Run.of(row) for row in rows]
+
+
 def close_cells(tx: Transaction, attempt_id: int, running: str, reason: str) -> None:
     """Tell what became of the cells of an attempt that ended early: what ran became `running`, the rest never ran."""
     tx.execute(

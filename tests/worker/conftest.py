@@ -6,9 +6,12 @@ import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psycopg
 import pytest
+from notebooks import cell, write
 from service_database import Database
 
+from runbooks_app.actions import running
 from runbooks_app.actions.context import Service
 from runbooks_app.connections import read_connections
 from runbooks_app.core.people import Person
@@ -16,9 +19,10 @@ from runbooks_app.kernels.engine import Engine
 from runbooks_app.library import Library
 from runbooks_app.live.streams import Live
 from runbooks_app.settings import Settings
-from runbooks_app.store import people
+from runbooks_app.store import people, proposals, runs
 from runbooks_app.store.artifacts import Artifacts
-from runbooks_app.store.database import transaction
+from runbooks_app.store.database import reading, transaction
+from runbooks_app.store.records import Proposal, Run
 from runbooks_app.worker import work
 from runbooks_app.worker.context import Leases, Worker
 
@@ -27,6 +31,29 @@ ANA = Person("https://idp#ana", "Ana", roles=frozenset({"responder"}))
 BEN = Person("https://idp#ben", "Ben", roles=frozenset({"responder", "approver:database"}))
 CAT = Person("https://idp#cat", "Cat", roles=frozenset({"approver:database"}))
 WEB = {"surface": "web", "auth_time": 1}
+
+LOOK = """
+with kit.postgres(database).cursor() as cursor:
+    count = cursor.execute("SELECT count(*) FROM orders WHERE status = 'stuck'").fetchone()[0]
+    if count:
+        kit.finding("critical", f"{count} orders are stuck")
+        kit.keep(before=count)
+        kit.propose("free-orders", state="stuck", seen=count, reason="they will not free themselves")
+"""
+FREE = """
+state: str  # Which state
+seen: int  # How many were seen
+kit.gate(
+    "free-orders", "Free orders in state {state} on {database}", risk="high", target="{database}", informative=["seen"]
+)
+with kit.postgres(database).cursor() as cursor:
+    cursor.execute("UPDATE orders SET status = 'new' WHERE status = %s", [state])
+    print(cursor.rowcount, "freed")
+"""
+CHECK = """
+left = kit.postgres(database).execute("SELECT count(*) FROM orders WHERE status = 'stuck'").fetchone()[0]
+kit.check(f"none of {kit.kept.before} is stuck", left == 0)
+"""
 
 
 @dataclass
@@ -56,6 +83,20 @@ class House:
             getattr(work, name)(self.worker, **arguments)
             done.append(name)
         return done
+
+    def diagnosed(
+        self, person: Person = ANA, name: str = "stuck-orders", **given: object
+    ) -> tuple[Run, list[Proposal]]:
+        """Ask for a run and diagnose it; the run, and what it proposes."""
+        run = running.request_run(self.service, person, WEB, name, given)
+        assert self.do_all() == ["diagnose"]
+        with reading(self.service.engine) as tx:
+            return runs.get(tx, run.id), proposals.of_run(tx, run.id)
+
+    def now(self, proposal: Proposal) -> Proposal:
+        """The proposal as it stands."""
+        with reading(self.service.engine) as tx:
+            return proposals.get(tx, proposal.id)
 
     def as_worker(self, name: str) -> Worker:
         return replace(self.worker, name=name, leases=Leases(self.service, name))
@@ -96,3 +137,25 @@ def house(database, orders_server, engine_of_kernels, tmp_path, library_folder):
     yield House(service, worker, database)
     worker.leases.stop()
     assert threading.active_count() < 50
+
+
+@pytest.fixture
+def stuck(orders_server):
+    """Three stuck orders, set right afterwards."""
+    with psycopg.connect(orders_server.server.url(database="orders"), autocommit=True) as admin:
+        admin.execute("GRANT UPDATE (status) ON orders TO orders_operator")
+        admin.execute("UPDATE orders SET status = 'stuck' WHERE id IN (SELECT id FROM orders ORDER BY id LIMIT 3)")
+        yield admin
+        admin.execute("REVOKE UPDATE (status) ON orders FROM orders_operator")
+        admin.execute("UPDATE orders SET status = 'new' WHERE status = 'stuck'")
+
+
+@pytest.fixture
+def runbook(library_folder):
+    write(
+        library_folder,
+        "stuck-orders",
+        cell("look", LOOK, "diagnostic"),
+        cell("free", FREE, "remediation"),
+        cell("freed", CHECK, "diagnostic"),
+    )

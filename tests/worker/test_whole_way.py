@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import psycopg
 import pytest
 from notebooks import cell, write
 
@@ -20,51 +19,6 @@ ANA = Person("https://idp#ana", "Ana", roles=frozenset({"responder"}))
 BEN = Person("https://idp#ben", "Ben", roles=frozenset({"responder", "approver:database"}))
 CAT = Person("https://idp#cat", "Cat", roles=frozenset({"approver:database"}))
 WEB = {"surface": "web", "auth_time": 1}
-
-LOOK = """
-with kit.postgres(database).cursor() as cursor:
-    count = cursor.execute("SELECT count(*) FROM orders WHERE status = 'stuck'").fetchone()[0]
-    if count:
-        kit.finding("critical", f"{count} orders are stuck")
-        kit.keep(before=count)
-        kit.propose("free-orders", state="stuck", seen=count, reason="they will not free themselves")
-"""
-FREE = """
-state: str  # Which state
-seen: int  # How many were seen
-kit.gate(
-    "free-orders", "Free orders in state {state} on {database}", risk="high", target="{database}", informative=["seen"]
-)
-with kit.postgres(database).cursor() as cursor:
-    cursor.execute("UPDATE orders SET status = 'new' WHERE status = %s", [state])
-    print(cursor.rowcount, "freed")
-"""
-CHECK = """
-left = kit.postgres(database).execute("SELECT count(*) FROM orders WHERE status = 'stuck'").fetchone()[0]
-kit.check(f"none of {kit.kept.before} is stuck", left == 0)
-"""
-
-
-@pytest.fixture
-def stuck(orders_server):
-    """Three stuck orders, set right afterwards."""
-    with psycopg.connect(orders_server.server.url(database="orders"), autocommit=True) as admin:
-        admin.execute("GRANT UPDATE (status) ON orders TO orders_operator")
-        admin.execute("UPDATE orders SET status = 'stuck' WHERE id IN (SELECT id FROM orders ORDER BY id LIMIT 3)")
-        yield admin
-        admin.execute("REVOKE UPDATE (status) ON orders FROM orders_operator")
-        admin.execute("UPDATE orders SET status = 'new' WHERE status = 'stuck'")
-
-
-@pytest.fixture
-def runbook(library_folder):
-    write(
-        library_folder,
-        "stuck-orders",
-        cell("look", LOOK, "diagnostic"),
-        cell("free", FREE, "remediation"),
-        cell("freed", CHECK, "diagnostic"),
-    )
 
 
 def diagnosed(house, person=ANA, name="stuck-orders", **given):
@@ -309,7 +263,7 @@ def test_without_approvers_nothing_is_proposed_and_the_mend_is_told(house, runbo
     assert "orders-db.floor" in problem["fix"]
 
 
-def test_by_hand_is_marked_and_always_high_risk(house, runbook, stuck):
+def test_by_hand_is_marked_always_high_risk_and_executed_once_approved(house, runbook, stuck):
     run, _ = diagnosed(house)
     made = deciding.propose_by_hand(
         house.service, ANA, WEB, run.id, "free-orders", {"state": "stuck", "seen": "1"}, "why"
@@ -320,6 +274,14 @@ def test_by_hand_is_marked_and_always_high_risk(house, runbook, stuck):
         deciding.decide(
             house.service, Person("x#y", "Zed", roles=frozenset({"viewer"})), WEB, made.id, "deny", made.digest
         )
+    deciding.decide(house.service, BEN, WEB, made.id, "approve", made.digest)
+    assert house.do_all() == ["remediate", "verify"]
+    assert proposal_now(house, made).state is ProposalState.APPLIED
+    assert count_stuck(stuck) == 0
+
+
+def test_who_asked_may_withdraw(house, runbook, stuck):
+    _, (made,) = diagnosed(house)
     withdrawn = deciding.withdraw(house.service, ANA, WEB, made.id)
     assert withdrawn.state is ProposalState.WITHDRAWN
 

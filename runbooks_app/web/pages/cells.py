@@ -78,9 +78,4 @@ def _pieces_of_output(run_id: str, attempt_id: int, cell_id: str, n: int) -> tup
 def _cell(run_id: str, attempt_id: int, cell_id: str) -> Cell:
     """The cell, if the attempt is of this run."""
     with reading(service().engine) as tx:
-        runs.get(tx, run_id)
-        if any(attempt.id == attempt_id for attempt in runs.attempts(tx, run_id)):
-            for cell in runs.cells(tx, attempt_id):
-                if cell.cell_id == cell_id:
-                    return cell
-    raise NotFound(f"Run {run_id[:40]} has no such cell.")
+        return runs.cell(tx, run_id, attempt_id, cell_id)

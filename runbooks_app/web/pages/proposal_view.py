@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 from flask import get_template_attribute
 from markupsafe import Markup
 
-from runbooks_app.core.audit import Event
 from runbooks_app.core.deciding import closed_reason, why_not
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.core.proposal import OPEN, ProposalState, Verification
-from runbooks_app.store import audit, people, proposals, runs
+from runbooks_app.store import people, proposals, runs
 from runbooks_app.store.database import Transaction
 from runbooks_app.store.records import Attempt, Proposal, Run
 from runbooks_app.web.context import service
@@ -89,7 +87,7 @@ def read_state(tx: Transaction, proposal_id: str, person: Person) -> ProposalVie
         now=tx.now,
         names={str(run.requested_by["subject"]): str(run.requested_by["name"])}
         | {subject: somebody.name for subject, somebody in found.items() if somebody},
-        rechecks=[runs.get(tx, run_id) for run_id in _rechecks(tx, proposal_id)],
+        rechecks=runs.rechecks(tx, proposal_id),
         remediation=last.get("remediate"),
         cells=_cells(tx, last.get("remediate")),
         verification_cells=_cells(tx, last.get("verify")),
@@ -113,15 +111,6 @@ def parts(view: ProposalView, csrf: str) -> dict[str, Markup]:
 
 def _macro(name: str, *values: Any) -> Markup:
     return Markup(get_template_attribute("parts/decide.html", name)(*values))  # noqa: S704 -- macros escape
-
-
-def _rechecks(tx: Transaction, proposal_id: str) -> list[str]:
-    """Ids of the runs that checked it, in order, from the trail."""
-    return [
-        json.loads(entry.objects)["run"]
-        for entry in audit.about(tx, {"proposal": proposal_id})
-        if entry.event == Event.RUN_REQUESTED
-    ]
 
 
 def _cells(tx: Transaction, attempt: Attempt | None) -> list[CellView]:

@@ -136,7 +136,7 @@ def policy_sentences(policy: Policy) -> list[str]:
         f"{count}: an approver for {who}. Never somebody who asked for it.",
         "Just before it runs, the diagnosis is made once more; if it no longer proposes this, nothing is executed."
         if policy.recheck
-        else "It runs without another look: this action switches the re-check off.",
+        else "It runs without another look at the system before.",
     ]
 
 

@@ -95,6 +95,8 @@ CREATE INDEX runs_newest ON runs (requested_at DESC) WHERE purpose = 'diagnosis'
 CREATE INDEX runs_of_runbook ON runs (runbook, requested_at DESC) WHERE purpose = 'diagnosis';
 CREATE INDEX runs_unfinished ON runs (state) WHERE state IN ('queued', 'diagnosing', 'lost');
 
+CREATE INDEX runs_rechecks ON runs (proposal_id, requested_at) WHERE purpose = 'recheck';
+
 CREATE TABLE proposals (
     id             text PRIMARY KEY,
     run_id         text NOT NULL REFERENCES runs,
@@ -128,6 +130,9 @@ CREATE TABLE proposals (
 );
 CREATE INDEX proposals_by_run ON proposals (run_id, proposed_at);
 CREATE INDEX proposals_open ON proposals (expires_at) WHERE state IN ('proposed', 'approved');
+
+CREATE INDEX proposals_applied ON proposals (gate, ended_at DESC) WHERE state = 'applied';
+CREATE INDEX proposals_successors ON proposals (predecessor) WHERE predecessor IS NOT NULL;
 
 CREATE TABLE decisions (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
