@@ -203,6 +203,22 @@ def fail_run(service: Service, claim: Claim, reason: str) -> None:
         tell_run(tx, run.id, run.channel)
 
 
+def refuse_run(service: Service, run_id: str, worker: str, reason: str) -> None:
+    """End a queued run that cannot even be claimed: its runbook can no longer be read."""
+    with transaction(service.engine) as tx:
+        run = runs.get(tx, run_id, lock=True)
+        if run.state is not RunState.QUEUED:
+            return
+        runs.move(tx, run, move(run.state, RunState.FAILED), reason=reason, ended_at=tx.now)
+        tx.audit(
+            worker_actor(worker),
+            Event.RUN_ENDED,
+            {"run": run.id, "incident": run.incident_id},
+            {"state": "failed", "in_part": False, "reason": reason},
+        )
+        tell_run(tx, run.id, run.channel)
+
+
 def usable_proposals(
     runbook: Runbook, proposed: list[bundles.Proposed]
 ) -> tuple[list[tuple[Section, dict[str, Any], str]], list[Problem]]:

@@ -183,6 +183,14 @@ def start_remediation(service: Service, proposal_id: str, worker: str) -> Claim 
         raise Conflict(f"Proposal {proposal_id} has started already.") from error
 
 
+def refuse_remediation(service: Service, proposal_id: str, worker: str, reason: str) -> None:
+    """An approved proposal that can never begin, since its runbook can no longer be read, is stale."""
+    with transaction(service.engine) as tx:
+        proposal = proposals.get(tx, proposal_id, lock=True)
+        if proposal.state is ProposalState.APPROVED:
+            _stale(tx, proposal, reason, worker)
+
+
 def finish_remediation(service: Service, claim: Claim, proposal_id: str, state: ProposalState, reason: str) -> None:
     """End a remediation as applied, failed or unknown, and have it verified in each case."""
     with transaction(service.engine) as tx:
@@ -268,15 +276,28 @@ def finish_verification(service: Service, claim: Claim, said: Said, reason: str)
 
 
 def give_up_verification(service: Service, claim: Claim, reason: str) -> None:
-    """A verification that could not begin: tried again later, up to a limit; then it is not possible."""
+    """A verification that could not begin: tried again later."""
     with transaction(service.engine) as tx:
-        proposal = proposals.get(tx, str(claim.attempt.proposal_id), lock=True)
-        runs.close_cells(tx, claim.attempt.id, str(CellState.NEVER_RAN), reason)
-        runs.end_attempt(tx, claim.attempt.id)
-        if claim.attempt.number < MAX_VERIFICATIONS:
-            tx.defer("verify", proposal_id=proposal.id, priority=20, after=VERIFY_AGAIN)
-            return
-        _verified(tx, proposal, Verification.NOT_POSSIBLE, [], reason, claim.attempt.worker)
+        end_verification(tx, claim.attempt, CellState.NEVER_RAN, reason, after=VERIFY_AGAIN)
+
+
+def end_verification(tx: Transaction, attempt: Attempt, running: CellState, reason: str, *, after: int = 0) -> None:
+    """End a verification without a verdict: tried again, up to a limit; then it is not possible."""
+    proposal = proposals.get(tx, str(attempt.proposal_id), lock=True)
+    runs.close_cells(tx, attempt.id, str(running), reason)
+    runs.end_attempt(tx, attempt.id)
+    if attempt.number < MAX_VERIFICATIONS:
+        tx.defer("verify", proposal_id=proposal.id, priority=20, after=after)
+    else:
+        _verified(tx, proposal, Verification.NOT_POSSIBLE, [], reason, attempt.worker)
+
+
+def refuse_verification(service: Service, proposal_id: str, worker: str, reason: str) -> None:
+    """A verification that can never begin, since its runbook can no longer be read."""
+    with transaction(service.engine) as tx:
+        proposal = proposals.get(tx, proposal_id, lock=True)
+        if proposal.verification is Verification.PENDING:
+            _verified(tx, proposal, Verification.NOT_POSSIBLE, [], reason, worker)
 
 
 def kept_values(service: Service, proposal_id: str) -> tuple[Proposal, dict[str, Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from runbooks_app.actions.context import TIMER, Service
 from runbooks_app.actions.proposing import tell_proposal
-from runbooks_app.actions.remediating import end_remediation
+from runbooks_app.actions.remediating import end_remediation, end_verification
 from runbooks_app.actions.running import tell_run
 from runbooks_app.core.audit import Event
 from runbooks_app.core.proposal import OPEN, ProposalState
@@ -48,7 +48,7 @@ def take_over(service: Service) -> int:
     """End the attempts whose lease has lapsed, each in a transaction of its own; how many.
 
     A diagnosis gets a new attempt, up to the limit; a remediation is unknown and never tried again; a
-    re-check and a verification are begun anew.
+    re-check is begun anew, and so is a verification, up to its limit.
     """
     count = 0
     while True:
@@ -66,9 +66,7 @@ def _take(tx: Transaction, attempt: Attempt) -> None:
         reason = f"{GONE} while it executed; whether it took effect is not known."
         end_remediation(tx, proposal, attempt, ProposalState.UNKNOWN, reason)
     elif attempt.stage == "verify":
-        runs.close_cells(tx, attempt.id, str(CellState.DIED), f"{GONE}.")
-        runs.end_attempt(tx, attempt.id)
-        tx.defer("verify", proposal_id=attempt.proposal_id, priority=20)
+        end_verification(tx, attempt, CellState.DIED, f"{GONE} while it verified.")
     else:
         _lost(tx, attempt)
 

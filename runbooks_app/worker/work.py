@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from runbooks_app.actions import diagnosing, remediating
-from runbooks_app.core.errors import Conflict, DatabaseAway, Refused, RunbooksError
+from runbooks_app.core.errors import Conflict, DatabaseAway, Refused, RunbooksError, Unavailable
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.rechecking import remediation_outcome
 from runbooks_app.store.records import Proposal
@@ -22,7 +22,15 @@ log = logging.getLogger(__name__)
 
 def diagnose(worker: Worker, run_id: str) -> None:
     """Run the read-only cells of a queued run."""
-    claim = diagnosing.claim_run(worker.service, run_id, worker.name)
+    try:
+        claim = diagnosing.claim_run(worker.service, run_id, worker.name)
+    except Unavailable:
+        raise  # the queue tries again
+    except RunbooksError as error:
+        log.warning("Run %s cannot be begun: %s", run_id, error)
+        diagnosing.refuse_run(worker.service, run_id, worker.name, str(error))
+        _changed(worker, run_id)
+        return
     if claim is None:
         log.info("Run %s is not queued any more; nothing to do.", run_id)
         return
@@ -47,17 +55,31 @@ def remediate(worker: Worker, proposal_id: str) -> None:
     Raises `remediating.TargetBusy` while another remediation goes on the same target.
     """
     proposal, _ = remediating.kept_values(worker.service, proposal_id)
-    if not proposal.policy["recheck"] or _recheck(worker, proposal_id):
-        claim = remediating.start_remediation(worker.service, proposal_id, worker.name)
-        _changed(worker, proposal.run_id)
-        if claim is not None:
-            _execute_approved(worker, claim, proposal)
+    try:
+        holds = not proposal.policy["recheck"] or _recheck(worker, proposal_id)
+        claim = remediating.start_remediation(worker.service, proposal_id, worker.name) if holds else None
+    except (Unavailable, Conflict):
+        raise  # the queue tries again; or somebody else has started it
+    except RunbooksError as error:
+        log.warning("Proposal %s cannot be begun: %s", proposal_id, error)
+        remediating.refuse_remediation(worker.service, proposal_id, worker.name, str(error))
+        claim = None
     _changed(worker, proposal.run_id)
+    if claim is not None:
+        _execute_approved(worker, claim, proposal)
+        _changed(worker, proposal.run_id)
 
 
 def verify(worker: Worker, proposal_id: str) -> None:
     """Run the verification cells of an executed proposal; where they cannot begin, they are queued again."""
-    claim = remediating.start_verification(worker.service, proposal_id, worker.name)
+    try:
+        claim = remediating.start_verification(worker.service, proposal_id, worker.name)
+    except Unavailable:
+        raise  # the queue tries again
+    except RunbooksError as error:
+        log.warning("Proposal %s cannot be verified: %s", proposal_id, error)
+        remediating.refuse_verification(worker.service, proposal_id, worker.name, str(error))
+        return
     if claim is None:
         return
     proposal, kept = remediating.kept_values(worker.service, proposal_id)
