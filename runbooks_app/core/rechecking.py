@@ -32,8 +32,10 @@ def compare(
     """Compare an approved proposal with what the diagnosis proposes now, by identity inputs alone.
 
     `proposed` lists gates with inputs. A re-check that did not diagnose in whole makes it stale, unless it
-    proposes the very same all the same.
+    proposes the very same all the same. One that somebody cancelled never holds: they wanted it stopped.
     """
+    if state is RunState.CANCELLED:
+        return Recheck(holds=False, reason="The re-check was cancelled.")
     same_gate = [now for name, now in proposed if name == gate]
     if any(all(now.get(name) == inputs.get(name) for name in identity) for now in same_gate):
         return Recheck(holds=True)

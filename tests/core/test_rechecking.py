@@ -47,6 +47,11 @@ def test_a_recheck_that_errs_makes_it_stale_with_the_reason(state, in_part, reas
     assert told in verdict.reason
 
 
+def test_a_cancelled_recheck_never_holds_though_it_had_proposed_the_same_by_then():
+    verdict = recheck([("end", INPUTS)], RunState.CANCELLED, in_part=True)
+    assert (verdict.holds, verdict.reason) == (False, "The re-check was cancelled.")
+
+
 OK = ("verify", CellState.OK, "")
 
 
