@@ -133,7 +133,9 @@ def test_the_script_for_verifying_finds_what_was_altered(tmp_path):
     lines, previous = [], GENESIS
     for seq, event in enumerate(Event, 1):
         body = canonical({"reason": f"€ \u2028 {event}", "seconds": 1.5, "done": True, "of": [1, None]})
-        entry = Entry(seq, f"2026-01-02T03:04:{seq:02}.000000Z", '{"name":"Ana"}', event, '{"run":"x"}', body, previous, "")
+        entry = Entry(
+            seq, f"2026-01-02T03:04:{seq:02}.000000Z", '{"name":"Ana"}', event, '{"run":"x"}', body, previous, ""
+        )
         previous = entry_hash(entry)
         lines.append(json.dumps({**entry.as_json(), "hash": previous}))
 

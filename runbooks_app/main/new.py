@@ -5,11 +5,10 @@ Its one remediation changes nothing: it shows where the real one goes, how it is
 
 from __future__ import annotations
 
+import json
 import uuid
 from pathlib import Path
 from typing import Any
-
-import nbformat
 
 from runbooks_app.chat.commands import Verb
 from runbooks_app.core import checking, reading
@@ -165,9 +164,7 @@ def notebook(name: str, title: str, owner: str) -> str:
     for option, text in (("--title", title), ("--owner", owner)):
         if not text.strip() or not text.isprintable():
             raise InvalidInput(f"{option} must be a text of one line.")
-    made = nbformat.v4.new_notebook()
-    made.metadata = nbformat.from_dict(_metadata(title.strip(), owner.strip()))
-    made.cells = [
+    cells = [
         _text("about", ABOUT.format(title=title.strip())),
         _code("parameters", "parameters", PARAMETERS),
         _code("setup", "setup", SETUP),
@@ -179,6 +176,7 @@ def notebook(name: str, title: str, owner: str) -> str:
         _text("did-it-help-text", VERIFICATION_TEXT),
         _code("did-it-help", "diagnostic", VERIFICATION),
     ]
+    made = {"cells": cells, "metadata": _metadata(title.strip(), owner.strip()), "nbformat": 4, "nbformat_minor": 5}
     try:
         # There are no magics in it, so the source is the Python already.
         report = checking.check(reading.read(name, made, dict(reading.code_of(made))), made)
@@ -187,8 +185,7 @@ def notebook(name: str, title: str, owner: str) -> str:
     problems: tuple[Problem, ...] = report.errors + report.warnings
     if problems:
         raise InvalidInput("There can be no such runbook.", problems=problems)
-    text: str = nbformat.writes(made)
-    return text.rstrip("\n") + "\n"
+    return json.dumps(made, indent=1, sort_keys=True, ensure_ascii=False) + "\n"  # as Jupyter itself writes it
 
 
 def _metadata(title: str, owner: str) -> dict[str, Any]:
@@ -207,9 +204,20 @@ def _metadata(title: str, owner: str) -> dict[str, Any]:
     }
 
 
-def _text(cell_id: str, source: str) -> Any:
-    return nbformat.v4.new_markdown_cell(source.strip(), id=cell_id)
+def _text(cell_id: str, source: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "id": cell_id, "metadata": {}, "source": _lines(source)}
 
 
-def _code(cell_id: str, tag: str, source: str) -> Any:
-    return nbformat.v4.new_code_cell(source.strip(), id=cell_id, metadata={"tags": [tag]})
+def _code(cell_id: str, tag: str, source: str) -> dict[str, Any]:
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": cell_id,
+        "metadata": {"tags": [tag]},
+        "outputs": [],
+        "source": _lines(source),
+    }
+
+
+def _lines(source: str) -> list[str]:
+    return source.strip().splitlines(keepends=True)

@@ -1,0 +1,133 @@
+"""The command line: helps, exit codes, errors in words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import notebooks
+import pytest
+from typer.testing import CliRunner
+
+from runbooks_app import __version__
+from runbooks_app.core.audit import GENESIS, Entry, entry_hash
+from runbooks_app.main.cli import app
+
+COMMANDS = [
+    ["web"],
+    ["worker"],
+    ["migrate"],
+    ["new"],
+    ["check"],
+    ["settings"],
+    ["audit", "verify"],
+    ["audit", "export"],
+    ["demo"],
+]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def process(*arguments, **environment):
+    command = [sys.executable, "-m", "runbooks_app.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin", **environment})
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_help_has_an_example(command):
+    answer = invoke(*command, "--help")
+    assert answer.exit_code == 0
+    assert "Example" in answer.output
+    assert f"runbooks {' '.join(command)}" in answer.output
+
+
+def test_the_version_is_told():
+    assert invoke("--version").output == f"runbooks {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["chek"], ["check", "--libary", "x"], ["check", "--library", "/nowhere"], ["new"]]
+)
+def test_what_is_not_understood_exits_with_2(arguments):
+    answer = invoke(*arguments)
+    assert answer.exit_code == 2
+    assert "Traceback" not in answer.output
+
+
+def test_a_broken_setting_is_told_without_a_traceback():
+    answer = process("web", RUNBOOKS_BINDD="x")
+    assert answer.returncode == 2
+    assert "RUNBOOKS_BINDD: is no setting. Did you mean RUNBOOKS_BIND?" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_an_error_keeps_its_brackets(tmp_path):
+    answer = process("check", "--library", tmp_path, "[red]x")
+    assert answer.returncode == 2
+    assert "[red]x" in answer.stderr
+
+
+def test_nothing_is_coloured_where_nobody_wants_it():
+    assert "\x1b" not in process("--help", NO_COLOR="1", FORCE_COLOR="").stdout
+    assert "\x1b" not in process("web", RUNBOOKS_BINDD="x").stderr
+
+
+def test_the_check_exits_with_1_where_a_runbook_has_errors_and_names_file_cell_and_mend(tmp_path):
+    notebooks.write(tmp_path, "good", notebooks.cell("look", "print(database)", "diagnostic"))
+    notebooks.write(tmp_path, "bad", notebooks.cell("look", "print(databse)", "diagnostic"))
+    assert invoke("check", "good", "--library", tmp_path).exit_code == 0
+    answer = invoke("check", "--library", tmp_path)
+    assert answer.exit_code == 1
+    assert f"{tmp_path / 'bad'}.ipynb: cell look: error: uses databse" in answer.output
+    assert "Did you mean database?" in answer.output
+    told = json.loads(invoke("check", "--library", tmp_path, "--json").output)
+    assert (told["ok"], bool(told["runbooks"]["good"]["errors"])) == (False, False)
+
+
+def test_an_unknown_runbook_is_told_with_those_that_there_are(tmp_path):
+    def told():
+        boxed = invoke("check", "x", "--library", tmp_path).output
+        return " ".join(boxed.replace("│", " ").split())
+
+    assert "there is none" in told()
+    notebooks.write(tmp_path, "good", notebooks.cell("look", "print(database)", "diagnostic"))
+    assert "there are: good" in told()
+
+
+def trail(tmp_path, *lines):
+    path = tmp_path / "trail.jsonl"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def entry():
+    bare = Entry(1, "2026-01-02T03:04:05.000000Z", '{"name":"Ana"}', "note.added", "{}", "{}", GENESIS, "")
+    return json.dumps({**bare.as_json(), "hash": entry_hash(bare)})
+
+
+def test_an_exported_trail_is_verified_without_a_database(tmp_path):
+    answer = invoke("audit", "verify", "--file", trail(tmp_path, entry()))
+    assert answer.exit_code == 0
+    assert "The trail holds: 1 entries" in answer.output
+
+
+def test_an_altered_trail_exits_with_1(tmp_path):
+    answer = invoke("audit", "verify", "--file", trail(tmp_path, entry().replace("Ana", "Ann")), "--json")
+    assert answer.exit_code == 1
+    assert json.loads(answer.output)["broken_at"] == 1
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}", "\x00"])
+def test_a_file_that_is_no_trail_exits_with_2(tmp_path, line):
+    answer = process("audit", "verify", "--file", trail(tmp_path, entry(), line))
+    assert answer.returncode == 2
+    assert "Line 2 of" in answer.stderr
+
+
+def test_an_export_overwrites_nothing(tmp_path):
+    path = trail(tmp_path, "kept")
+    assert invoke("audit", "export", path).exit_code == 2
+    assert path.read_text() == "kept\n"
