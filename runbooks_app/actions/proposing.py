@@ -38,9 +38,11 @@ def make_proposal(
     requesters: list[str],
     by_hand: bool = False,
     predecessor: str | None = None,
+    evidence_of: str = "",
 ) -> str:
     """Freeze a remediation cell with its inputs, evidence and policy; the new proposal's id.
 
+    `evidence_of` is the re-check whose findings led to it, where that was not the run itself.
     Raises `Misconfigured` where a connection is missing or nobody could approve.
     """
     values = {**run.parameters, **inputs}
@@ -49,7 +51,7 @@ def make_proposal(
     held = [{"connection": name, "role": service.connections[name].remediate_role} for name in opened]
     evidence = [
         {"severity": f.severity, "summary": f.summary, "evidence": f.evidence, "cell_id": f.cell_id}
-        for f in runs.findings(tx, run.id)
+        for f in runs.findings(tx, evidence_of or run.id)
     ]
     evidence_digest = digests.evidence_digest(evidence)
     source_digest = digests.source_digest(section.cell.source)

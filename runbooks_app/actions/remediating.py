@@ -109,9 +109,10 @@ def finish_recheck(service: Service, claim: Claim, said: Said, reason: str) -> b
             proposal.inputs,
             proposal.identity,
             [(section.gate.name, inputs) for section, inputs, _ in usable],
-            state,
+            state if run.cancel_requested_at is None else RunState.CANCELLED,
             in_part=in_part,
             reason=reason,
+            by_hand=proposal.by_hand,
         )
         if verdict.holds:
             return True
@@ -128,6 +129,7 @@ def finish_recheck(service: Service, claim: Claim, said: Said, reason: str) -> b
                     actor=actor,
                     requesters=proposal.requesters,
                     predecessor=proposal.id,
+                    evidence_of=run.id,
                 )
         return False
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from notebooks import cell, write
 from service_database import Database
+from stuck_orders import CHECK, FREE, LOOK
 
 from runbooks_app.actions import running
 from runbooks_app.actions.context import Service
@@ -31,29 +32,6 @@ ANA = Person("https://idp#ana", "Ana", roles=frozenset({"responder"}))
 BEN = Person("https://idp#ben", "Ben", roles=frozenset({"responder", "approver:database"}))
 CAT = Person("https://idp#cat", "Cat", roles=frozenset({"approver:database"}))
 WEB = {"surface": "web", "auth_time": 1}
-
-LOOK = """
-with kit.postgres(database).cursor() as cursor:
-    count = cursor.execute("SELECT count(*) FROM orders WHERE status = 'stuck'").fetchone()[0]
-    if count:
-        kit.finding("critical", f"{count} orders are stuck")
-        kit.keep(before=count)
-        kit.propose("free-orders", state="stuck", seen=count, reason="they will not free themselves")
-"""
-FREE = """
-state: str  # Which state
-seen: int  # How many were seen
-kit.gate(
-    "free-orders", "Free orders in state {state} on {database}", risk="high", target="{database}", informative=["seen"]
-)
-with kit.postgres(database).cursor() as cursor:
-    cursor.execute("UPDATE orders SET status = 'new' WHERE status = %s", [state])
-    print(cursor.rowcount, "freed")
-"""
-CHECK = """
-left = kit.postgres(database).execute("SELECT count(*) FROM orders WHERE status = 'stuck'").fetchone()[0]
-kit.check(f"none of {kit.kept.before} is stuck", left == 0)
-"""
 
 
 @dataclass

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from notebooks import cell, write
+from stuck_orders import CHECK, FREE, LOOK
 
 from runbooks_app.actions import deciding, remediating, running, sweeping
 from runbooks_app.core.people import Person
 from runbooks_app.core.proposal import ProposalState, Verification
 from runbooks_app.core.run import RunState
-from runbooks_app.store import audit, runs
+from runbooks_app.store import audit, proposals, runs
 from runbooks_app.store.database import reading, transaction
 from runbooks_app.worker import work
 
@@ -76,3 +78,55 @@ def test_a_verification_whose_worker_dies_each_time_is_given_up(house, runbook, 
     after = house.now(proposal)
     assert after.verification is Verification.NOT_POSSIBLE
     assert "worker went away" in after.verification_reason
+
+
+def test_what_was_proposed_by_hand_is_executed_though_the_diagnosis_does_not_propose_it(house, runbook, stuck):
+    run, _ = house.diagnosed()
+    made = deciding.propose_by_hand(
+        house.service, ANA, WEB, run.id, "free-orders", {"state": "lost", "seen": "0"}, "they are called lost elsewhere"
+    )
+    deciding.decide(house.service, BEN, WEB, made.id, "approve", made.digest)
+    assert house.do_all() == ["remediate", "verify"]
+    after = house.now(made)
+    assert after.state is ProposalState.APPLIED, after.state_reason
+
+
+def cancelled_in_recheck(house, monkeypatch):
+    """An approved proposal whose re-check is cancelled when its cells have all run."""
+    _, (proposal,) = house.diagnosed()
+    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    finish = remediating.finish_recheck
+
+    def cancel_first(service, claim, *rest):
+        running.cancel_run(service, ANA, WEB, claim.run.id)
+        return finish(service, claim, *rest)
+
+    monkeypatch.setattr(remediating, "finish_recheck", cancel_first)
+    return proposal
+
+
+def test_cancelling_a_recheck_stops_the_remediation_however_late(house, runbook, stuck, monkeypatch):
+    proposal = cancelled_in_recheck(house, monkeypatch)
+    assert house.do_all() == ["remediate"]
+    after = house.now(proposal)
+    assert (after.state, after.state_reason) == (ProposalState.STALE, "The re-check was cancelled.")
+    assert stuck.execute("SELECT count(*) FROM orders WHERE status = 'stuck'").fetchone() == (3,)
+
+
+def test_a_successor_shows_the_evidence_of_the_recheck_that_proposes_it(house, library_folder, stuck):
+    write(
+        library_folder,
+        "stuck-orders",
+        cell("look", LOOK, "diagnostic"),
+        cell("free", FREE.replace(', informative=["seen"]', ""), "remediation"),
+        cell("freed", CHECK, "diagnostic"),
+    )
+    run, (proposal,) = house.diagnosed()
+    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    stuck.execute("UPDATE orders SET status = 'stuck' WHERE id IN (SELECT id FROM orders ORDER BY id LIMIT 4)")
+    assert house.do_all() == ["remediate"]
+    with reading(house.service.engine) as tx:
+        stale, successor = proposals.of_run(tx, run.id)
+    assert (stale.state, successor.predecessor) == (ProposalState.STALE, stale.id)
+    assert successor.inputs["seen"] == 4
+    assert [finding["summary"] for finding in successor.evidence] == ["4 orders are stuck"]
