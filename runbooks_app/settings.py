@@ -38,6 +38,16 @@ class Settings(BaseModel):
     )
     config_dir: Path = Field(Path(), description="Folder that relative paths in settings are taken from.")
 
+    bind: str = Field(
+        "127.0.0.1:8080", pattern=r"^[^\s:]+:\d{1,5}$", description="Address and port that web processes listen on."
+    )
+    web_processes: int = Field(2, ge=1, le=64, description="Web processes.")
+    web_threads: int = Field(64, ge=4, le=1000, description="Threads of each web process; a live page holds one.")
+    web_key_file: Path | None = Field(
+        None,
+        description="File with at least 32 random bytes, the same in all web processes; it signs sign-ins under way.",
+    )
+
     database_url: str = Field(
         "postgresql://runbooks_app@127.0.0.1:5432/runbooks",
         description="The service's PostgreSQL, as its application role, without a password.",
