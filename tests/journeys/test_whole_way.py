@@ -77,6 +77,7 @@ def _is_told_what_is_wrong_with_the_form(page):
         wrong = page.get_by_label(label)
         expect(wrong).to_have_attribute("aria-invalid", "true")
         assert page.locator(f"[id='{wrong.get_attribute('aria-describedby').split()[-1]}']").is_visible()
+    expect(page.get_by_text("Choose one of orders-db")).to_be_visible()
     expect(page.get_by_label("slow after")).to_have_value("99")
     expect(page.get_by_label("database")).to_be_focused()
     assert fits(page)

@@ -19,7 +19,8 @@ def stayed(page: Page) -> bool:
 
 def fits(page: Page) -> bool:
     """Whether nothing must be scrolled sideways."""
-    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+    widths = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
+    return bool(page.evaluate(f"{widths} <= innerWidth"))
 
 
 def in_order(page: Page, *selectors: str) -> bool:

@@ -45,7 +45,9 @@ def fields(
     """
     wrong: dict[str, str] = {}
     for problem in problems:
-        wrong.setdefault(problem.where, f"{problem.message} {problem.fix}".strip().capitalize())
+        # Not `capitalize`, which would put names and values into lower case.
+        told = [sentence[:1].upper() + sentence[1:] for sentence in (problem.message, problem.fix)]
+        wrong.setdefault(problem.where, " ".join(told).strip())
     return [_field(item, connections, values, wrong.get(item.name, "")) for item in declared]
 
 
