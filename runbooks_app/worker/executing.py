@@ -13,7 +13,7 @@ from runbooks_app.core.parameters import typed
 from runbooks_app.core.runbook import Cell, Section, Stage
 from runbooks_app.kernels.events import CellEnded, CellStarted, Printed, SegmentEnded
 from runbooks_app.kernels.segment import Code, Segment
-from runbooks_app.worker.context import Worker
+from runbooks_app.worker.context import Hold, Worker
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ def execute(
     claim: Claim,
     stage: str,
     connections: dict[str, dict[str, Any]],
+    hold: Hold,
     *,
     timeout: float,
     section: Section | None = None,
@@ -43,55 +44,56 @@ def execute(
     said, reason = Said(), ""
     ends: dict[str, CellEnded] = {}
     channel_told = time.monotonic()
+    if hold.abandoned:  # while its credentials were minted
+        raise FencedError
     segment = _segment(worker, claim, stage, connections, timeout, section, inputs or {}, kept or {})
-    with worker.leases.holding(claim.attempt.id) as hold:
-        try:
-            with closing(worker.engine.run(segment, hold.stop)) as events:  # ends the kernel, however this ends
-                for event in events:
-                    if hold.abandoned:
-                        raise FencedError
-                    match event:
-                        case CellStarted():
-                            cell_started(worker.service, claim.attempt, event.cell_id, event.at)
-                            worker.live.publish(claim.run.id, {"kind": "changed"})
-                        case Printed():
-                            worker.live.publish(
-                                claim.run.id,
-                                {
-                                    "kind": "output",
-                                    "attempt": claim.attempt.id,
-                                    "cell": event.cell_id,
-                                    "output": event.output,
-                                    "display_id": event.display_id,
-                                },
-                            )
-                        case CellEnded():
-                            ends[event.cell_id] = event
-                            tell = stage == "diagnose" and time.monotonic() - channel_told > TELL_EVERY
-                            channel_told = time.monotonic() if tell else channel_told
-                            cell_ended(
-                                worker.service,
-                                claim,
-                                event.cell_id,
-                                state=event.state,
-                                outputs=list(event.outputs),
-                                execution_count=event.execution_count,
-                                started_at=event.started_at,
-                                ended_at=event.ended_at,
-                                reason=event.reason,
-                                said=said,
-                                tell=tell,
-                            )
-                            worker.live.publish(claim.run.id, {"kind": "changed"})
-                        case SegmentEnded():
-                            reason = event.reason
-        except Conflict as conflict:
-            log.warning(
-                "Attempt %d of run %s was taken over; its kernel is ended.",
-                claim.attempt.number,
-                claim.run.id,
-            )
-            raise FencedError from conflict
+    try:
+        with closing(worker.engine.run(segment, hold.stop)) as events:  # ends the kernel, however this ends
+            for event in events:
+                if hold.abandoned:
+                    raise FencedError
+                match event:
+                    case CellStarted():
+                        cell_started(worker.service, claim.attempt, event.cell_id, event.at)
+                        worker.live.publish(claim.run.id, {"kind": "changed"})
+                    case Printed():
+                        worker.live.publish(
+                            claim.run.id,
+                            {
+                                "kind": "output",
+                                "attempt": claim.attempt.id,
+                                "cell": event.cell_id,
+                                "output": event.output,
+                                "display_id": event.display_id,
+                            },
+                        )
+                    case CellEnded():
+                        ends[event.cell_id] = event
+                        tell = stage == "diagnose" and time.monotonic() - channel_told > TELL_EVERY
+                        channel_told = time.monotonic() if tell else channel_told
+                        cell_ended(
+                            worker.service,
+                            claim,
+                            event.cell_id,
+                            state=event.state,
+                            outputs=list(event.outputs),
+                            execution_count=event.execution_count,
+                            started_at=event.started_at,
+                            ended_at=event.ended_at,
+                            reason=event.reason,
+                            said=said,
+                            tell=tell,
+                        )
+                        worker.live.publish(claim.run.id, {"kind": "changed"})
+                    case SegmentEnded():
+                        reason = event.reason
+    except Conflict as conflict:
+        log.warning(
+            "Attempt %d of run %s was taken over; its kernel is ended.",
+            claim.attempt.number,
+            claim.run.id,
+        )
+        raise FencedError from conflict
     return said, reason, ends
 
 

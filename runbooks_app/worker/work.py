@@ -37,8 +37,8 @@ def diagnose(worker: Worker, run_id: str) -> None:
     timeout = claim.runbook.run_timeout
     try:
         _same_revision(claim)
-        with credentials(worker, claim, timeout) as granted:
-            said, reason, _ = execute(worker, claim, "diagnose", granted, timeout=timeout)
+        with worker.leases.holding(claim.attempt.id) as hold, credentials(worker, claim, timeout) as granted:
+            said, reason, _ = execute(worker, claim, "diagnose", granted, hold, timeout=timeout)
             diagnosing.finish_run(worker.service, claim, said, reason)
             _changed(worker, run_id)
     except (FencedError, Conflict, DatabaseAway) as error:
@@ -85,12 +85,13 @@ def verify(worker: Worker, proposal_id: str) -> None:
     proposal, kept = remediating.kept_values(worker.service, proposal_id)
     timeout = worker.service.settings.verify_timeout
     try:
-        with credentials(worker, claim, timeout) as granted:
+        with worker.leases.holding(claim.attempt.id) as hold, credentials(worker, claim, timeout) as granted:
             said, reason, _ = execute(
                 worker,
                 claim,
                 "verify",
                 granted,
+                hold,
                 timeout=timeout,
                 section=claim.runbook.section(proposal.gate),
                 inputs=proposal.inputs,
@@ -112,10 +113,13 @@ def _execute_approved(worker: Worker, claim: diagnosing.Claim, proposal: Proposa
     writing = frozenset(held["connection"] for held in proposal.connections)
     began = False
     try:
-        with credentials(worker, claim, timeout, writing=writing, approvers=proposal.asked.approvers) as granted:
+        with (
+            worker.leases.holding(claim.attempt.id) as hold,
+            credentials(worker, claim, timeout, writing=writing, approvers=proposal.asked.approvers) as granted,
+        ):
             began = True
             _, reason, ends = execute(
-                worker, claim, "remediate", granted, timeout=timeout, section=section, inputs=proposal.inputs
+                worker, claim, "remediate", granted, hold, timeout=timeout, section=section, inputs=proposal.inputs
             )
             ended = ends.get(section.cell.id)
             state, told = remediation_outcome(ended.state if ended else None, (ended.reason if ended else "") or reason)
@@ -135,8 +139,8 @@ def _recheck(worker: Worker, proposal_id: str) -> bool:
     timeout = claim.runbook.run_timeout
     try:
         _same_revision(claim)
-        with credentials(worker, claim, timeout) as granted:
-            said, reason, _ = execute(worker, claim, "diagnose", granted, timeout=timeout)
+        with worker.leases.holding(claim.attempt.id) as hold, credentials(worker, claim, timeout) as granted:
+            said, reason, _ = execute(worker, claim, "diagnose", granted, hold, timeout=timeout)
             return remediating.finish_recheck(worker.service, claim, said, reason)
     except (FencedError, Conflict, DatabaseAway) as error:
         _left(claim, error)
