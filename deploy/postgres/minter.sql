@@ -19,6 +19,9 @@
 -- this cluster may do (temporary tables, NOTIFY, advisory locks, large objects in databases that it may connect to)
 -- a diagnosis may do as well, unless you revoke it from PUBLIC.
 
+-- A busy table must not have everybody queue up behind a grant: give up soon, and run it again in a quieter moment.
+SET lock_timeout = '5s';
+
 DO $$
 DECLARE
   wanted text;

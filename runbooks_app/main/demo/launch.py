@@ -62,7 +62,8 @@ def _hold(stage: Stage, console: Console) -> None:
 
   Ana asks, Ben approves: nobody approves what they asked for.
   To break the shop again: [bold]m[/] + Enter (migration), [bold]r[/] + Enter (a row lock). Ctrl-C stops everything.
-"""
+""",
+        soft_wrap=True,  # a command that is broken in two cannot be copied
     )
     watch = sys.stdin.isatty()
     while True:

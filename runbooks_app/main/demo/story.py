@@ -23,6 +23,9 @@ from runbooks_app.store.database import connect, reading
 PATIENCE = 30.0
 """Seconds that any one thing may take."""
 
+WAITS = 0.8
+"""Seconds from which a wait for a lock is told of; the runbook's own default takes its time, a story does not."""
+
 
 class StepFailedError(Exception):
     """A step did not hold: what was seen instead."""
@@ -207,7 +210,7 @@ def _tell(story: Story) -> None:
 def _ask(story: Story, person: Browser, user: str, database: str) -> str:
     """Ask for a run in the channel; its id."""
     before = {run["id"] for run in person.api("/runs")["runs"]}
-    story.command(user, f"/runbook db-latency database={database}")
+    story.command(user, f"/runbook db-latency database={database} blocked_after={WAITS}")
     found: list[str] = until("the run", lambda: [r["id"] for r in person.api("/runs")["runs"] if r["id"] not in before])
     return found[0]
 
@@ -345,8 +348,9 @@ def _blocked(story: Story, pid: int) -> int:
     with psycopg.connect(story.stage.shop.server.url(database="orders")) as session:
         row = session.execute(
             """SELECT count(DISTINCT pid) FROM pg_locks
-               WHERE NOT granted AND waitstart < now() - interval '2.2 seconds' AND %s = ANY (pg_blocking_pids(pid))""",
-            [pid],
+               WHERE NOT granted AND waitstart < now() - make_interval(secs => %s)
+                 AND %s = ANY (pg_blocking_pids(pid))""",
+            [WAITS + 0.1, pid],
         ).fetchone()
         return int(row[0]) if row else 0
 
