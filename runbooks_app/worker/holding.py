@@ -9,6 +9,7 @@ from typing import Any
 
 from runbooks_app.actions.diagnosing import Claim
 from runbooks_app.actions.holding import credential_ended, credential_issued, held_now, left_behind
+from runbooks_app.connections import Connection, CredentialSource
 from runbooks_app.core.errors import Misconfigured, RunbooksError
 from runbooks_app.credentials import Purpose, provider_for
 from runbooks_app.worker.context import Worker
@@ -36,7 +37,7 @@ def credentials(
     by then is revoked.
     """
     granted: dict[str, dict[str, Any]] = {}
-    minted: list[tuple[str, str, str]] = []
+    minted: list[tuple[str, CredentialSource, str]] = []
     try:
         for name, kind in sorted(claim.runbook.connections_used(claim.run.parameters).items()):
             connection = worker.service.connections.get(name)
@@ -54,7 +55,7 @@ def credentials(
             lifetime = min(worker.service.settings.credential_lifetime, int(timeout) + SPARE)
             purpose = Purpose(claim.run.id, stage, lifetime, claim.attempt.proposal_id, approvers)
             credential = provider_for(source).mint(connection, purpose)
-            minted.append((name, stage, credential.identity))
+            minted.append((name, source, credential.identity))
             role = connection.remediate_role if stage == "remediate" else connection.diagnose_role
             credential_issued(worker.service, claim, name, stage, role, credential.identity, lifetime)
             granted[name] = {
@@ -68,39 +69,49 @@ def credentials(
             }
         yield granted
     finally:
-        for name, stage, identity in minted:
-            _revoke(worker, name, stage, identity, "revoked")
+        for name, source, identity in minted:
+            _revoke(worker, name, identity, "revoked", source)
 
 
 def sweep(worker: Worker) -> None:
     """Revoke what a crash left behind: known ones by name, unknown ones by asking each provider."""
     for name, identity in left_behind(worker.service):
-        _revoke(worker, name, "diagnose", identity, "swept")
-    live = held_now(worker.service)
+        _revoke(worker, name, identity, "swept")
     for connection in worker.service.connections.values():
-        if connection.diagnose is None:
-            continue
-        try:
-            for identity in provider_for(connection.diagnose).sweep(connection, live):
-                log.warning("Role %s on %s was left behind by a crash; it is gone now.", identity, connection.name)
-        except RunbooksError as error:
-            log.warning("Roles left on %s could not be looked for: %s", connection.name, error)
+        for source in _makers(connection):
+            # Read for each anew: a database that does not answer takes long, and what was minted since then is live.
+            live = held_now(worker.service)
+            try:
+                for identity in provider_for(source).sweep(connection, live):
+                    log.warning("Role %s on %s was left behind by a crash; it is gone now.", identity, connection.name)
+            except RunbooksError as error:
+                log.warning("Roles left on %s could not be looked for: %s", connection.name, error)
 
 
-def _revoke(worker: Worker, name: str, stage: str, identity: str, how: str) -> None:
+def _makers(connection: Connection) -> list[CredentialSource]:
+    """The connection's sources, one for each that makes credentials as somebody else: each finds its own alone."""
+    sources = [source for source in (connection.diagnose, connection.remediate) if source is not None]
+    return list({(source.provider, source.options.get("minter")): source for source in reversed(sources)}.values())[
+        ::-1
+    ]
+
+
+def _revoke(worker: Worker, name: str, identity: str, how: str, source: CredentialSource | None = None) -> None:
+    """Have `source` revoke it, or whichever of the connection's can, where it is not known who made it."""
     connection = worker.service.connections.get(name)
-    source = None
-    if connection is not None:
-        source = connection.remediate if stage == "remediate" else connection.diagnose or connection.remediate
-    if connection is None or source is None:
+    sources = [source] if source else _makers(connection) if connection else []
+    if connection is None or not sources:
         log.error(
             "Credential %s of %s cannot be revoked: the connection is gone from the connections file.",
             identity,
             name,
         )
         return
-    try:
-        provider_for(source).revoke(connection, identity)
-        credential_ended(worker.service, worker.name, name, identity, how)
-    except RunbooksError as error:
-        log.error("Credential %s of %s is not revoked yet: %s The sweep tries again.", identity, name, error)  # noqa: TRY400 -- the message says it all
+    for maker in sources:
+        try:
+            provider_for(maker).revoke(connection, identity)
+            credential_ended(worker.service, worker.name, name, identity, how)
+        except RunbooksError as error:
+            log.error("Credential %s of %s is not revoked yet: %s The sweep tries again.", identity, name, error)  # noqa: TRY400 -- the message says it all
+        else:
+            return
