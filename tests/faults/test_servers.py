@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 
 import httpx
@@ -115,3 +116,23 @@ def test_without_postgresql_new_work_is_refused_clearly_and_nothing_acknowledged
     assert proposal["state"] == "proposed"
     assert crew.only.poll() is None, "the worker outlived its database's absence"
     assert chain(stage).entries > entries_before
+
+
+def test_an_outage_longer_than_the_lease_ends_no_worker_and_leaves_no_job_behind(crew, stage, drill, ana, ben):
+    approved, word = drill.proposed(ana)
+    with drill.held(DIAGNOSIS):
+        going, _ = drill.start(ana)
+        drill.comes_to(DIAGNOSIS)
+        assert ben.decision(approved).status_code == 200
+        until("the re-check to wait as well", lambda: drill.waiting(DIAGNOSIS) == 2)
+        old = stage.database
+        old.stop()
+    gone = time.monotonic()
+    try:
+        until("the lease to be over, and some", lambda: time.monotonic() > gone + 8)
+    finally:
+        stage.database = stage._stack.enter_context(Postgres.start(stage.folder / "service", port=old.port))
+    assert ana.run(going)["state"] == "diagnosed"
+    assert ana.proposal(approved["id"], "applied", "failed", "unknown", "stale")["state"] in {"applied", "stale"}
+    assert drill.written(word) <= 1
+    assert crew.only.poll() is None, "the worker outlived its database's absence"
