@@ -112,7 +112,6 @@ def finish_recheck(service: Service, claim: Claim, said: Said, reason: str) -> b
             state if run.cancel_requested_at is None else RunState.CANCELLED,
             in_part=in_part,
             reason=reason,
-            by_hand=proposal.by_hand,
         )
         if verdict.holds:
             return True

@@ -28,18 +28,14 @@ def compare(
     *,
     in_part: bool,
     reason: str,
-    by_hand: bool = False,
 ) -> Recheck:
     """Compare an approved proposal with what the diagnosis proposes now, by identity inputs alone.
 
     `proposed` lists gates with inputs. A re-check that did not diagnose in whole makes it stale, unless it
     proposes the very same all the same. One that somebody cancelled never holds: they wanted it stopped.
-    What was proposed by hand was never the diagnosis's own: it holds where the diagnosis still runs in whole.
     """
     if state is RunState.CANCELLED:
         return Recheck(holds=False, reason="The re-check was cancelled.")
-    if by_hand and state is RunState.DIAGNOSED and not in_part:
-        return Recheck(holds=True)
     same_gate = [now for name, now in proposed if name == gate]
     if any(all(now.get(name) == inputs.get(name) for name in identity) for now in same_gate):
         return Recheck(holds=True)

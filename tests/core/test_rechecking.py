@@ -12,8 +12,8 @@ INPUTS = {"pid": 7, "since": "a", "blocked": 37}
 IDENTITY = ("pid", "since")
 
 
-def recheck(proposed, state=RunState.DIAGNOSED, *, in_part=False, reason="", by_hand=False):
-    return compare("end", INPUTS, IDENTITY, proposed, state, in_part=in_part, reason=reason, by_hand=by_hand)
+def recheck(proposed, state=RunState.DIAGNOSED, *, in_part=False, reason=""):
+    return compare("end", INPUTS, IDENTITY, proposed, state, in_part=in_part, reason=reason)
 
 
 def test_the_same_identity_holds_whatever_the_informative_inputs_do():
@@ -50,13 +50,6 @@ def test_a_recheck_that_errs_makes_it_stale_with_the_reason(state, in_part, reas
 def test_a_cancelled_recheck_never_holds_though_it_had_proposed_the_same_by_then():
     verdict = recheck([("end", INPUTS)], RunState.CANCELLED, in_part=True)
     assert (verdict.holds, verdict.reason) == (False, "The re-check was cancelled.")
-
-
-def test_what_was_proposed_by_hand_holds_where_the_diagnosis_still_runs_whatever_it_proposes():
-    assert recheck([], by_hand=True).holds
-    assert recheck([("end", {**INPUTS, "pid": 8})], by_hand=True).holds
-    assert not recheck([], by_hand=True, in_part=True).holds
-    assert not recheck([], RunState.FAILED, by_hand=True, in_part=True, reason="db away").holds
 
 
 OK = ("verify", CellState.OK, "")
