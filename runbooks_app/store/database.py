@@ -14,9 +14,10 @@ import psycopg
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, CursorResult, Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from runbooks_app.core.audit import Event, canonical
-from runbooks_app.core.errors import Conflict, DatabaseAway
+from runbooks_app.core.errors import Conflict, DatabaseAway, Unavailable
 from runbooks_app.core.people import Actor
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
@@ -101,7 +102,8 @@ class Transaction:
 def transaction(engine: Engine) -> Iterator[Transaction]:
     """One transaction: commits with its jobs and audit entries, or leaves no trace at all.
 
-    Raises `DatabaseAway` when PostgreSQL is away. `now` is the database's clock at its begin.
+    Raises `DatabaseAway` when PostgreSQL is away, `Unavailable` when no connection gets free. `now` is the
+    database's clock at its begin.
     """
     with _told_as_unavailable(), engine.begin() as connection:
         now: datetime = connection.execute(text("SELECT now()")).scalar_one()
@@ -123,6 +125,8 @@ def reading(engine: Engine) -> Iterator[Transaction]:
 def _told_as_unavailable() -> Iterator[None]:
     try:
         yield
+    except PoolTimeout as error:
+        raise Unavailable("Every connection to the service's database is in use; try again shortly.") from error
     except OperationalError as error:
         raise DatabaseAway from error
     except DBAPIError as error:

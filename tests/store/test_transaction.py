@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy.exc import ProgrammingError
 
 from runbooks_app.core.audit import Event, verify
@@ -134,3 +135,27 @@ def test_the_migration_goes_back_and_forth(database):
     assert migrate(database.owner_url, "", "runbooks_app") == ("empty", "0001")
     with transaction(database.engine) as tx:
         tx.audit(ANA, Event.SIGNED_IN, {})
+
+
+def test_having_no_connection_left_is_told_as_unavailable(database):
+    engine = create_engine(database.engine.url, pool_size=1, max_overflow=0, pool_timeout=0.05)
+    with transaction(engine), pytest.raises(Unavailable, match="in use"), transaction(engine):
+        pass
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT id FROM proposals WHERE predecessor = 'x'",
+        "SELECT run_id FROM proposals WHERE gate = 'x' AND state = 'applied' ORDER BY ended_at DESC LIMIT 1",
+        "SELECT * FROM incidents ORDER BY opened_at DESC, id DESC LIMIT 50",
+    ],
+)
+def test_what_every_page_and_message_asks_for_is_found_by_an_index(database, query):
+    with transaction(database.engine) as tx:
+        tx.execute("SET LOCAL enable_seqscan = off")
+        tx.execute("SET LOCAL enable_sort = off")
+        plan = "\n".join(row[0] for row in tx.execute(f"EXPLAIN {query}"))
+    assert "Index" in plan, plan
+    assert "Seq Scan" not in plan, plan

@@ -67,6 +67,7 @@ CREATE TABLE incidents (
     closed_at timestamptz,
     cause     text NOT NULL DEFAULT ''
 );
+CREATE INDEX incidents_newest ON incidents (opened_at DESC, id DESC);
 CREATE INDEX incidents_open_by_channel ON incidents (channel) WHERE closed_at IS NULL;
 
 CREATE TABLE runs (
