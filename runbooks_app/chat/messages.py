@@ -111,8 +111,7 @@ def _happened(told: RunTold) -> str:
             who = f" by {safe(told.cancelled_by, 80)}" if told.cancelled_by else ""
             return f"🚫 cancelled{who} after {took}: {cells} done; nothing was changed{by}"
         case RunState.LOST:
-            then = "it will be tried again" if told.will_retry else "it will not be tried again: run it afresh"
-            return f"❗ *lost its worker* after {took}; the diagnosis only reads, {then}{by}"
+            return f"❗ *lost its worker* after {took}; nothing was changed; it is not tried again: run it afresh{by}"
 
 
 def _severity(finding: FindingTold) -> tuple[int, str, str]:

@@ -108,7 +108,6 @@ class RunTold:
     cells_total: int = 0
     seconds: float = 0.0
     attempt: int = 1
-    will_retry: bool = False
     findings: tuple[FindingTold, ...] = ()
     problems: tuple[str, ...] = ()
     proposals: tuple[ProposalTold, ...] = ()

@@ -21,7 +21,7 @@ from runbooks_app.chat.views import (
 )
 from runbooks_app.core.policy import Policy
 from runbooks_app.core.proposal import Verification
-from runbooks_app.core.run import MAX_ATTEMPTS, CellState, RunState
+from runbooks_app.core.run import CellState, RunState
 from runbooks_app.core.runbook import Stage
 from runbooks_app.store import incidents, proposals, runs
 from runbooks_app.store.database import Transaction
@@ -51,7 +51,6 @@ def run_told(tx: Transaction, service: Service, run: Run) -> RunTold:
         cells_total=len(cells),
         seconds=seconds,
         attempt=attempt,
-        will_retry=run.state is RunState.LOST and attempt < MAX_ATTEMPTS,
         findings=tuple(
             FindingTold(f.severity, f.summary, f"{url}#cell-{f.cell_id}") for f in runs.findings(tx, run.id)
         ),

@@ -52,7 +52,7 @@ RUNS = st.builds(
     part=st.booleans(), cells_done=st.integers(0), cells_total=st.integers(0), seconds=st.floats(),
     findings=st.lists(FINDINGS, max_size=4).map(tuple), problems=st.lists(TEXT, max_size=3).map(tuple),
     proposals=st.lists(PROPOSALS, max_size=2).map(tuple), incident_title=TEXT, incident_url=URLS,
-    sandbox_off=st.booleans(), remediation_off=st.booleans(), cancelled_by=TEXT, will_retry=st.booleans(),
+    sandbox_off=st.booleans(), remediation_off=st.booleans(), cancelled_by=TEXT,
 )  # fmt: skip
 CELLS = st.builds(views.CellTold, TEXT, st.sampled_from(CellState), TEXT, TEXT, URLS, st.booleans())
 EVIDENCE = st.builds(
