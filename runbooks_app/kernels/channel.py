@@ -24,6 +24,9 @@ Message = dict[str, Any]
 OUTPUTS = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error", "clear_output"})
 """What a kernel may send beside replies; whatever else it sends is not heard."""
 
+STATUSES = ("ok", "error")
+"""What a kernel of ours says of a cell. Any other reply is forged, and the true one still comes."""
+
 READ = 1 << 18
 """Bytes read at once."""
 
@@ -173,7 +176,7 @@ class Channel:
             self.iopub_channel.messages.put_nowait(message)
         elif parent in self.replies:
             self.replies.pop(parent).set_result(message["content"])
-        elif parent == self.executing and kind == "execute_reply":
+        elif parent == self.executing and kind == "execute_reply" and message["content"].get("status") in STATUSES:
             self.executing = ""
             self.shell_channel.messages.put_nowait(message)
             idle = {"msg_type": "status", "content": {"execution_state": "idle"}}

@@ -31,7 +31,7 @@ from runbooks_app.kernels.cells import Cells
 from runbooks_app.kernels.channel import Channel, Gone, Message
 from runbooks_app.kernels.events import CellEnded, CellStarted, Event, Printed, SegmentEnded
 from runbooks_app.kernels.launcher import Zygote, environment, make_folder
-from runbooks_app.kernels.outputs import Outputs
+from runbooks_app.kernels.outputs import Outputs, clean, count_of
 from runbooks_app.kernels.redaction import Redactor
 from runbooks_app.kernels.segment import Code, Segment
 
@@ -98,12 +98,12 @@ class Conduct:
             self.over = str(error)
         except Gone:
             said = "".join(message["content"].get("text", "") for message in channel.rest())
-            self.over = self.redactor.short(f"The kernel died before its first cell. {said}".strip())
+            self.over = self.redactor.short(clean(f"The kernel died before its first cell. {said}".strip()))
         except TimeoutError:
             self.over = f"The kernel was not ready within {READY_TIMEOUT:.0f} s."
         else:
             if reply.get("status") != "ok":
-                why = self.redactor.short(str(reply.get("reason")))
+                why = self.redactor.short(clean(str(reply.get("reason"))))
                 self.over = f"The kernel could not take its connections: {why}"
 
     async def run_cells(self, channel: Channel, kills: int | None) -> None:
@@ -230,7 +230,7 @@ class Cell:
             return CellState.DIED, self.cause_of_death()
         if reply.get("status") == "ok":
             return CellState.OK, ""
-        raised = f"{reply.get('ename')}: {reply.get('evalue')}".strip().removesuffix(":")
+        raised = clean(f"{reply.get('ename')}: {reply.get('evalue')}".strip().removesuffix(":"))
         if not self.outputs.failed_visibly:
             error = {"ename": reply.get("ename"), "evalue": reply.get("evalue"), "traceback": [raised]}
             self.outputs.take({"msg_type": "error", "content": error})
@@ -273,8 +273,7 @@ class Cell:
             self.timer.cancel()
         self.show(last=True)
         outputs, redacted = self.outputs.final()
-        number = reply.get("execution_count") if reply else None
-        count = number if isinstance(number, int) else None
+        count = count_of(reply.get("execution_count")) if reply else None
         self.conduct.emit(CellEnded(self.code.cell_id, state, outputs, count, started, now(), reason, redacted))
 
 

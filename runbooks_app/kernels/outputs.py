@@ -18,10 +18,22 @@ BUNDLE = "application/vnd.runbook."
 ERROR_LIMIT = 65536
 """Bytes kept of a traceback, whatever else the cell printed."""
 
+ERRORS_LIMIT = 4 * ERROR_LIMIT
+"""Bytes kept of all errors of a cell; beyond it only the last one stays, for it is the one that tells."""
+
+NAME_LIMIT = 200
+"""Characters kept of an error's class."""
+
+FRAME = 60
+"""Bytes that an output weighs by itself: one of a single character is stored and shown with its frame."""
+
+MOST_COUNTED = 2**31 - 1
+"""The largest execution count that is believed; the database holds no larger one."""
+
 WITHHELD = "[runbooks] The output of this cell is withheld: {}.\n"
 
 
-@dataclass
+@dataclass(eq=False)
 class _Item:
     """An output as it came. `text` are the pieces of a stream; `data` the rest of it."""
 
@@ -42,6 +54,9 @@ class Outputs:
         self._limit = limit
         self._items: list[_Item] = []
         self._used = {False: 0, True: 0}  # bytes, by whether they are bundles
+        self._errors = 0  # bytes
+        self._last_error: _Item | None = None  # of those beyond the limit
+        self._displays: dict[str, str] = {}
         self._left_out = 0
         self._clear = False
         self._fresh: list[_Item] = []
@@ -85,6 +100,7 @@ class Outputs:
         for items in (self._items, self._fresh):
             if not (items and items[-1].kind == "stream" and items[-1].name == name):
                 items.append(_Item("stream", name))
+                size += FRAME if items is self._items and len(items) > 1 else 0
             items[-1].text.append(kept)
         self._used[False] += size
 
@@ -110,10 +126,9 @@ class Outputs:
         output: Output = {"output_type": "display_data", "data": clean(data)}
         output["metadata"] = clean(metadata) if isinstance(metadata, dict) else {}
         if kind == "execute_result":
-            number = content.get("execution_count")
-            output |= {"output_type": kind, "execution_count": number if isinstance(number, int) else None}
+            output |= {"output_type": kind, "execution_count": count_of(content.get("execution_count"))}
         size = len(json.dumps(output, ensure_ascii=False).encode())
-        item = _Item("display", data=output, size=size, display_id=display_id if isinstance(display_id, str) else None)
+        item = _Item("display", data=output, size=size, display_id=self._known_as(display_id))
         item.bundle = any(mime.startswith(BUNDLE) for mime in output["data"])
         earlier = [shown for shown in self._items if item.display_id and shown.display_id == item.display_id]
         if kind == "update_display_data" and earlier:
@@ -128,6 +143,12 @@ class Outputs:
         # evidence, and does not change.
         self._items.append(item)
         self._fresh.append(item)
+
+    def _known_as(self, display_id: Any) -> str | None:
+        """A number for an id: the kernel chooses it, so it may hold a secret as any text may."""
+        if not isinstance(display_id, str):
+            return None
+        return self._displays.setdefault(display_id, str(len(self._displays) + 1))
 
     def _update(self, earlier: list[_Item], new: _Item) -> None:
         for item in earlier:
@@ -152,19 +173,36 @@ class Outputs:
         left = whole - len("".join(trace).encode()) + max(0, len(value) - ERROR_LIMIT)
         self._left_out += left
         error = {
-            "ename": clean(str(content.get("ename", ""))),
+            "output_type": "error",
+            "ename": clean(str(content.get("ename", "")))[:NAME_LIMIT],
             "evalue": value[:ERROR_LIMIT],
             "traceback": trace,
         }
-        item = _Item("error", data={"output_type": "error"} | error)
+        item = _Item("error", data=error, size=len(json.dumps(error, ensure_ascii=False).encode()))
+        if self._errors + item.size > ERRORS_LIMIT:
+            self._take_last_error(item)
+            return
+        self._errors += item.size
         self._items.append(item)
         self._fresh.append(item)
+
+    def _take_last_error(self, item: _Item) -> None:
+        """One error beyond the limit of all: it takes the place of the one before it."""
+        if self._last_error is None:
+            self._last_error = item
+            self._items.append(item)
+        else:
+            self._left_out += self._last_error.size
+            self._last_error.data, self._last_error.size = item.data, item.size
+        if self._last_error not in self._fresh:
+            self._fresh.append(self._last_error)
 
     def _clear_now(self) -> None:
         if self._clear:
             self._clear = False
             self._items.clear()
             self._used = {False: 0, True: 0}
+            self._errors, self._last_error = 0, None
 
     @property
     def failed_visibly(self) -> bool:
@@ -261,6 +299,12 @@ def _strings(value: Any) -> list[str]:
     if isinstance(value, list):
         return [text for item in value for text in _strings(item)]
     return [] if value is None else [str(value)]
+
+
+def count_of(number: Any) -> int | None:
+    """An execution count as a kernel tells it, if it can be one."""
+    believed = isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= MOST_COUNTED
+    return number if believed else None
 
 
 def clean(value: Any) -> Any:

@@ -1,0 +1,95 @@
+"""Cells that send what no honest kernel would: whatever comes, the worker tells the truth and keeps its measure."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from kernels.segments import code
+
+from runbooks_app.core.run import CellState
+from runbooks_app.kernels.events import Printed
+
+FORGE = """
+import json, os, struct
+kernel = get_ipython().display_pub.session.kernel
+
+def forge(kind, content):
+    body = json.dumps({"msg_type": kind, "parent_header": {"msg_id": kernel.parent}, "content": content}).encode()
+    os.write(3, struct.pack("!I", len(body)) + body)
+"""
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [r"'a\0b'", r"'\udc80'", "'x' * 10_000_000"],
+    ids=["NUL", "half a character", "huge"],
+)
+def test_a_reason_that_no_database_takes_is_told_in_characters_that_it_does(run, reason):
+    ran = run(f"raise ValueError({reason})", "print('on')")
+    assert ran.states == [CellState.FAILED, CellState.OK]
+    told = ran.ended["c0"].reason
+    assert told.startswith("ValueError: ")
+    assert len(told) < 5000
+    assert "\0" not in told
+    assert told.encode()
+
+
+@pytest.mark.parametrize("count", ["2**40", "-7", "True", "'x'", "10**400"])
+def test_a_count_of_executions_that_cannot_be_is_none(run, count):
+    ran = run(FORGE + f"forge('execute_reply', {{'status': 'ok', 'execution_count': {count}}})")
+    assert ran.states == [CellState.OK], ran.ended
+    assert ran.ended["c0"].execution_count is None
+
+
+@pytest.mark.parametrize("reply", ["{}", "{'status': None}", "{'status': ['ok']}", "{'status': 'aborted'}"])
+def test_a_reply_that_is_none_is_not_heard_and_the_true_one_is(run, reply):
+    ran = run(FORGE + f"forge('execute_reply', {reply})\nprint('seen')\n1/0", "print('after')")
+    assert ran.states == [CellState.FAILED, CellState.OK]
+    assert "seen" in ran.text()
+
+
+def test_a_reply_with_an_error_of_odd_shape_is_a_failure(run):
+    error = "{'status': 'error', 'ename': {'a': '\\ud800'}, 'evalue': ['\\0', '\\udc00']}"
+    ran = run(FORGE + f"forge('execute_reply', {error})")
+    assert ran.states == [CellState.FAILED]
+    assert "\0" not in ran.ended["c0"].reason
+    assert ran.ended["c0"].reason.encode()
+    assert json.dumps(ran.ended["c0"].outputs, ensure_ascii=False).encode()
+
+
+def test_errors_count_against_a_limit_of_their_own(run):
+    flood = FORGE + (
+        "for number in range(300):\n"
+        "    forge('error', {'ename': 'E' * 1000, 'evalue': 'x' * 50_000, 'traceback': ['y' * 60_000]})\n"
+        "raise ValueError('the last one')"
+    )
+    ran = run(flood)
+    assert ran.states == [CellState.FAILED]
+    outputs = ran.ended["c0"].outputs
+    assert len(json.dumps(outputs)) < 500_000
+    assert "left out" in outputs[-1]["text"]
+    assert [o["evalue"] for o in outputs if o["output_type"] == "error"][-1] == "the last one"
+
+
+def test_the_class_of_an_error_is_no_longer_than_a_name(run):
+    ran = run(FORGE + "forge('error', {'ename': 'E' * 400_000, 'evalue': 'x', 'traceback': []})")
+    assert len(json.dumps(ran.ended["c0"].outputs)) < 5_000
+
+
+def test_many_small_pieces_of_output_weigh_no_more_than_the_limit(run):
+    cell = code(
+        "c0", "import sys\nfor n in range(15_000):\n    print('o', flush=True)\n    print('e', file=sys.stderr)"
+    )
+    ran = run(cell, output_limit=20_000)
+    assert len(json.dumps(ran.ended["c0"].outputs)) < 60_000
+
+
+def test_no_secret_travels_as_the_id_of_a_display(run):
+    secret = "correct-horse-battery"
+    ran = run(
+        f"from IPython.display import display\nshown = display('x', display_id='{secret}')\nprint('between')",
+        secrets=(secret,),
+    )
+    told = [event.display_id for event in ran.events if isinstance(event, Printed)]
+    assert secret not in json.dumps(told)
