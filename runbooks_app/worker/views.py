@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.outputs import outputs_of
+from runbooks_app.actions.proposing import revision
 from runbooks_app.chat.views import (
     CellTold,
     ChartTold,
@@ -19,10 +18,13 @@ from runbooks_app.chat.views import (
     RunTold,
     TargetTold,
 )
+from runbooks_app.core.errors import RunbooksError
 from runbooks_app.core.policy import Policy
 from runbooks_app.core.proposal import Verification
 from runbooks_app.core.run import CellState, RunState
 from runbooks_app.core.runbook import Stage
+from runbooks_app.documents.images import read_image
+from runbooks_app.documents.unreadable import Unreadable
 from runbooks_app.store import incidents, proposals, runs
 from runbooks_app.store.database import Transaction
 from runbooks_app.store.records import Cell, Proposal, Run
@@ -45,7 +47,7 @@ def run_told(tx: Transaction, service: Service, run: Run) -> RunTold:
         url=url,
         state=run.state,
         requested_by=run.requested_by["name"],
-        target=", ".join(_connections(service, run)),
+        target=", ".join(_connections(tx, service, run) or ()),
         part=run.in_part,
         cells_done=len(worked) if run.state is RunState.DIAGNOSED else len(done),
         cells_total=len(cells),
@@ -99,14 +101,14 @@ def proposal_told(tx: Transaction, service: Service, proposal: Proposal, run: Ru
         seconds=(attempt.ended_at - attempt.started_at).total_seconds() if attempt and attempt.ended_at else None,
         since_alert=since,
         successor_url=base + successor if successor else "",
-        restricted=_restricted(service, run),
+        restricted=_restricted(tx, service, run, *(held["connection"] for held in proposal.connections)),
     )
 
 
 def details_told(tx: Transaction, service: Service, run: Run) -> DetailsTold:
     """What goes into the thread of a run that has ended."""
     url = f"{service.settings.public_url}/runs/{run.id}"
-    restricted = _restricted(service, run)
+    restricted = _restricted(tx, service, run)
     cells, _ = _diagnosis(tx, run)
     outputs = {cell.cell_id: outputs_of(service, cell) for cell in cells}
     return DetailsTold(
@@ -154,14 +156,20 @@ def _diagnosis(tx: Transaction, run: Run) -> tuple[list[Cell], int]:
     return cells, tries[-1].number
 
 
-def _connections(service: Service, run: Run) -> list[str]:
-    return sorted(
-        {str(value) for value in run.parameters.values() if isinstance(value, str) and value in service.connections}
-    )
+def _connections(tx: Transaction, service: Service, run: Run) -> list[str] | None:
+    """Every connection that the run reaches, by its parameters and by its code; None where that cannot be told."""
+    try:
+        return sorted(revision(tx, service, run.revision).connections_used(run.parameters))
+    except RunbooksError:
+        return None
 
 
-def _restricted(service: Service, run: Run) -> bool:
-    return any(service.connections[name].data_class == "restricted" for name in _connections(service, run))
+def _restricted(tx: Transaction, service: Service, run: Run, *further: str) -> bool:
+    """Whether what the run showed stays on pages; so it does where nobody can say any more what it reached."""
+    reached, known = _connections(tx, service, run), service.connections
+    if reached is None:
+        return True
+    return any(name not in known or known[name].data_class == "restricted" for name in (*reached, *further))
 
 
 def _proposer(tx: Transaction, proposal: Proposal) -> str:
@@ -195,13 +203,14 @@ def _evidence(finding: str, evidence: dict[str, Any] | None, url: str, *, restri
 
 
 def _charts(outputs: list[dict[str, Any]]) -> list[tuple[bytes, str]]:
+    """Images that are images, as their pixels alone: metadata may hold what no search for secrets can see."""
     found = []
     for output in outputs:
         data = output.get("data", {})
-        png = data.get("image/png")
-        if isinstance(png, str):
-            try:
-                found.append((base64.b64decode(png), str(data.get("text/plain", ""))))
-            except binascii.Error:
-                continue
+        if "image/png" not in data:
+            continue
+        try:
+            found.append((read_image("image/png", data["image/png"]).data, str(data.get("text/plain", ""))))
+        except Unreadable:
+            continue
     return found
