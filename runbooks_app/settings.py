@@ -90,6 +90,9 @@ class Settings(BaseModel):
     )
     slack_api_url: str = Field("https://slack.com/api/", description="Base of Slack's Web API.")
     slack_team: str = Field("", description="Id of the only workspace that may send commands; empty refuses all.")
+    slack_login_days: int = Field(
+        30, ge=1, le=365, description="Days since their last sign-in after which people of the chat sign in again."
+    )
     slack_channel: str = Field("", description="Channel for runs that were not started in one.")
 
     concurrency: int = Field(8, ge=1, le=200, description="Jobs that one worker does at a time.")

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from runbooks_app.actions.context import Service, worker_actor
-from runbooks_app.actions.proposing import make_proposal, revision
+from runbooks_app.actions.proposing import propose, refuse_proposals, revision, usable_proposals
 from runbooks_app.actions.running import tell_run
-from runbooks_app.core import bundles, gates
+from runbooks_app.core import bundles
 from runbooks_app.core.audit import Event
-from runbooks_app.core.errors import InvalidInput, Misconfigured, NotFound, Problem
+from runbooks_app.core.errors import Problem
 from runbooks_app.core.run import CellState, RunState, move, outcome
-from runbooks_app.core.runbook import Cell, Runbook, Section, Stage
+from runbooks_app.core.runbook import Cell, Runbook, Stage
 from runbooks_app.store import runs
 from runbooks_app.store.database import Transaction, transaction
 from runbooks_app.store.records import Attempt, Run
@@ -167,7 +167,9 @@ def finish_run(service: Service, claim: Claim, said: Said, reason: str) -> RunSt
         tx.audit(actor, Event.RUN_ENDED, objects, {"state": str(state), "in_part": in_part, "reason": reason})
         problems = list(said.problems)
         if state is RunState.DIAGNOSED:
-            problems += _propose(tx, service, claim, run, said)
+            usable, unusable = usable_proposals(claim.runbook, said.proposed)
+            refuse_proposals(tx, run, unusable, actor)
+            problems += [*unusable, *propose(tx, service, run, usable, actor)]
         tx.execute(
             "UPDATE runs SET problems = :problems WHERE id = :id",
             id=run.id,
@@ -217,38 +219,3 @@ def refuse_run(service: Service, run_id: str, worker: str, reason: str) -> None:
             {"state": "failed", "in_part": False, "reason": reason},
         )
         tell_run(tx, run.id, run.channel)
-
-
-def usable_proposals(
-    runbook: Runbook, proposed: list[bundles.Proposed]
-) -> tuple[list[tuple[Section, dict[str, Any], str]], list[Problem]]:
-    """What a diagnosis proposes, checked against the gates; the same action with the same inputs only once."""
-    usable: list[tuple[Section, dict[str, Any], str]] = []
-    problems = []
-    for action in proposed:
-        section = runbook.section(action.gate)
-        if section is None:
-            problems.append(Problem(action.gate, "is proposed, but the runbook has no such gate."))
-            continue
-        try:
-            inputs = gates.validate_inputs(section, action.inputs)
-        except InvalidInput as error:
-            problems += [Problem(f"{action.gate}.{p.where}", p.message, p.fix) for p in error.problems]
-            continue
-        if not any(other is section and known == inputs for other, known, _ in usable):
-            usable.append((section, inputs, action.reason))
-    return usable, problems
-
-
-def _propose(tx: Transaction, service: Service, claim: Claim, run: Run, said: Said) -> list[Problem]:
-    usable, problems = usable_proposals(claim.runbook, said.proposed)
-    actor = worker_actor(claim.attempt.worker)
-    for problem in problems:
-        tx.audit(actor, Event.PROPOSAL_REFUSED, {"run": run.id}, {"reason": str(problem)})
-    for section, inputs, why in usable:
-        try:
-            make_proposal(tx, service, run, section, inputs, reason=why, actor=actor, requesters=run.requesters)
-        except (Misconfigured, NotFound) as error:
-            tx.audit(actor, Event.PROPOSAL_REFUSED, {"run": run.id}, {"reason": str(error)})
-            problems += list(error.problems) or [Problem(section.gate.name, error.message)]
-    return problems

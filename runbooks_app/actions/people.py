@@ -54,7 +54,7 @@ def session_of(service: Service, secret: str) -> Session | None:
 def person_of_chat(service: Service, team: str, chat_user: str) -> Person | None:
     """The person whom a chat account belongs to, with the roles of their latest sign-in."""
     with reading(service.engine) as tx:
-        return people.by_chat_user(tx, team, chat_user)
+        return people.by_chat_user(tx, team, chat_user, service.settings.slack_login_days)
 
 
 def offer_chat_link(service: Service, team: str, chat_user: str, chat_name: str) -> str:

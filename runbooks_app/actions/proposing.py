@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from runbooks_app.actions.context import Service
-from runbooks_app.core import digests, gates
+from runbooks_app.core import bundles, digests, gates
 from runbooks_app.core.audit import Event
-from runbooks_app.core.errors import Misconfigured, Problem
+from runbooks_app.core.errors import InvalidInput, Misconfigured, NotFound, Problem
 from runbooks_app.core.people import Actor
 from runbooks_app.core.policy import Policy, bind
 from runbooks_app.core.runbook import Runbook, Section
@@ -24,6 +25,81 @@ def revision(tx: Transaction, service: Service, digest: str) -> Runbook:
     """
     name, notebook = revisions.get(tx, digest)
     return service.library.read_revision(name, notebook)
+
+
+@dataclass(frozen=True)
+class Usable:
+    """Something that cells propose and the runbook has a gate for; `inputs` are validated."""
+
+    section: Section
+    inputs: dict[str, Any]
+    reason: str
+
+    @property
+    def gate(self) -> str:
+        """Name of the gate."""
+        return self.section.gate.name
+
+
+def usable_proposals(runbook: Runbook, proposed: list[bundles.Proposed]) -> tuple[list[Usable], list[Problem]]:
+    """What cells propose, checked against the gates; the same action with the same inputs only once."""
+    usable: list[Usable] = []
+    problems = []
+    for action in proposed:
+        section = runbook.section(action.gate)
+        if section is None:
+            problems.append(Problem(action.gate, "is proposed, but the runbook has no such gate."))
+            continue
+        try:
+            inputs = gates.validate_inputs(section, action.inputs)
+        except InvalidInput as error:
+            problems += [Problem(f"{action.gate}.{p.where}", p.message, p.fix) for p in error.problems]
+            continue
+        if not any(other.section is section and other.inputs == inputs for other in usable):
+            usable.append(Usable(section, inputs, action.reason))
+    return usable, problems
+
+
+def propose(
+    tx: Transaction,
+    service: Service,
+    run: Run,
+    usable: list[Usable],
+    actor: Actor,
+    *,
+    requesters: list[str] | None = None,
+    predecessor: str | None = None,
+    evidence_of: str = "",
+) -> list[Problem]:
+    """Make these proposals; those that cannot be made are refused in the trail, and their problems told.
+
+    `requesters` are the run's, unless others are behind them as well.
+    """
+    problems: list[Problem] = []
+    for action in usable:
+        try:
+            make_proposal(
+                tx,
+                service,
+                run,
+                action.section,
+                action.inputs,
+                reason=action.reason,
+                actor=actor,
+                requesters=requesters or run.requesters,
+                predecessor=predecessor,
+                evidence_of=evidence_of,
+            )
+        except (Misconfigured, NotFound, InvalidInput) as error:
+            problems += list(error.problems) or [Problem(action.gate, error.message)]
+    refuse_proposals(tx, run, problems, actor)
+    return problems
+
+
+def refuse_proposals(tx: Transaction, run: Run, problems: list[Problem], actor: Actor) -> None:
+    """Enter what was proposed and cannot be."""
+    for problem in problems:
+        tx.audit(actor, Event.PROPOSAL_REFUSED, {"run": run.id}, {"reason": str(problem)})
 
 
 def make_proposal(
@@ -117,8 +193,8 @@ def digest_now(service: Service, runbook: Runbook, proposal: Proposal, run: Run)
 def tell_proposal(tx: Transaction, proposal: Proposal) -> None:
     """Have the proposal's message, and its run's, brought up to date in the channel, if there is one."""
     if runs.get(tx, proposal.run_id).channel:
-        tx.defer("tell_proposal", proposal_id=proposal.id, queue="tell")
-        tx.defer("tell_run", run_id=proposal.run_id, queue="tell")
+        tx.defer("tell_proposal", proposal_id=proposal.id)
+        tx.defer("tell_run", run_id=proposal.run_id)
 
 
 def _digest(

@@ -11,12 +11,20 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 
 from runbooks_app.actions.context import Service, worker_actor
-from runbooks_app.actions.diagnosing import Claim, Said, end_attempt, plan, prepared, usable_proposals
-from runbooks_app.actions.proposing import digest_now, make_proposal, revision, tell_proposal
+from runbooks_app.actions.diagnosing import Claim, Said, end_attempt, plan, prepared
+from runbooks_app.actions.proposing import (
+    digest_now,
+    propose,
+    refuse_proposals,
+    revision,
+    tell_proposal,
+    usable_proposals,
+)
 from runbooks_app.core import rechecking
 from runbooks_app.core.audit import Event
 from runbooks_app.core.deciding import may_start
 from runbooks_app.core.errors import Conflict, RunbooksError
+from runbooks_app.core.people import Actor
 from runbooks_app.core.proposal import ProposalState, Verification, move, move_verification
 from runbooks_app.core.run import CellState, RunState
 from runbooks_app.core.run import move as move_run
@@ -103,33 +111,33 @@ def finish_recheck(service: Service, claim: Claim, said: Said, reason: str) -> b
         proposal = proposals.get(tx, str(run.proposal_id), lock=True)
         if proposal.state is not ProposalState.APPROVED:
             return False
-        usable, _ = usable_proposals(claim.runbook, said.proposed)
+        usable, problems = usable_proposals(claim.runbook, said.proposed)
         verdict = rechecking.compare(
             proposal.gate,
             proposal.inputs,
             proposal.identity,
-            [(section.gate.name, inputs) for section, inputs, _ in usable],
+            [(u.gate, u.inputs) for u in usable],
             state if run.cancel_requested_at is None else RunState.CANCELLED,
             in_part=in_part,
             reason=reason,
+            by_hand=proposal.by_hand,
         )
         if verdict.holds:
             return True
-        _stale(tx, proposal, verdict.reason, claim.attempt.worker)
-        for section, inputs, why in usable:
-            if section.gate.name == proposal.gate and inputs == verdict.successor:
-                make_proposal(
-                    tx,
-                    service,
-                    runs.get(tx, proposal.run_id),
-                    section,
-                    inputs,
-                    reason=why,
-                    actor=actor,
-                    requesters=proposal.requesters,
-                    predecessor=proposal.id,
-                    evidence_of=run.id,
-                )
+        make_stale(tx, proposal, verdict.reason, actor)
+        successors = [u for u in usable if u.gate == proposal.gate and u.inputs == verdict.successor]
+        diagnosis = runs.get(tx, proposal.run_id)
+        propose(
+            tx,
+            service,
+            diagnosis,
+            successors,
+            actor,
+            requesters=proposal.requesters,
+            predecessor=proposal.id,
+            evidence_of=run.id,
+        )
+        refuse_proposals(tx, run, problems, actor)
         return False
 
 
@@ -154,7 +162,7 @@ def start_remediation(service: Service, proposal_id: str, worker: str) -> Claim 
             try:
                 _may_start(tx, service, proposal)
             except RunbooksError as refusal:
-                _stale(tx, proposal, refusal.message, worker)
+                make_stale(tx, proposal, refusal.message, worker_actor(worker))
                 return None
             attempt = runs.open_attempt(
                 tx, run.id, "remediate", worker, service.settings.lease, proposal_id, proposal.target
@@ -189,7 +197,7 @@ def refuse_remediation(service: Service, proposal_id: str, worker: str, reason: 
     with transaction(service.engine) as tx:
         proposal = proposals.get(tx, proposal_id, lock=True)
         if proposal.state is ProposalState.APPROVED:
-            _stale(tx, proposal, reason, worker)
+            make_stale(tx, proposal, reason, worker_actor(worker))
 
 
 def finish_remediation(service: Service, claim: Claim, proposal_id: str, state: ProposalState, reason: str) -> None:
@@ -261,19 +269,11 @@ def finish_verification(service: Service, claim: Claim, said: Said, reason: str)
         )
         checks = [{"name": c.name, "ok": c.ok, "seconds": c.seconds, "detail": c.detail} for c in said.checks]
         _verified(tx, proposal, verdict, checks, why, claim.attempt.worker)
-        usable, _ = usable_proposals(claim.runbook, said.proposed)
-        for section, inputs, because in usable:
-            if (section.gate.name, inputs) != (proposal.gate, proposal.inputs):
-                make_proposal(
-                    tx,
-                    service,
-                    runs.get(tx, proposal.run_id),
-                    section,
-                    inputs,
-                    reason=because,
-                    actor=worker_actor(claim.attempt.worker),
-                    requesters=proposal.requesters,
-                )
+        usable, problems = usable_proposals(claim.runbook, said.proposed)
+        actor = worker_actor(claim.attempt.worker)
+        others = [u for u in usable if (u.gate, u.inputs) != (proposal.gate, proposal.inputs)]
+        propose(tx, service, runs.get(tx, proposal.run_id), others, actor, requesters=proposal.requesters)
+        refuse_proposals(tx, claim.run, problems, actor)
 
 
 def give_up_verification(service: Service, claim: Claim, reason: str) -> None:
@@ -318,10 +318,11 @@ def _may_start(tx: Transaction, service: Service, proposal: Proposal) -> None:
     may_start(proposal.asked, groups, digest_now(service, runbook, proposal, run), tx.now)
 
 
-def _stale(tx: Transaction, proposal: Proposal, reason: str, worker: str) -> None:
+def make_stale(tx: Transaction, proposal: Proposal, reason: str, actor: Actor) -> None:
+    """Nothing is executed of this proposal any more, and people are told why."""
     proposals.move(tx, proposal, move(proposal.state, ProposalState.STALE), state_reason=reason, ended_at=tx.now)
     tx.audit(
-        worker_actor(worker),
+        actor,
         Event.PROPOSAL_STALE,
         {"proposal": proposal.id, "run": proposal.run_id},
         {"reason": reason},

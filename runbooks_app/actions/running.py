@@ -125,7 +125,7 @@ def cancel_run(service: Service, person: Person, signed_in: dict[str, Any], run_
 def tell_run(tx: Transaction, run_id: str, channel: str) -> None:
     """Have the run's message in its channel brought up to date, if it has a channel."""
     if channel:
-        tx.defer("tell_run", run_id=run_id, queue="tell")
+        tx.defer("tell_run", run_id=run_id)
 
 
 def _incident(
@@ -143,9 +143,12 @@ def _incident(
             raise Refused(f"Incident {incident_id} is closed; run without it to open a new one.")
         return incident
     channel = channel or service.settings.slack_channel
-    existing = incidents.open_in_channel(tx, channel) if channel else None
-    if existing is not None:
-        return existing
+    if channel:
+        # Two commands at the same moment open one incident.
+        tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(:channel, 7226101))", channel=channel)
+        existing = incidents.open_in_channel(tx, channel)
+        if existing is not None:
+            return existing
     on = ", ".join(runbook.connections_used(values))
     incident = incidents.insert(tx, f"{runbook.title} on {on}" if on else runbook.title, channel, actor.as_json())
     tx.audit(actor, Event.INCIDENT_OPENED, {"incident": incident.id}, {"title": incident.title, "channel": channel})

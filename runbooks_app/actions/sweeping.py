@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from runbooks_app.actions.context import TIMER, Service
 from runbooks_app.actions.proposing import tell_proposal
-from runbooks_app.actions.remediating import end_remediation, end_verification
+from runbooks_app.actions.remediating import end_remediation, end_verification, make_stale
 from runbooks_app.actions.running import tell_run
 from runbooks_app.core.audit import Event
-from runbooks_app.core.proposal import OPEN, ProposalState
+from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.proposal import move as move_proposal
 from runbooks_app.core.run import MAX_ATTEMPTS, CellState, RunState, move
 from runbooks_app.store import proposals, runs
@@ -60,6 +60,31 @@ def take_over(service: Service) -> int:
             count += 1
 
 
+def requeue_forgotten(service: Service) -> int:
+    """Queue again what waits without a job, as after a job that failed for good; how many. Claims keep it harmless."""
+    with transaction(service.engine) as tx:
+        rows = tx.execute(
+            """
+            WITH waiting (task, key, id) AS (
+                SELECT 'diagnose', 'run_id', id FROM runs
+                WHERE state = 'queued' AND requested_at < now() - interval '1 minute'
+                UNION ALL
+                SELECT 'remediate', 'proposal_id', id FROM proposals
+                WHERE state = 'approved' AND expires_at > now() AND decided_at < now() - interval '1 minute'
+                UNION ALL
+                SELECT 'verify', 'proposal_id', id FROM proposals
+                WHERE verification = 'pending' AND ended_at < now() - interval '1 minute')
+            SELECT task, key, id FROM waiting w
+            WHERE NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.task_name = w.task
+                AND j.status IN ('todo', 'doing') AND j.args ->> w.key = w.id)
+            LIMIT 100
+            """
+        ).all()
+        for row in rows:
+            tx.defer(row.task, **{row.key: row.id})
+        return len(rows)
+
+
 def _take(tx: Transaction, attempt: Attempt) -> None:
     if attempt.stage == "remediate":
         proposal = proposals.get(tx, str(attempt.proposal_id), lock=True)
@@ -91,6 +116,8 @@ def _lost(tx: Transaction, attempt: Attempt) -> None:
         tx.defer("diagnose", run_id=run.id, priority=10)
     elif run.proposal_id is not None:
         proposal = proposals.get(tx, run.proposal_id, lock=True)
-        if proposal.state in OPEN:
+        if proposal.state is ProposalState.APPROVED and run.cancel_requested_at is not None:
+            make_stale(tx, proposal, "The re-check was cancelled.", TIMER)
+        elif proposal.state is ProposalState.APPROVED:
             tx.defer("remediate", proposal_id=proposal.id, priority=20)
     tell_run(tx, run.id, run.channel)

@@ -107,7 +107,44 @@ class Workspace:
     bot_id: str
 
 
-class Slack:
+class Responder:
+    """Answers commands and buttons through their `response_url`; takes no token, so web processes have one."""
+
+    def __init__(self, *, base_url: str = SLACK, timeout: int = 10) -> None:
+        """`timeout` is in seconds, for each request. Raises `Misconfigured` without a usable URL."""
+        parts = urlsplit(base_url)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise Misconfigured(f"The Slack base URL {base_url!r} is no http or https URL.")
+        self._origin = (parts.scheme, parts.netloc)
+        self._timeout = timeout
+
+    def respond(self, response_url: str, message: Message, *, in_channel: bool = False, replace: bool = False) -> None:
+        """Answer a command or a button through its `response_url` (good for 30 minutes and five answers).
+
+        Only Slack's own hosts, or the server that this client was given, are answered: raises `InvalidInput`.
+        """
+        parts = urlsplit(response_url)
+        host = parts.hostname or ""
+        slack = parts.scheme == "https" and host.endswith((".slack.com", ".slack-gov.com"))
+        if not slack and (parts.scheme, parts.netloc) != self._origin:
+            raise InvalidInput(f"The response URL leads to {host or 'nowhere'}, which is not Slack.")
+        hook = WebhookClient(response_url, self._timeout, logger=_SILENT, retry_handlers=[])
+        hook.proxy = None  # as above
+        what = "answer a command"
+        try:
+            told = hook.send(
+                text=message.text, blocks=list(message.blocks) or None,
+                response_type="in_channel" if in_channel else "ephemeral", replace_original=replace,
+                unfurl_links=False, unfurl_media=False,
+            )  # fmt: skip
+        except (OSError, http.client.HTTPException, SlackRequestError, ValueError) as error:
+            raise _away(what, error) from None
+        _raise_for_status(what, told.status_code, told.headers)
+        if told.status_code != 200:
+            raise Rejected(what, str(told.body).strip()[:60] or f"http_{told.status_code}")
+
+
+class Slack(Responder):
     """Slack's Web API, as far as it is used. One object may serve many threads."""
 
     def __init__(self, token: str, *, base_url: str = SLACK, timeout: int = 10) -> None:
@@ -117,11 +154,7 @@ class Slack:
         """
         if not token.strip():
             raise Misconfigured("No Slack bot token is configured. Set RUNBOOKS_SLACK_BOT_TOKEN_FILE.")
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise Misconfigured(f"The Slack base URL {base_url!r} is no http or https URL.")
-        self._origin = (parts.scheme, parts.netloc)
-        self._timeout = timeout
+        super().__init__(base_url=base_url, timeout=timeout)
         # No retry handlers: the SDK's default posts again after a broken connection, which may post twice.
         self._web = WebClient(token, base_url, timeout, logger=_SILENT, retry_handlers=[])
         # The SDK's own proxy look-up ignores NO_PROXY; left unset, urllib's default does both.
@@ -219,31 +252,6 @@ class Slack:
     def open_view(self, trigger_id: str, view: dict[str, Any]) -> None:
         """Open a form over the person's Slack; a trigger is good for three seconds."""
         self._call("open a form", self._web.views_open, trigger_id=trigger_id, view=view)
-
-    def respond(self, response_url: str, message: Message, *, in_channel: bool = False, replace: bool = False) -> None:
-        """Answer a command or a button through its `response_url` (good for 30 minutes and five answers).
-
-        Only Slack's own hosts, or the server that this client was given, are answered: raises `InvalidInput`.
-        """
-        parts = urlsplit(response_url)
-        host = parts.hostname or ""
-        slack = parts.scheme == "https" and host.endswith((".slack.com", ".slack-gov.com"))
-        if not slack and (parts.scheme, parts.netloc) != self._origin:
-            raise InvalidInput(f"The response URL leads to {host or 'nowhere'}, which is not Slack.")
-        hook = WebhookClient(response_url, self._timeout, logger=_SILENT, retry_handlers=[])
-        hook.proxy = None  # as above
-        what = "answer a command"
-        try:
-            told = hook.send(
-                text=message.text, blocks=list(message.blocks) or None,
-                response_type="in_channel" if in_channel else "ephemeral", replace_original=replace,
-                unfurl_links=False, unfurl_media=False,
-            )  # fmt: skip
-        except (OSError, http.client.HTTPException, SlackRequestError, ValueError) as error:
-            raise _away(what, error) from None
-        _raise_for_status(what, told.status_code, told.headers)
-        if told.status_code != 200:
-            raise Rejected(what, str(told.body).strip()[:60] or f"http_{told.status_code}")
 
     def _call(self, what: str, method: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
         """Call the SDK; `from None` since its errors carry the request with its Authorization header."""

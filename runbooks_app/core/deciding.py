@@ -52,6 +52,7 @@ class Asked:
     sponsor: str
     expires_at: datetime
     decisions: tuple[Decision, ...] = ()
+    state_reason: str = ""
 
     @property
     def needs_sponsor(self) -> bool:
@@ -76,7 +77,7 @@ def closed_reason(asked: Asked, now: datetime) -> str:
         ProposalState.DENIED: f"It was denied{by}.",
         ProposalState.EXPIRED: f"It expired at {asked.expires_at:%H:%M:%S %Z}.",
         ProposalState.WITHDRAWN: "It was withdrawn.",
-        ProposalState.STALE: "It is stale: the diagnosis no longer proposes the same.",
+        ProposalState.STALE: f"It is stale. {asked.state_reason}".strip(),
     }.get(asked.state, f"It was approved{by} and has started.")
 
 

@@ -91,9 +91,8 @@ class Policy:
 def bind(gate: Gate, floors: dict[str, Floor], *, by_hand: bool = False) -> Policy:
     """Policy of a proposal: the gate's wishes, tightened by the floor of each connection it opens.
 
-    `floors` maps connection names to floors. A proposal by hand is always high risk, and is not checked
-    again: no diagnosis proposes it, so there is nothing to compare it with. Raises `Misconfigured` where a
-    connection names no approvers: then nobody could decide.
+    `floors` maps connection names to floors. A proposal by hand is always high risk. Raises
+    `Misconfigured` where a connection names no approvers: then nobody could decide.
     """
     missing = [name for name, floor in floors.items() if not floor.approvers]
     if missing or not floors:
@@ -117,5 +116,5 @@ def bind(gate: Gate, floors: dict[str, Floor], *, by_hand: bool = False) -> Poli
         approvals=max([gate.approvals or 1, *(floor.approvals for floor in floors.values())]),
         approvers=tuple(sorted(clauses)),
         expires=min((wait for wait in waits if wait is not None), default=DEFAULT_EXPIRY),
-        recheck=not by_hand and (gate.recheck or any(floor.recheck for floor in floors.values())),
+        recheck=gate.recheck or any(floor.recheck for floor in floors.values()),
     )

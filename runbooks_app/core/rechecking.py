@@ -28,11 +28,13 @@ def compare(
     *,
     in_part: bool,
     reason: str,
+    by_hand: bool = False,
 ) -> Recheck:
     """Compare an approved proposal with what the diagnosis proposes now, by identity inputs alone.
 
     `proposed` lists gates with inputs. A re-check that did not diagnose in whole makes it stale, unless it
     proposes the very same all the same. One that somebody cancelled never holds: they wanted it stopped.
+    What was proposed by hand no diagnosis proposes: it holds if the diagnosis could be made in whole.
     """
     if state is RunState.CANCELLED:
         return Recheck(holds=False, reason="The re-check was cancelled.")
@@ -42,6 +44,8 @@ def compare(
     if state is not RunState.DIAGNOSED or in_part:
         how = "in part" if state is RunState.DIAGNOSED else str(state).replace("_", " ")
         return Recheck(holds=False, reason=f"The re-check ended {how}" + (f": {reason}" if reason else "."))
+    if by_hand:
+        return Recheck(holds=True)
     if not same_gate:
         return Recheck(holds=False, reason="The diagnosis no longer proposes this.")
     now = same_gate[0]

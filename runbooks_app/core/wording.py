@@ -35,10 +35,15 @@ def show(value: Any, limit: int = SHOWN) -> str:
         return "a huge number"
     if isinstance(value, list | tuple):
         more = f" and {len(value) - _ITEMS} more" if len(value) > _ITEMS else ""
-        return one_line(", ".join(show(item, limit) for item in value[:_ITEMS]), limit) + more
+        return one_line(", ".join(_item(item, limit) for item in value[:_ITEMS]), limit) + more
     if isinstance(value, Mapping):
         return f"an object with {len(value)} entries"
     return one_line(repr(value), limit)
+
+
+def _item(value: Any, limit: int) -> str:
+    """An entry of a list; a list within a list is only counted, for it may be nested without end."""
+    return f"a list of {len(value)}" if isinstance(value, list | tuple) else show(value, limit)
 
 
 def quoted(value: Any) -> str:

@@ -9,6 +9,7 @@ from gunicorn.app.base import BaseApplication
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
 from runbooks_app import telemetry
+from runbooks_app.chat.client import Responder
 from runbooks_app.main import assemble
 from runbooks_app.settings import Settings
 from runbooks_app.web.app import create_app
@@ -22,6 +23,7 @@ def app(settings: Settings) -> Flask:
         oidc_client_secret=settings.secret("oidc_client_secret_file"),
         slack_signing_secret=settings.secret("slack_signing_secret_file"),
         redis_password=settings.secret("redis_password_file"),
+        slack_client=Responder(base_url=settings.slack_api_url, timeout=3),
     )
     FlaskInstrumentor().instrument_app(made, excluded_urls="healthz,readyz,static")  # type: ignore[no-untyped-call]
     return made

@@ -20,6 +20,16 @@ from runbooks_app.core.audit import Event, canonical
 from runbooks_app.core.errors import Conflict, DatabaseAway, Unavailable
 from runbooks_app.core.people import Actor
 
+QUEUES = {
+    "diagnose": "diagnoses",
+    "remediate": "approved",
+    "verify": "approved",
+    "tell_run": "tell",
+    "tell_proposal": "tell",
+}
+"""The queue of each job. Each has workers of its own: neither a burst of diagnoses nor a chat that hangs may
+hold up what people have approved."""
+
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _QUEUE = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
 """Never opened: jobs are deferred on the caller's own connection, in the caller's transaction."""
@@ -73,9 +83,9 @@ class Transaction:
         """Enter this in the audit trail when the transaction commits, and not otherwise."""
         self._entries.append((actor, event, objects, body or {}))
 
-    def defer(self, task: str, *, after: int = 0, queue: str = "default", priority: int = 0, **arguments: Any) -> None:
+    def defer(self, task: str, *, after: int = 0, priority: int = 0, **arguments: Any) -> None:
         """Queue a job when the transaction commits, and not otherwise; `after` is in seconds."""
-        options: dict[str, Any] = {"queue": queue, "priority": priority}
+        options: dict[str, Any] = {"queue": QUEUES[task], "priority": priority}
         if after:
             options["schedule_in"] = {"seconds": after}
         self._jobs.append((task, arguments, options))
@@ -128,6 +138,8 @@ def _told_as_unavailable() -> Iterator[None]:
     except PoolTimeout as error:
         raise Unavailable("Every connection to the service's database is in use; try again shortly.") from error
     except OperationalError as error:
+        if isinstance(error.orig, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+            raise Unavailable("Others change the same thing right now; nothing was changed. Try again.") from error
         raise DatabaseAway from error
     except DBAPIError as error:
         if error.connection_invalidated or isinstance(error.orig, psycopg.InterfaceError):

@@ -66,12 +66,15 @@ def revoke_session(tx: Transaction, secret: str) -> None:
     )
 
 
-def by_chat_user(tx: Transaction, team: str, chat_user: str) -> Person | None:
-    """The person linked to a chat account."""
+def by_chat_user(tx: Transaction, team: str, chat_user: str, days: int) -> Person | None:
+    """The person linked to a chat account, if they signed in within so many days: roles are as of then."""
     row = tx.execute(
-        "SELECT p.* FROM chat_people c JOIN people p USING (subject) WHERE c.team = :team AND c.chat_user = :chat_user",
+        """SELECT p.* FROM chat_people c JOIN people p USING (subject)
+           WHERE c.team = :team AND c.chat_user = :chat_user
+             AND p.last_seen_at > now() - make_interval(days => :days)""",
         team=team,
         chat_user=chat_user,
+        days=days,
     ).first()
     return Person(row.subject, row.name, row.email, frozenset(row.roles)) if row else None
 

@@ -178,6 +178,7 @@ class Proposal(Record):
             requesters=frozenset(self.requesters),
             sponsor=self.sponsor,
             expires_at=self.expires_at,
+            state_reason=self.state_reason,
             decisions=tuple(Decision(d.subject, d.name, Verdict(d.verdict), d.at) for d in self.decisions),
         )
 

@@ -14,7 +14,7 @@ from runbooks_app.web.context import service as current_service
 
 if TYPE_CHECKING:
     from runbooks_app.actions.context import Service
-    from runbooks_app.chat.client import Slack
+    from runbooks_app.chat.client import Responder
 
 LARGEST_BODY = 2 * 1024 * 1024
 LOGIN_MINUTES = 15
@@ -28,7 +28,7 @@ def create_app(
     oidc_client_secret: str = "",
     slack_signing_secret: str = "",
     redis_password: str = "",
-    slack_client: Slack | None = None,
+    slack_client: Responder | None = None,
 ) -> Flask:
     """The app for this service.
 

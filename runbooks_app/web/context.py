@@ -10,7 +10,7 @@ from flask import current_app
 
 if TYPE_CHECKING:
     from runbooks_app.actions.context import Service
-    from runbooks_app.chat.client import Slack
+    from runbooks_app.chat.client import Responder
 
 EXTENSION = "runbooks"
 """Under this name the app keeps its `Web`."""
@@ -27,7 +27,7 @@ class Web:
     oidc_client_secret: str = field(default="", repr=False)
     slack_signing_secret: str = field(default="", repr=False)
     redis_password: str = field(default="", repr=False)
-    slack: Slack | None = None
+    slack: Responder | None = None
 
     @property
     def secure(self) -> bool:

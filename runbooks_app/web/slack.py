@@ -34,7 +34,7 @@ from runbooks_app.web.context import service, web
 from runbooks_app.web.guards import signed_by_slack
 
 if TYPE_CHECKING:
-    from runbooks_app.chat.client import Slack
+    from runbooks_app.chat.client import Responder
     from runbooks_app.chat.views import Message
     from runbooks_app.core.people import Person
 
@@ -169,7 +169,7 @@ def _error(error: RunbooksError, person: Person | None, sender: Sender, parsed: 
 def _whisper(payload: dict[str, Any], message: Message) -> None:
     """Tell the person who pressed, through the response URL; that it fails changes nothing."""
     url = payload.get("response_url")
-    client: Slack | None = web().slack
+    client: Responder | None = web().slack
     if client is None or not isinstance(url, str):
         log.warning("Nothing could be told to somebody who pressed a button: no Slack client is configured.")
         return

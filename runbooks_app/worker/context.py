@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.leases import renew
 from runbooks_app.chat.client import Slack
-from runbooks_app.core.errors import RunbooksError
 from runbooks_app.kernels.engine import Engine
 from runbooks_app.live.streams import Live
 
@@ -87,12 +86,10 @@ class Leases:
                 continue
             try:
                 ours, cancel = renew(self.service, self.worker, held)
-            except RunbooksError as error:
+            except Exception as error:  # noqa: BLE001 -- this thread must outlive whatever happens
                 # Nothing is stopped for it: should the lease lapse, the database refuses what comes late.
                 log.warning(
-                    "The leases could not be renewed: %s They lapse in %d s.",
-                    error,
-                    self.service.settings.lease,
+                    "The leases could not be renewed: %s They lapse in %d s.", error, self.service.settings.lease
                 )
                 continue
             for attempt_id, hold in held.items():

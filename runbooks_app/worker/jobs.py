@@ -28,7 +28,7 @@ from runbooks_app.actions import refusals, sweeping
 from runbooks_app.actions.remediating import TargetBusy
 from runbooks_app.chat.client import Away, RateLimited, Rejected
 from runbooks_app.core.errors import Unavailable
-from runbooks_app.store.database import transaction
+from runbooks_app.store.database import QUEUES, transaction
 from runbooks_app.worker import telling, work
 from runbooks_app.worker.context import Worker
 from runbooks_app.worker.holding import sweep as sweep_credentials
@@ -43,6 +43,9 @@ AGAIN = 2
 
 GRACE = 10
 """Seconds that jobs have to end when the worker is told to stop."""
+
+APPROVED = 4
+"""Remediations and verifications that one worker does at a time."""
 
 TELLING = 4
 """Messages that one worker sends at a time."""
@@ -66,14 +69,14 @@ def queue_app(conninfo: str, worker: Worker) -> App:
     """The queue with our tasks on it; `conninfo` is libpq's, with the password."""
     app = App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=8, timeout=10))
 
-    def task(name: str, call: Callable[..., None], retry: RetryStrategy, queue: str = "default") -> None:
-        app.task(name=name, queue=queue, retry=retry)(_measured(name, queue, call))
+    def task(name: str, call: Callable[..., None], retry: RetryStrategy) -> None:
+        app.task(name=name, queue=QUEUES[name], retry=retry)(_measured(name, QUEUES[name], call))
 
     task("diagnose", partial(work.diagnose, worker), _STORE_AWAY)
     task("verify", partial(work.verify, worker), _STORE_AWAY)
     task("remediate", partial(_remediate, worker), _STORE_AWAY)
-    task("tell_run", partial(_tell, worker, telling.tell_run), _CHAT_AWAY, "tell")
-    task("tell_proposal", partial(_tell, worker, telling.tell_proposal), _CHAT_AWAY, "tell")
+    task("tell_run", partial(_tell, worker, telling.tell_run), _CHAT_AWAY)
+    task("tell_proposal", partial(_tell, worker, telling.tell_proposal), _CHAT_AWAY)
 
     @app.periodic(cron="* * * * * */3")
     @app.task(name="sweep", queue="upkeep", queueing_lock="sweep")
@@ -100,6 +103,7 @@ def queue_app(conninfo: str, worker: Worker) -> App:
     @app.task(name="count_refusals", queue="upkeep", queueing_lock="count_refusals")
     def count_refusals(timestamp: int) -> None:  # noqa: ARG001
         refusals.enter_counted(worker.service)
+        sweeping.requeue_forgotten(worker.service)
         _forget_old_deliveries(worker)
 
     return app
@@ -107,10 +111,15 @@ def queue_app(conninfo: str, worker: Worker) -> App:
 
 async def run_worker(app: App, worker: Worker) -> None:
     """Work until SIGTERM or SIGINT. What still runs after a grace is abandoned: its lease lapses, others take over."""
-    jobs, chats = worker.service.settings.concurrency, TELLING
+    queues = {
+        QUEUES["diagnose"]: worker.service.settings.concurrency,
+        QUEUES["remediate"]: APPROVED,
+        QUEUES["tell_run"]: TELLING,
+        "upkeep": UPKEEP,
+    }
     loop = asyncio.get_running_loop()
     # The loop's own executor has a handful of threads; each job wants one, also while it waits for a kernel.
-    loop.set_default_executor(ThreadPoolExecutor(jobs + chats + UPKEEP + 4, thread_name_prefix="job"))
+    loop.set_default_executor(ThreadPoolExecutor(sum(queues.values()) + 4, thread_name_prefix="job"))
 
     def working(queue: str, concurrency: int) -> asyncio.Task[None]:
         return loop.create_task(
@@ -135,8 +144,6 @@ async def run_worker(app: App, worker: Worker) -> None:
         while not stopping.is_set():
             try:
                 async with app.open_async():
-                    # A chat that hangs must not hold up a diagnosis, nor many diagnoses what ends with time.
-                    queues = {"default": jobs, "tell": chats, "upkeep": UPKEEP}
                     await _until(stopping, [working(queue, most) for queue, most in queues.items()])
             except (ConnectorException, PoolTimeout):
                 log.warning("The queue's database is away; the worker tries again every %d s.", AGAIN)
@@ -203,7 +210,7 @@ def _tell(worker: Worker, tell: Callable[..., None], **about: Any) -> None:
         log.info("Slack asks to wait %.0f s; %s is told then.", limit.retry_after, about)
         name = "tell_run" if "run_id" in about else "tell_proposal"
         with transaction(worker.service.engine) as tx:
-            tx.defer(name, queue="tell", after=int(limit.retry_after) + 1, **about)
+            tx.defer(name, after=int(limit.retry_after) + 1, **about)
     except Rejected as rejected:
         if not rejected.permanent:
             raise Unavailable(str(rejected)) from rejected

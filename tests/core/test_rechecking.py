@@ -101,3 +101,13 @@ def test_every_outcome_but_applied_has_a_reason_to_tell():
     for cell in CellState:
         state, told = remediation_outcome(cell, "")
         assert told or state is ProposalState.APPLIED
+
+
+def test_what_was_proposed_by_hand_holds_if_the_diagnosis_is_made_in_whole():
+    def by_hand(state, *, in_part=False):
+        return compare("end", INPUTS, IDENTITY, [], state, in_part=in_part, reason="", by_hand=True)
+
+    assert by_hand(RunState.DIAGNOSED).holds
+    assert not by_hand(RunState.DIAGNOSED, in_part=True).holds
+    assert not by_hand(RunState.FAILED).holds
+    assert not by_hand(RunState.CANCELLED).holds

@@ -17,14 +17,14 @@ CYCLES = [
     pytest.param(Verification, proposal.VERIFICATION_TRANSITIONS, proposal.move_verification, id="verification"),
 ]
 ENDS = [
-    *(pytest.param(state, run.move, RunState, id=f"run {state}") for state in run.ENDED - {RunState.LOST}),
+    *(pytest.param(state, run.move, RunState, id=f"run {state}") for state in sorted(run.ENDED - {RunState.LOST})),
     *(
         pytest.param(state, proposal.move, ProposalState, id=f"proposal {state}")
-        for state in set(ProposalState) - proposal.OPEN - {ProposalState.EXECUTING}
+        for state in sorted(set(ProposalState) - proposal.OPEN - {ProposalState.EXECUTING})
     ),
     *(
         pytest.param(state, proposal.move_verification, Verification, id=f"verification {state}")
-        for state in set(Verification) - {Verification.PENDING}
+        for state in sorted(set(Verification) - {Verification.PENDING})
     ),
 ]
 

@@ -48,3 +48,11 @@ def test_a_misspelt_name_is_answered_by_the_closest():
     assert did_you_mean("servise", ["service", "limit"]) == "Did you mean service?"
     assert did_you_mean("x", ["limit", "service"]) == "There is limit, service."
     assert did_you_mean("x", []) == "There is none."
+
+
+def test_a_list_within_a_list_is_counted_however_deep_it_goes():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert show(deep) == "a list of 1"
+    assert show([1, [2, 3], ()]) == "1, a list of 2, a list of 0"

@@ -127,14 +127,15 @@ def stage(of: str) -> str:
     return _STAGES.get(Stage(of), of)
 
 
-def policy_sentences(policy: Policy) -> list[str]:
+def policy_sentences(policy: Policy, *, by_hand: bool = False) -> list[str]:
     """What binds a decision, as sentences."""
     count = "One person decides" if policy.approvals == 1 else f"{policy.approvals} different people have to approve"
     clauses = [" or ".join(clause) for clause in policy.approvers]
     who = " and also ".join(clauses) or "nobody"
+    trouble = "cannot be made in whole" if by_hand else "no longer proposes this"
     return [
         f"{count}: an approver for {who}. Never somebody who asked for it.",
-        "Just before it runs, the diagnosis is made once more; if it no longer proposes this, nothing is executed."
+        f"Just before it runs, the diagnosis is made once more; if it {trouble}, nothing is executed."
         if policy.recheck
         else "It runs without another look at the system before.",
     ]

@@ -132,6 +132,7 @@ CREATE TABLE proposals (
 CREATE INDEX proposals_by_run ON proposals (run_id, proposed_at);
 CREATE INDEX proposals_open ON proposals (expires_at) WHERE state IN ('proposed', 'approved');
 
+CREATE INDEX proposals_unverified ON proposals (ended_at) WHERE verification = 'pending';
 CREATE INDEX proposals_applied ON proposals (gate, ended_at DESC) WHERE state = 'applied';
 CREATE INDEX proposals_successors ON proposals (predecessor) WHERE predecessor IS NOT NULL;
 
