@@ -7,7 +7,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-PARAMETERS = 'from runbook_library.kit import Connection\ndatabase: Connection["postgres"] = "orders-db"  # Which database'
+PARAMETERS = (
+    'from runbook_library.kit import Connection\ndatabase: Connection["postgres"] = "orders-db"  # Which database'
+)
 SETUP = "from runbook_library import kit"
 
 
@@ -15,7 +17,14 @@ def cell(name: str, source: str, *tags: str, timeout: str = "") -> dict[str, Any
     metadata: dict[str, Any] = {"tags": list(tags)}
     if timeout:
         metadata["runbook"] = {"timeout": timeout}
-    return {"cell_type": "code", "id": name, "metadata": metadata, "source": source, "outputs": [], "execution_count": None}
+    return {
+        "cell_type": "code",
+        "id": name,
+        "metadata": metadata,
+        "source": source,
+        "outputs": [],
+        "execution_count": None,
+    }
 
 
 def notebook(*cells: dict[str, Any], parameters: str = PARAMETERS, **runbook: Any) -> dict[str, Any]:

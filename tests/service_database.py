@@ -38,9 +38,7 @@ class Database:
 @pytest.fixture(scope="session")
 def migrated_template(postgres_server: Postgres) -> str:
     with psycopg.connect(postgres_server.url(), autocommit=True) as admin:
-        admin.execute(
-            f"CREATE ROLE runbooks_app LOGIN PASSWORD '{APP_PASSWORD.replace(chr(39), chr(39) * 2)}'"
-        )
+        admin.execute(f"CREATE ROLE runbooks_app LOGIN PASSWORD '{APP_PASSWORD.replace(chr(39), chr(39) * 2)}'")
         admin.execute("CREATE DATABASE template_runbooks")
     migrate(postgres_server.url(database="template_runbooks"), "", "runbooks_app")
     return "template_runbooks"
