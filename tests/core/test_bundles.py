@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -137,6 +138,7 @@ def test_malformed_evidence_never_takes_the_sentence_with_it(evidence):
         (FINDING, []),
         (FINDING, {"severity": "fatal", "summary": "x"}),
         (FINDING, {"severity": ["info"], "summary": "x"}),
+        (FINDING, {"severity": functools.reduce(lambda inner, _: [inner], range(900), "info"), "summary": "x"}),
         (FINDING, {"severity": "info"}),
         (FINDING, {"severity": "info", "summary": " \n"}),
         (FINDING, {"severity": "info", "summary": 5}),

@@ -64,6 +64,7 @@ def test_a_run_is_kept_with_its_job_and_its_entry_once_it_is_answered(sign_in_as
         ({"limit": 2**70}, "limit", ""),
         ({"limit": None}, "limit", ""),
         ({"note": ["a"]}, "note", ""),
+        ({"note": json.loads("[" * 900 + "]" * 900)}, "note", ""),
         ({"database": "prod-db"}, "database", ""),
         ({"__import__": 1}, "__import__", ""),
         ({"": 1}, "", ""),
