@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from markupsafe import Markup, escape
 from pygments import lex
@@ -45,6 +46,7 @@ class Pair:
     new_html: Markup
 
 
+@lru_cache(maxsize=512)  # the same few cells are shown again and again, and lexing is most of a page's time
 def lines(source: str) -> tuple[Markup, ...]:
     """The source's lines, highlighted with Pygments' short class names; spans never cross a line's end."""
     text = revealed(source)

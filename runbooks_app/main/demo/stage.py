@@ -50,7 +50,7 @@ class Stage:
         self._usual = usual_ports
         # Processes stop before the servers that they stand on.
         self._servers = ExitStack()
-        self._stack = ExitStack()
+        self._started: list[Guarded] = []
         self.ports: dict[str, int] = {}
         self.processes: dict[str, Guarded] = {}
 
@@ -63,8 +63,9 @@ class Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._servers, self._stack:
-            pass
+        with self._servers, ThreadPoolExecutor(8) as pool:
+            # Each waits for what it has under way, so all are told at once.
+            list(pool.map(Guarded.stop, self._started))
 
     @property
     def url(self) -> str:
@@ -207,7 +208,7 @@ class Stage:
                 cwd=LIBRARY.parent,
                 log=log,
             )
-        self._stack.callback(process.stop)
+        self._started.append(process)
         self.processes[name] = process
         return process
 

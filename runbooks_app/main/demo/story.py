@@ -196,8 +196,8 @@ def _tell(story: Story) -> None:
         _healthy(story, ana)
         fault = stage.shop.inject("migration")
         try:
-            proposal = _untouched(story, ana, ben)
-            fault = _stale_then_applied(story, ben, proposal, fault)
+            proposal, drill_id = _untouched(story, ana, ben)
+            fault = _stale_then_applied(story, ben, proposal, drill_id, fault)
         finally:
             fault.stop()
         _second_fault(story, ana, ben)
@@ -258,8 +258,8 @@ def _healthy(story: Story, ana: Browser) -> None:
         checked.append(f"{len(run['findings'])} findings, all info")
 
 
-def _untouched(story: Story, ana: Browser, ben: Browser) -> dict[str, Any]:
-    """Denied, self-approved and expired proposals leave the blocker where it is; one that is still open."""
+def _untouched(story: Story, ana: Browser, ben: Browser) -> tuple[dict[str, Any], str]:
+    """Denied and self-approved proposals leave the blocker alone; one that is open, one that is about to expire."""
     with story.step("a migration holds a lock; the diagnosis stands in the channel") as checked:
         pid = story.blocker()
         if pid is None:
@@ -289,16 +289,10 @@ def _untouched(story: Story, ana: Browser, ben: Browser) -> dict[str, Any]:
         expect(_settled(ben, proposal["id"], "denied")["state"] == "denied", "it is not denied")
         expect(story.blocker() == pid, "the blocker is gone")
         checked.append(f"session {pid} still holds its lock")
-    with story.step("an expired proposal cannot be approved") as checked:
-        late = _settled(ben, _proposal(drills)["id"], "expired")
-        answer = ben.decide(late["id"], "approve", "too late")
-        expect(answer.status_code == 409, f"answered {answer.status_code}")
-        expect(story.blocker() == pid, "the blocker is gone")
-        checked.append(late["state_reason"])
-    return _proposal(other)
+    return _proposal(other), _proposal(drills)["id"]
 
 
-def _stale_then_applied(story: Story, ben: Browser, proposal: dict[str, Any], fault: Guarded) -> Guarded:
+def _stale_then_applied(story: Story, ben: Browser, proposal: dict[str, Any], drill_id: str, fault: Guarded) -> Guarded:
     with story.step("the blocker changes before the approval: stale, with a successor") as checked:
         fault.stop()
         fault = story.stage.shop.inject("migration")
@@ -313,6 +307,12 @@ def _stale_then_applied(story: Story, ben: Browser, proposal: dict[str, Any], fa
             lambda: [p["id"] for p in ben.api(f"/runs/{run_id}")["proposals"] if p["predecessor"] == proposal["id"]],
         )[0]
         checked.append(stale["state_reason"])
+    with story.step("an expired proposal cannot be approved") as checked:
+        late = _settled(ben, drill_id, "expired")
+        answer = ben.decide(late["id"], "approve", "too late")
+        expect(answer.status_code == 409, f"answered {answer.status_code}")
+        expect(story.blocker() == pid, "the blocker is gone")
+        checked.append(late["state_reason"])
     with story.step("approved, re-checked, executed once, verified") as checked:
         expect(story.blocker() == pid, "no lock before")
         answer = ben.decide(successor, "approve", "yes, end it")
