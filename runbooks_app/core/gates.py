@@ -55,15 +55,15 @@ def parse(
     module = tree(python, where)
     helps = comments(python)
     known = {parameter.name for parameter in parameters}
-    for node in module.body:
-        try:
-            _take(node, inputs, gates, known, helps)
-        except Unfit as unfit:
-            problems.append(Problem(f"{where}, line {node.lineno}", unfit.message, unfit.fix))
     calls = [node for node in ast.walk(module) if is_gate(node)]
     if len(calls) != 1:
         problem = "calls kit.gate more than once." if calls else "calls no kit.gate."
         problems.append(Problem(where, problem, f"Write one, for example: {_EXAMPLE}"))
+    for node in module.body if calls else ():
+        try:
+            _take(node, inputs, gates, known, helps)
+        except Unfit as unfit:
+            problems.append(Problem(f"{where}, line {node.lineno}", unfit.message, unfit.fix))
     if problems:
         raise BrokenRunbook("The remediation cell cannot be read.", problems=tuple(problems))
     return tuple(inputs.values()), gates[0]

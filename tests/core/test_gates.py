@@ -58,7 +58,8 @@ def test_name_and_title_may_be_given_by_keyword_and_the_rest_left_out():
 @pytest.mark.parametrize(
     ("cell", "told"),
     [
-        ("print(1)", "Code stands above the gate."),
+        ('print(1)\nkit.gate("do-it", "Do it")', "Code stands above the gate."),
+        ("print(1)", "calls no kit.gate."),
         ("", "calls no kit.gate."),
         ("import os", "calls no kit.gate."),
         ('x = 1\nkit.gate("a", "A")', "line 1: Code stands above the gate."),
