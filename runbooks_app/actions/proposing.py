@@ -131,8 +131,8 @@ def make_proposal(
     ]
     evidence_digest = digests.evidence_digest(evidence)
     source_digest = digests.source_digest(section.cell.source)
-    digest = _digest(section, inputs, held, evidence_digest, run.revision, policy)
     proposal_id = new_id()
+    digest = _digest(proposal_id, run, section, inputs, held, evidence_digest, run.revision, policy)
     proposals.insert(
         tx,
         {
@@ -187,7 +187,8 @@ def digest_now(service: Service, runbook: Runbook, proposal: Proposal, run: Run)
     opened = _opened(service, section, {**run.parameters, **proposal.inputs})
     held = [{"connection": name, "role": service.connections[name].remediate_role} for name in opened]
     evidence_digest = digests.evidence_digest(proposal.evidence)
-    return _digest(section, proposal.inputs, held, evidence_digest, runbook.digest, Policy.from_json(proposal.policy))
+    policy = Policy.from_json(proposal.policy)
+    return _digest(proposal.id, run, section, proposal.inputs, held, evidence_digest, runbook.digest, policy)
 
 
 def tell_proposal(tx: Transaction, proposal: Proposal) -> None:
@@ -198,6 +199,8 @@ def tell_proposal(tx: Transaction, proposal: Proposal) -> None:
 
 
 def _digest(
+    proposal_id: str,
+    run: Run,
     section: Section,
     inputs: dict[str, Any],
     held: list[dict[str, str]],
@@ -206,6 +209,9 @@ def _digest(
     policy: Policy,
 ) -> str:
     return digests.proposal_digest(
+        proposal_id=proposal_id,
+        run_id=run.id,
+        parameters_digest=digests.parameters_digest(run.parameters),
         cell_id=section.cell.id,
         source_digest=digests.source_digest(section.cell.source),
         inputs=inputs,

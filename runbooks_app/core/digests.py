@@ -106,6 +106,9 @@ def evidence_digest(findings: Sequence[Mapping[str, Any]]) -> str:
 
 
 def proposal_digest(
+    proposal_id: str,
+    run_id: str,
+    parameters_digest: str,
     cell_id: str,
     source_digest: str,
     inputs: Mapping[str, Any],
@@ -114,14 +117,18 @@ def proposal_digest(
     runbook_digest: str,
     policy: Mapping[str, Any],
 ) -> str:
-    """What a decision binds to.
+    """What a decision binds to: this one proposal, so that no decision serves another that looks the same.
 
+    The parameters count by themselves: the cell reads them as it reads its inputs.
     `connections` are those that the cell opens, in order, each with the role of the credential that it will
     hold: `{"connection": "orders-db", "role": "orders_operator"}`. `policy` is its JSON form as it stood.
     """
     return digest(
         "proposal/1",
         {
+            "proposal": proposal_id,
+            "run": run_id,
+            "parameters": parameters_digest,
             "cell": cell_id,
             "source": source_digest,
             "inputs": dict(inputs),

@@ -102,6 +102,9 @@ def test_the_digest_survives_storing_the_notebook_as_json(notebook, runbook):
 
 
 PROPOSAL = {
+    "proposal_id": "p",
+    "run_id": "1",
+    "parameters_digest": "v",
     "cell_id": "c3",
     "source_digest": "s",
     "inputs": {"pid": 4711},
@@ -115,6 +118,9 @@ PROPOSAL = {
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("proposal_id", "P"),
+        ("run_id", "2"),
+        ("parameters_digest", "V"),
         ("cell_id", "c4"),
         ("source_digest", "S"),
         ("inputs", {"pid": 4712}),
