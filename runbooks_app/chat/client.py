@@ -123,8 +123,11 @@ class Responder:
 
         Only Slack's own hosts, or the server that this client was given, are answered: raises `InvalidInput`.
         """
-        parts = urlsplit(response_url)
-        host = parts.hostname or ""
+        try:
+            parts = urlsplit(response_url)
+            host = parts.hostname or ""
+        except ValueError:
+            raise InvalidInput("The response URL cannot be read, so it is not Slack's.") from None
         slack = parts.scheme == "https" and host.endswith((".slack.com", ".slack-gov.com"))
         if not slack and (parts.scheme, parts.netloc) != self._origin:
             raise InvalidInput(f"The response URL leads to {host or 'nowhere'}, which is not Slack.")
