@@ -27,6 +27,10 @@ def revision(tx: Transaction, service: Service, digest: str) -> Runbook:
     return service.library.read_revision(name, notebook)
 
 
+MOST_PROPOSALS = 20
+"""Proposals that one diagnosis may make: people have to read each."""
+
+
 @dataclass(frozen=True)
 class Usable:
     """Something that cells propose and the runbook has a gate for; `inputs` are validated."""
@@ -57,7 +61,10 @@ def usable_proposals(runbook: Runbook, proposed: list[bundles.Proposed]) -> tupl
             continue
         if not any(other.section is section and other.inputs == inputs for other in usable):
             usable.append(Usable(section, inputs, action.reason))
-    return usable, problems
+    if len(usable) > MOST_PROPOSALS:
+        message = f"{len(usable)} different actions are proposed at once; the first {MOST_PROPOSALS} were taken."
+        problems.append(Problem(runbook.name, message, "Propose the few that matter."))
+    return usable[:MOST_PROPOSALS], problems
 
 
 def propose(
@@ -124,7 +131,7 @@ def make_proposal(
     values = {**run.parameters, **inputs}
     opened = _opened(service, section, values)
     policy = bind(section.gate, {name: service.connections[name].floor for name in opened}, by_hand=by_hand)
-    held = [{"connection": name, "role": service.connections[name].remediate_role} for name in opened]
+    held = _held(service, opened)
     evidence = [
         {"severity": f.severity, "summary": f.summary, "evidence": f.evidence, "cell_id": f.cell_id}
         for f in runs.findings(tx, evidence_of or run.id)
@@ -185,7 +192,7 @@ def digest_now(service: Service, runbook: Runbook, proposal: Proposal, run: Run)
     if section is None or section.cell.id != proposal.cell_id:
         return ""
     opened = _opened(service, section, {**run.parameters, **proposal.inputs})
-    held = [{"connection": name, "role": service.connections[name].remediate_role} for name in opened]
+    held = _held(service, opened)
     evidence_digest = digests.evidence_digest(proposal.evidence)
     policy = Policy.from_json(proposal.policy)
     return _digest(proposal.id, run, section, proposal.inputs, held, evidence_digest, runbook.digest, policy)
@@ -220,6 +227,19 @@ def _digest(
         runbook_digest=runbook_digest,
         policy=policy.as_json(),
     )
+
+
+def _held(service: Service, opened: list[str]) -> list[dict[str, str]]:
+    """What the cell will hold: which system by which address, and as which role there."""
+    return [
+        {
+            "connection": name,
+            "address": connection.url or f"{connection.host}:{connection.port}/{connection.database}",
+            "role": connection.remediate_role,
+        }
+        for name in opened
+        for connection in [service.connections[name]]
+    ]
 
 
 def _opened(service: Service, section: Section, values: dict[str, Any]) -> list[str]:

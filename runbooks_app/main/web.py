@@ -10,6 +10,7 @@ from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
 from runbooks_app import telemetry
 from runbooks_app.chat.client import Responder
+from runbooks_app.kernels.processes import PR_SET_DUMPABLE, prctl
 from runbooks_app.main import assemble
 from runbooks_app.settings import Settings
 from runbooks_app.web.app import create_app
@@ -56,6 +57,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def load(self) -> Flask:
         chosen = self.settings_of_ours
         assemble.log_to_stderr(chosen)
+        # This process holds secrets from here on: no neighbour of the same user may read its memory.
+        prctl(PR_SET_DUMPABLE, 0)
         names = (
             "oidc_client_secret_file",
             "slack_signing_secret_file",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from notebooks import PARAMETERS, cell, write
 
-from runbooks_app.actions import deciding
+from runbooks_app.actions import deciding, remediating
 from runbooks_app.core.errors import Conflict
 from runbooks_app.core.people import Person
 from runbooks_app.core.proposal import ProposalState
-from runbooks_app.store.database import transaction
+from runbooks_app.store import proposals
+from runbooks_app.store.database import reading, transaction
 
 BEN = Person("https://idp#ben", "Ben", roles=frozenset({"responder", "approver:database"}))
 WEB = {"surface": "web", "auth_time": 1}
@@ -55,3 +58,22 @@ def test_a_decision_on_one_run_is_worth_nothing_on_another(house, proposed, word
     with pytest.raises(Conflict, match="not the one that you were shown"):
         deciding.decide(house.service, BEN, WEB, other.id, "approve", one.digest)
     assert house.now(other).state is ProposalState.PROPOSED
+
+
+def test_a_connection_that_was_repointed_after_the_approval_does_not_start(house, proposed):
+    _, proposal = proposed()
+    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    elsewhere = replace(house.service.connections["orders-db"], database="postgres")
+    moved = replace(house.service, connections={**house.service.connections, "orders-db": elsewhere})
+    assert remediating.start_remediation(moved, proposal.id, "w1") is None
+    with reading(house.service.engine) as tx:
+        assert proposals.get(tx, proposal.id).state is ProposalState.STALE
+
+
+def test_a_flood_of_proposals_is_cut_off_and_told(house, library_folder):
+    many = 'for n in range(50):\n    kit.propose("say", word=f"w{n}")'
+    say = 'word: str  # What to say\nkit.gate("say", "Say {word}")\nkit.postgres(database).execute("SELECT %s", [word])'
+    write(library_folder, "many", cell("many", many, "diagnostic"), cell("say", say, "remediation"))
+    run, made = house.diagnosed(name="many")
+    assert len(made) == 20
+    assert "50 different actions" in run.problems[0]["message"]
