@@ -7,7 +7,6 @@ fails in CI and skips elsewhere, with the reason.
 from __future__ import annotations
 
 import ipaddress
-import os
 import shutil
 import socket
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from components import lacking
 
 from runbooks_app.core.errors import Misconfigured
 from runbooks_app.main.demo.shop import Shop
@@ -30,13 +30,6 @@ pytest_plugins = ["service_database", "whole_stage"]
 
 class BeyondLoopbackError(RuntimeError):
     """A test tried to reach another machine."""
-
-
-def lacking(what: str) -> None:
-    """Say that a component is missing: fails in CI, skips elsewhere."""
-    if os.environ.get("CI"):
-        pytest.fail(what, pytrace=False)
-    pytest.skip(what)
 
 
 def is_loopback(address: Any) -> bool:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from conftest import lacking
+from components import lacking
 from faults.checker import chain
 from whole_stage import DIAGNOSIS, until
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import lacking
+from components import lacking
 from journeys.windows import DESKTOP, PHONE
 from playwright.sync_api import expect, sync_playwright
 from whole_stage import PATIENCE
