@@ -26,7 +26,7 @@ def without_redis(stage):
     gone.process.guard.wait()
     until("Redis to be gone", lambda: _ends(gone))
     yield
-    stage.redis = stage._stack.enter_context(Redis.start(stage.folder / "redis", port=gone.port))
+    stage.redis = stage._servers.enter_context(Redis.start(stage.folder / "redis", port=gone.port))
 
 
 def _ends(server):
@@ -106,7 +106,7 @@ def test_without_postgresql_new_work_is_refused_clearly_and_nothing_acknowledged
             assert ana.client.get(f"{stage.url}/readyz").status_code == 503
             assert ana.client.get(f"{stage.url}/healthz").status_code == 200
         finally:
-            stage.database = stage._stack.enter_context(Postgres.start(stage.folder / "service", port=old.port))
+            stage.database = stage._servers.enter_context(Postgres.start(stage.folder / "service", port=old.port))
     until("the service to be ready again", lambda: ana.client.get(f"{stage.url}/readyz").status_code == 200)
     run = ana.run(going)
     assert run["state"] == "diagnosed", run
@@ -131,7 +131,7 @@ def test_an_outage_longer_than_the_lease_ends_no_worker_and_leaves_no_job_behind
     try:
         until("the lease to be over, and some", lambda: time.monotonic() > gone + 8)
     finally:
-        stage.database = stage._stack.enter_context(Postgres.start(stage.folder / "service", port=old.port))
+        stage.database = stage._servers.enter_context(Postgres.start(stage.folder / "service", port=old.port))
     assert ana.run(going)["state"] == "diagnosed"
     assert ana.proposal(approved["id"], "applied", "failed", "unknown", "stale")["state"] in {"applied", "stale"}
     assert drill.written(word) <= 1
