@@ -112,7 +112,8 @@ class Stage:
         self.say("starting PostgreSQL for the service, the orders shop, worker and web")
         # Web and worker wait for their database while it is made.
         self.start_worker()
-        self._python("web", ["-m", "runbooks_app.main", "web"])
+        # SIGINT is gunicorn's quick shutdown: SIGTERM waits for idle keep-alive connections.
+        self._python("web", ["-m", "runbooks_app.main", "web"], stops="INT:8,KILL:5")
         with ThreadPoolExecutor(2) as pool:
             database = pool.submit(self._database)
             shop = pool.submit(self._shop)
@@ -198,12 +199,12 @@ class Stage:
                 arguments += [kind, f"{key}={name}"]
         self._python("slack", arguments)
 
-    def _python(self, name: str, arguments: list[str]) -> Guarded:
+    def _python(self, name: str, arguments: list[str], *, stops: str = "TERM:8,KILL:5") -> Guarded:
         with (self.folder / f"{name}.log").open("ab") as log:
             process = Guarded.start(
                 name,
                 [sys.executable, *arguments],
-                stops="TERM:8,KILL:5",
+                stops=stops,
                 env=self.environment(),
                 cwd=LIBRARY.parent,
                 log=log,

@@ -23,7 +23,7 @@ from runbooks_app.store.database import connect, reading
 PATIENCE = 30.0
 """Seconds that any one thing may take."""
 
-WAITS = 0.8
+WAITS = 0.5
 """Seconds from which a wait for a lock is told of; the runbook's own default takes its time, a story does not."""
 
 
