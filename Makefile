@@ -1,8 +1,9 @@
 # The targets that people need; each is idempotent and quick the second time.
 #   make demo      everything on this machine, with a shop in trouble to try it on
-#   make test      prepare what tests need, then run all of them
+#   make test      prepare what tests need, then run all of them but the faults
+#   make test-faults   kill, freeze and cut off, and see that nothing is lost
 #   make lint      ruff, mypy, import-linter
-.PHONY: demo test install install-test lint format lock chromium clean
+.PHONY: demo test test-faults install install-test lint format lock chromium clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -36,8 +37,15 @@ chromium:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; \
 	  else echo "Chromium is missing; browser tests will be skipped. On Debian: sudo apt-get install chromium"; fi; }
 
+# A browser's driver keeps an event loop in its process, so browser tests have processes of their own.
 test: install-test
-	$(PYTEST) -n 2 --dist loadgroup --cov=runbooks_app.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+	$(PYTEST) -n 2 --dist loadgroup -m "not journey" --ignore tests/faults --cov=runbooks_app.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+	$(PYTEST) -n 2 --dist loadgroup -m journey --ignore tests/journeys --ignore tests/faults
+	$(PYTEST) -n 2 --dist loadgroup tests/journeys
+
+# Slow by nature: processes are killed and frozen, servers go away and come back.
+test-faults: install-test
+	$(PYTEST) -n 2 --dist loadgroup tests/faults
 
 lint: .venv/.installed-test
 	@$(BIN)/ruff check .

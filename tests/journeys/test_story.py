@@ -25,7 +25,6 @@ def test_the_demo_plays_its_whole_story_and_tells_it_as_one_object(tmp_path):
         assert step["checked"], step["name"]
     names = " ".join(step["name"] for step in told["steps"])
     for played_out in (
-        "healthy",
         "expired",
         "denied",
         "stale",

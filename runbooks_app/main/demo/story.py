@@ -79,6 +79,7 @@ class Story:
     stage: Stage
     say: Callable[[str], None]
     steps: list[dict[str, Any]] = field(default_factory=list)
+    fault: Guarded = field(init=False)
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
@@ -176,7 +177,21 @@ def play(folder: Path, progress: Callable[[str], None], say: Callable[[str], Non
 
 def _tell(story: Story) -> None:
     stage = story.stage
-    ana, ben, otto = (Browser(stage, sub) for sub in ("ana", "ben", "otto"))
+    traffic = stage.shop.traffic()
+    story.fault = stage.shop.inject("migration")
+    try:
+        ana, ben = _arrive(story)
+        proposal, drill_id = _untouched(story, ana, ben)
+        _stale_then_applied(story, ben, proposal, drill_id)
+    finally:
+        story.fault.stop()
+        traffic.stop()
+    _trail(story)
+    _postmortem(story, ana)
+
+
+def _arrive(story: Story) -> tuple[Browser, Browser]:
+    ana, ben, otto = (Browser(story.stage, sub) for sub in ("ana", "ben", "otto"))
     with story.step("people sign in at the provider") as checked:
         for person in (ana, ben, otto):
             landed = person.sign_in()
@@ -191,20 +206,7 @@ def _tell(story: Story) -> None:
             answer = person.post(path, person.page(path))
             expect(answer.status_code == 200, f"the link answered {answer.status_code}")
             checked.append(f"{user} is {person.sub}")
-    traffic = stage.shop.traffic()
-    try:
-        _healthy(story, ana)
-        fault = stage.shop.inject("migration")
-        try:
-            proposal, drill_id = _untouched(story, ana, ben)
-            fault = _stale_then_applied(story, ben, proposal, drill_id, fault)
-        finally:
-            fault.stop()
-        _second_fault(story, ana, ben)
-    finally:
-        traffic.stop()
-    _trail(story)
-    _postmortem(story, ana)
+    return ana, ben
 
 
 def _ask(story: Story, person: Browser, user: str, database: str) -> str:
@@ -213,11 +215,6 @@ def _ask(story: Story, person: Browser, user: str, database: str) -> str:
     story.command(user, f"/runbook db-latency database={database} blocked_after={WAITS}")
     found: list[str] = until("the run", lambda: [r["id"] for r in person.api("/runs")["runs"] if r["id"] not in before])
     return found[0]
-
-
-def _run(story: Story, person: Browser, user: str, database: str) -> dict[str, Any]:
-    """Ask for a run in the channel and wait until it has ended."""
-    return _ended(person, _ask(story, person, user, database))
 
 
 def _ended(person: Browser, run_id: str) -> dict[str, Any]:
@@ -247,15 +244,6 @@ def _settled(person: Browser, proposal_id: str, *states: str) -> dict[str, Any]:
 
     found: dict[str, Any] = until(f"proposal {proposal_id} to be {' or '.join(states)}", look)
     return found
-
-
-def _healthy(story: Story, ana: Browser) -> None:
-    with story.step("a healthy database: nothing above info, nothing proposed") as checked:
-        run = _run(story, ana, "U0ANA", "orders-db")
-        worst = {finding["severity"] for finding in run["findings"]}
-        expect(worst <= {"info"}, f"findings: {run['findings']}")
-        expect(run["proposals"] == [], f"proposals: {run['proposals']}")
-        checked.append(f"{len(run['findings'])} findings, all info")
 
 
 def _untouched(story: Story, ana: Browser, ben: Browser) -> tuple[dict[str, Any], str]:
@@ -292,10 +280,10 @@ def _untouched(story: Story, ana: Browser, ben: Browser) -> tuple[dict[str, Any]
     return _proposal(other), _proposal(drills)["id"]
 
 
-def _stale_then_applied(story: Story, ben: Browser, proposal: dict[str, Any], drill_id: str, fault: Guarded) -> Guarded:
+def _stale_then_applied(story: Story, ben: Browser, proposal: dict[str, Any], drill_id: str) -> None:
     with story.step("the blocker changes before the approval: stale, with a successor") as checked:
-        fault.stop()
-        fault = story.stage.shop.inject("migration")
+        story.fault.stop()
+        story.fault = story.stage.shop.inject("migration")
         pid = until("the new blocker", story.blocker)
         until("sessions to wait for it", lambda: _blocked(story, pid) >= 5)
         ben.decide(proposal["id"], "approve", "go")
@@ -327,7 +315,6 @@ def _stale_then_applied(story: Story, ben: Browser, proposal: dict[str, Any], dr
         again = ben.decide(successor, "approve", "once more")
         expect(again.status_code == 409, f"a second approval was answered {again.status_code}")
         checked.append("an approval is good for one start")
-    return fault
 
 
 def _verified(person: Browser, proposal_id: str) -> dict[str, Any]:
@@ -353,22 +340,6 @@ def _blocked(story: Story, pid: int) -> int:
             [WAITS + 0.1, pid],
         ).fetchone()
         return int(row[0]) if row else 0
-
-
-def _second_fault(story: Story, ana: Browser, ben: Browser) -> None:
-    with story.step("a second fault: idle in transaction with a row lock") as checked:
-        fault = story.stage.shop.inject("idle-row-lock")
-        try:
-            pid = until("the session", lambda: story.blocker("support-console"))
-            until("sessions to wait for it", lambda: _blocked(story, pid) >= 1)
-            proposal = _proposal(_run(story, ana, "U0ANA", "orders-db"))
-            ben.decide(proposal["id"], "approve", "end it")
-            done = _settled(ben, proposal["id"], "applied", "failed", "unknown", "stale")
-            expect(done["state"] == "applied", f"it is {done['state']}: {done['state_reason']}")
-            _verified(ben, proposal["id"])
-            checked += [proposal["title"], "verified"]
-        finally:
-            fault.stop()
 
 
 def _trail(story: Story) -> None:
