@@ -151,20 +151,8 @@ def cell_ended(
 def finish_run(service: Service, claim: Claim, said: Said, reason: str) -> RunState:
     """End a diagnosis: its outcome from its cells, and the proposals that it makes."""
     with transaction(service.engine) as tx:
-        run = runs.get(tx, claim.run.id, lock=True)
-        state, in_part = end_attempt(tx, claim, reason)
-        runs.move(
-            tx,
-            run,
-            move(run.state, state),
-            in_part=in_part,
-            reason=reason,
-            kept=said.kept,
-            ended_at=tx.now,
-        )
+        run, state, _ = end_diagnosis(tx, claim, said, reason)
         actor = worker_actor(claim.attempt.worker)
-        objects = {"run": run.id, "incident": run.incident_id}
-        tx.audit(actor, Event.RUN_ENDED, objects, {"state": str(state), "in_part": in_part, "reason": reason})
         problems = list(said.problems)
         if state is RunState.DIAGNOSED:
             usable, unusable = usable_proposals(claim.runbook, said.proposed)
@@ -177,6 +165,20 @@ def finish_run(service: Service, claim: Claim, said: Said, reason: str) -> RunSt
         )
         tell_run(tx, run.id, run.channel)
         return state
+
+
+def end_diagnosis(tx: Transaction, claim: Claim, said: Said, reason: str) -> tuple[Run, RunState, bool]:
+    """End the run of a diagnosis or a re-check: the run as it was, its state now, and whether only in part."""
+    run = runs.get(tx, claim.run.id, lock=True)
+    state, in_part = end_attempt(tx, claim, reason)
+    runs.move(tx, run, move(run.state, state), in_part=in_part, reason=reason, kept=said.kept, ended_at=tx.now)
+    tx.audit(
+        worker_actor(claim.attempt.worker),
+        Event.RUN_ENDED,
+        {"run": run.id, "incident": run.incident_id},
+        {"state": str(state), "in_part": in_part, "reason": reason},
+    )
+    return run, state, in_part
 
 
 def end_attempt(tx: Transaction, claim: Claim, reason: str) -> tuple[RunState, bool]:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 
 from runbooks_app.actions.context import Service, worker_actor
-from runbooks_app.actions.diagnosing import Claim, Said, end_attempt, plan, prepared
+from runbooks_app.actions.diagnosing import Claim, Said, end_diagnosis, plan, prepared
 from runbooks_app.actions.proposing import (
     digest_now,
     propose,
@@ -27,7 +27,6 @@ from runbooks_app.core.errors import Conflict, RunbooksError
 from runbooks_app.core.people import Actor
 from runbooks_app.core.proposal import ProposalState, Verification, move, move_verification
 from runbooks_app.core.run import CellState, RunState
-from runbooks_app.core.run import move as move_run
 from runbooks_app.store import people, proposals, runs
 from runbooks_app.store.database import Transaction, new_id, transaction
 from runbooks_app.store.records import Attempt, Proposal
@@ -90,24 +89,8 @@ def open_recheck(service: Service, proposal_id: str, worker: str) -> Claim | Non
 def finish_recheck(service: Service, claim: Claim, said: Said, reason: str) -> bool:
     """End a re-check: True if the same action is still proposed; else the proposal is stale from here on."""
     with transaction(service.engine) as tx:
-        run = runs.get(tx, claim.run.id, lock=True)
-        state, in_part = end_attempt(tx, claim, reason)
-        runs.move(
-            tx,
-            run,
-            move_run(run.state, state),
-            in_part=in_part,
-            reason=reason,
-            kept=said.kept,
-            ended_at=tx.now,
-        )
+        run, state, in_part = end_diagnosis(tx, claim, said, reason)
         actor = worker_actor(claim.attempt.worker)
-        tx.audit(
-            actor,
-            Event.RUN_ENDED,
-            {"run": run.id, "incident": run.incident_id},
-            {"state": str(state), "in_part": in_part, "reason": reason},
-        )
         proposal = proposals.get(tx, str(run.proposal_id), lock=True)
         if proposal.state is not ProposalState.APPROVED:
             return False
