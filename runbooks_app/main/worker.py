@@ -18,25 +18,35 @@ from runbooks_app.worker.jobs import queue_app, run_worker
 def work(settings: Settings) -> None:
     """Work on jobs until told to stop."""
     assemble.log_to_stderr(settings)
-    engine = Engine.start(roots=[settings.path(settings.library)])
+    engine = start_engine(settings)
     try:
         # From here on this process holds secrets: no neighbour of the same user may read its memory.
         prctl(PR_SET_DUMPABLE, 0)
-        service = assemble.service(settings, pool_size=settings.concurrency + 4)
-        token = settings.secret("slack_bot_token_file")
-        secrets = (token, settings.secret("database_password_file"), settings.secret("redis_password_file"))
-        telemetry.scrub_logs(secrets)
+        worker = assembled(settings, engine)
+        telemetry.scrub_logs(worker.secrets)
         telemetry.set_up("worker", settings.environment, settings.metrics_port)
-        name = worker_name()
-        worker = Worker(
-            name=name,
-            service=service,
-            engine=engine,
-            live=Live(settings.redis_url, settings.secret("redis_password_file")),
-            slack=Slack(token, base_url=settings.slack_api_url) if token else None,
-            leases=Leases(service, name),
-            secrets=tuple(filter(None, secrets)),
-        )
         asyncio.run(run_worker(queue_app(assemble.queue_conninfo(settings), worker), worker))
     finally:
         engine.close()
+
+
+def start_engine(settings: Settings) -> Engine:
+    """The kernels' engine of these settings."""
+    return Engine.start(roots=[settings.path(settings.library)])
+
+
+def assembled(settings: Settings, engine: Engine) -> Worker:
+    """A worker of these settings, with all that workers alone have."""
+    service = assemble.service(settings, pool_size=settings.concurrency + 4)
+    token, redis_password = settings.secret("slack_bot_token_file"), settings.secret("redis_password_file")
+    secrets = (token, settings.secret("database_password_file"), redis_password)
+    name = worker_name()
+    return Worker(
+        name=name,
+        service=service,
+        engine=engine,
+        live=Live(settings.redis_url, redis_password),
+        slack=Slack(token, base_url=settings.slack_api_url) if token else None,
+        leases=Leases(service, name),
+        secrets=tuple(filter(None, secrets)),
+    )
