@@ -30,7 +30,7 @@ from typing import Any
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.validator import iter_validate
 
-from runbooks_app.core import checking, digests, reading
+from runbooks_app.core import checking, digests, kernel_limits, reading
 from runbooks_app.core.checking import Report
 from runbooks_app.core.errors import BrokenRunbook, Misconfigured, NotFound, Problem, Unavailable
 from runbooks_app.core.runbook import Runbook
@@ -76,8 +76,9 @@ class _View:
 class Library:
     """The runbooks in a folder. Safe to use from many threads."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ceilings: Mapping[str, int] = kernel_limits.CEILINGS) -> None:
         self.folder = folder.resolve()
+        self._ceilings = ceilings
         if not self.folder.is_dir():
             raise Misconfigured(f"The library {self.folder} is no folder. Name the folder that holds the notebooks.")
         self._lock = threading.Lock()
@@ -119,7 +120,7 @@ class Library:
         Where this is not the digest that the revision was stored by, something that it imports or runs in
         has changed since.
         """
-        runbook = _read(name, notebook)
+        runbook = reading.within(_read(name, notebook), self._ceilings)
         return replace(runbook, digest=digests.runbook_digest(runbook, self.modules_digest, self.environment_digest))
 
     @property
@@ -175,9 +176,11 @@ class Library:
         except OSError as error:
             return None, _broken(path.stem, f"cannot be read: {error.strerror}.", "Mend its place or permissions.")
         try:
-            return mark, _sound(path.stem, content)
+            sound = _sound(path.stem, content)
+            reading.within(sound.runbook, self._ceilings)
         except BrokenRunbook as broken:
             return mark, broken
+        return mark, sound
 
     def _content(self, path: Path) -> tuple[_Mark | None, bytes]:
         """The bytes of a notebook; raises `BrokenRunbook` for names, places and sizes that are refused."""

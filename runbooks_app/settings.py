@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from runbooks_app.core import kernel_limits
 from runbooks_app.core.errors import Misconfigured, Problem
 from runbooks_app.core.people import known_role
 
 PREFIX = "RUNBOOKS_"
+
+TABLES = {"roles": '{"group": ["role"]}', "limits": '{"memory": "2GB"}', "ceilings": '{"memory": "8GB"}'}
+"""Settings that are JSON in the environment and tables in the file, each with how it looks."""
 
 
 class Settings(BaseModel):
@@ -98,7 +102,13 @@ class Settings(BaseModel):
     concurrency: int = Field(8, ge=1, le=200, description="Jobs that one worker does at a time.")
     lease: int = Field(15, ge=3, le=300, description="Seconds after which a silent worker's work is taken from it.")
     credential_lifetime: int = Field(900, ge=60, le=3600, description="Seconds that a minted credential lives at most.")
-    output_limit: int = Field(1_000_000, ge=10_000, le=100_000_000, description="Bytes of output kept of one cell.")
+    limits: dict[str, int] = Field(
+        default_factory=dict,
+        description='What a kernel may use where its runbook names nothing else: {"memory": "2GB"}; see Limits below.',
+    )
+    ceilings: dict[str, int] = Field(
+        default_factory=dict, description='The most that a runbook may ask for: {"memory": "8GB"}; see Limits below.'
+    )
     verify_timeout: int = Field(600, ge=10, le=3600, description="Seconds that verification cells may take together.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severity that is logged."
@@ -121,6 +131,24 @@ class Settings(BaseModel):
                 if not known_role(role):
                     raise ValueError(f"group {group!r} maps to {role!r}, which is no role")
         return value
+
+    @field_validator("limits", "ceilings", mode="before")
+    @classmethod
+    def _known_limits(cls, value: Any) -> dict[str, int]:
+        found, wrong = kernel_limits.parse(value)
+        if wrong:
+            raise ValueError("; ".join(f"{name}: {what}".removeprefix(": ") for name, what in wrong).rstrip("."))
+        return found
+
+    @model_validator(mode="after")
+    def _defaults_below_ceilings(self) -> Settings:
+        for name, given, most in kernel_limits.above(self.limits, self.ceilings):
+            raise ValueError(f"RUNBOOKS_LIMITS: {name} is {given}, and the ceiling is {most}; raise RUNBOOKS_CEILINGS")
+        return self
+
+    def limits_of(self, asked: Mapping[str, int]) -> dict[str, int]:
+        """Every limit of a kernel whose runbook asks for these, times included."""
+        return kernel_limits.settled(asked, self.limits, self.ceilings)
 
     def path(self, path: Path) -> Path:
         """A path from the settings, made absolute."""
@@ -159,11 +187,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if not name.startswith(PREFIX) or name in {PREFIX + "CONFIG", PREFIX + "KIT_CONNECTIONS"}:
             continue
         field = name.removeprefix(PREFIX).lower()
-        if field == "roles":
+        if field in TABLES:
             try:
                 given[field] = json.loads(text)
             except ValueError:
-                problems.append(Problem(name, "is not JSON.", 'Write {"group": ["role"]}.'))
+                problems.append(Problem(name, "is not JSON.", f"Write {TABLES[field]}."))
         else:
             given[field] = text
     try:

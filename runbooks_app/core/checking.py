@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runbooks_app.core import names
+from runbooks_app.core import kernel_limits, names
 from runbooks_app.core.errors import Problem
 from runbooks_app.core.reading import TAGGED, kit_calls
 from runbooks_app.core.runbook import Cell, Input, Parameter, Runbook, Section, Stage
@@ -94,10 +94,11 @@ def _metadata(runbook: Runbook, notebook: Mapping[str, Any]) -> Iterator[Problem
     for key, example in (("cell", "60s"), ("run", "10m")):
         if key not in metadata.get("timeouts", {}):
             yield Problem(f"{where}.timeouts.{key}", "is missing.", f'Say how long it may take, such as "{example}".')
+    times = kernel_limits.settled(runbook.limits, {}, {})
     for cell in runbook.cells:
-        if (cell.timeout or 0) > runbook.run_timeout:
+        if (cell.timeout or 0) > times["run"]:
             yield Problem(_at(cell), "may take longer than the whole run.", "Raise timeouts.run, or lower its own.")
-    if runbook.cell_timeout > runbook.run_timeout:
+    if times["cell"] > times["run"]:
         yield Problem(f"{where}.timeouts", "lets a cell take longer than the whole run.", "Raise run, or lower cell.")
     if not runbook.diagnosis:
         yield Problem("notebook", "has no diagnostic cell above the first remediation.", "Add one that looks first.")

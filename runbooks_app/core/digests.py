@@ -72,7 +72,7 @@ def runbook_digest(runbook: Runbook, modules: str, environment: str) -> str:
                 for section in runbook.sections
             ],
             "connections": dict(runbook.connections),
-            "timeouts": {"cell": runbook.cell_timeout, "run": runbook.run_timeout},
+            "limits": dict(runbook.limits),
             "modules": modules,
             "environment": environment,
         },

@@ -16,8 +16,9 @@ from functools import partial
 from itertools import takewhile
 from typing import Any, TypeVar
 
-from runbooks_app.core import digests, durations, gates, names, parameters, values
-from runbooks_app.core.errors import BrokenRunbook, InvalidInput, Problem
+from runbooks_app.core import digests, gates, kernel_limits, names, parameters, values
+from runbooks_app.core.errors import BrokenRunbook, Problem
+from runbooks_app.core.kernel_limits import Limit
 from runbooks_app.core.runbook import Cell, Input, Opened, Parameter, Runbook, Section, Stage
 from runbooks_app.core.wording import did_you_mean, show
 
@@ -25,11 +26,9 @@ CELL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TAGGED = (Stage.PARAMETERS, Stage.SETUP, Stage.DIAGNOSTIC, Stage.REMEDIATION)
 """Stages that a tag names."""
 
-KEYS = frozenset({"id", "title", "owner", "description", "connections", "timeouts", "parameters"})
+KEYS = frozenset({"id", "title", "owner", "description", "connections", "timeouts", "limits", "parameters"})
 """What `metadata.runbook` may hold."""
 
-CELL_TIMEOUT = 60
-RUN_TIMEOUT = 600
 MAX_CELLS = 2_000
 MAX_DEPTH = 100
 """Levels of lists and objects in a notebook."""
@@ -49,6 +48,24 @@ def read(
     `environment` are digests of what the runbook can import and runs in; they go into its own.
     """
     return _Reader(name, notebook, python).read(modules, environment)
+
+
+def within(runbook: Runbook, ceilings: Mapping[str, int]) -> Runbook:
+    """The runbook as it is; raises `BrokenRunbook` where it asks for more than this installation gives."""
+    asked = [(f"metadata.runbook, {name}", {name: value}) for name, value in runbook.limits.items()]
+    asked += [(f"cell {cell.id}", {"cell": cell.timeout}) for cell in runbook.cells if cell.timeout]
+    problems = tuple(
+        Problem(
+            where,
+            f"asks for {given}; this installation allows {most} at most.",
+            "Lower it, or have RUNBOOKS_CEILINGS raised.",
+        )
+        for where, limits in asked
+        for _, given, most in kernel_limits.above(limits, ceilings)
+    )
+    if problems:
+        raise BrokenRunbook(f"{runbook.name}.ipynb asks for more than it can have here.", problems=problems)
+    return runbook
 
 
 def storable(notebook: Any) -> bool:
@@ -134,8 +151,6 @@ class _Reader:
         declared = self.parameters(cells, metadata)
         sections = self.sections(cells, declared)
         first = next((place for place, cell in enumerate(cells) if cell.stage is Stage.REMEDIATION), len(cells))
-        timeouts = self.mapping(metadata, "timeouts")
-        self.known("metadata.runbook.timeouts", timeouts, frozenset({"cell", "run"}))
         runbook = Runbook(
             id=self.identity(metadata),
             name=self.name,
@@ -148,8 +163,10 @@ class _Reader:
             diagnosis=tuple(cell for cell in cells[:first] if cell.stage is Stage.DIAGNOSTIC),
             sections=sections,
             connections=self.connections(metadata),
-            cell_timeout=self.duration("timeouts.cell", timeouts.get("cell")) or CELL_TIMEOUT,
-            run_timeout=self.duration("timeouts.run", timeouts.get("run")) or RUN_TIMEOUT,
+            limits={
+                **self.limits(metadata, "timeouts", kernel_limits.TIMES),
+                **self.limits(metadata, "limits", kernel_limits.AMOUNTS),
+            },
         )
         if not self.problems:
             return replace(runbook, digest=digests.runbook_digest(runbook, modules, environment))
@@ -198,14 +215,19 @@ class _Reader:
             )
             return ""
 
-    def duration(self, where: str, found: Any) -> int | None:
-        if found is None:
-            return None
-        try:
-            return durations.parse(found)
-        except InvalidInput as error:
-            self.problem(where, error.message)
-            return None
+    def limits(self, metadata: Mapping[str, Any], key: str, known: Mapping[str, Limit]) -> dict[str, int]:
+        """What the metadata asks for under `timeouts` or `limits`."""
+        found, wrong = kernel_limits.parse(self.mapping(metadata, key), known)
+        for name, what in wrong:
+            self.problem(f"metadata.runbook.{key}.{show(name)}", what)
+        return found
+
+    def timeout(self, where: str, own: Mapping[str, Any]) -> int | None:
+        """A cell's own time limit."""
+        found, wrong = kernel_limits.parse({"cell": own["timeout"]} if "timeout" in own else {})
+        for _, what in wrong:
+            self.problem(where, what)
+        return found.get("cell")
 
     def connections(self, metadata: Mapping[str, Any]) -> dict[str, str]:
         declared = self.mapping(metadata, "connections")
@@ -257,7 +279,7 @@ class _Reader:
             return cell
         own = self.mapping(metadata, "runbook")
         self.known(f"{where}, metadata.runbook", own, frozenset({"timeout"}))
-        cell = replace(cell, python=self.python.get(cell_id, source), timeout=self.duration(where, own.get("timeout")))
+        cell = replace(cell, python=self.python.get(cell_id, source), timeout=self.timeout(where, own))
         return self.attempt(where, lambda: understood(cell, where), cell)
 
     def stage(self, where: str, cell_type: Any, tags: list[str]) -> Stage:

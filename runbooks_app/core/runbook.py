@@ -163,7 +163,8 @@ class Runbook:
 
     `id` is the immutable UUID from the metadata, `name` the file stem. `cells` are all of them in order;
     the other fields are views on it. `connections` maps the names that the metadata declares to their kind
-    (`{"prometheus": "http"}`); connection parameters come on top. Timeouts are in seconds.
+    (`{"prometheus": "http"}`); connection parameters come on top. `limits` are those that the metadata
+    names, times included; see `runbooks_app.core.kernel_limits`.
     """
 
     id: str
@@ -177,8 +178,7 @@ class Runbook:
     diagnosis: tuple[Cell, ...] = ()
     sections: tuple[Section, ...] = ()
     connections: dict[str, str] = field(default_factory=dict, hash=False)
-    cell_timeout: int = 60
-    run_timeout: int = 600
+    limits: dict[str, int] = field(default_factory=dict, hash=False)
     digest: str = ""
 
     @property

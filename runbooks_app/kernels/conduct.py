@@ -61,15 +61,18 @@ class Conduct:
         self.deadline = time.monotonic() + self.segment.timeout
 
     def fork(self, zygote: Zygote, folder: Path) -> Channel:
-        """Have a kernel made, which is to live in `folder`."""
+        """Have a kernel made, which is to live in `folder`; Unavailable where that cannot be made."""
         self.folder = folder
-        return Channel(zygote, frame_limit=4 * self.segment.output_limit + (1 << 20))
+        try:
+            make_folder(folder)
+        except OSError as error:
+            raise Unavailable(f"The folder of the run could not be made: {error.strerror}.") from error
+        return Channel(zygote, frame_limit=4 * self.segment.limits.output + (1 << 20))
 
     async def run(self, channel: Channel) -> None:
         """All of it. When this returns, the kernel and everything that it started is gone."""
         kills = oom_kills()
         try:
-            make_folder(self.folder)
             await self.activate(channel)
             await self.run_cells(channel, kills)
         finally:
@@ -167,7 +170,7 @@ class Cell:
     kills: int | None
 
     def __post_init__(self) -> None:
-        self.outputs = Outputs(self.conduct.redactor, self.conduct.segment.output_limit)
+        self.outputs = Outputs(self.conduct.redactor, self.conduct.segment.limits.output)
         self.timer: asyncio.TimerHandle | None = None
         self.shown_at = 0.0
 

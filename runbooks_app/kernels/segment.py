@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from runbooks_app.core.errors import InvalidInput, Problem
+from runbooks_app.kernels.limits import Limits
 from runbooks_app.kernels.values import TypedValue, real_all
 
 STAGES = ("diagnose", "remediate", "verify")
@@ -28,7 +29,7 @@ class Code:
 class Segment:
     """What one kernel executes, in this order: parameters, `values` over them, setup, `inputs`, cells.
 
-    `timeout` is for the whole segment, in seconds; `output_limit` in bytes of output kept per cell.
+    `timeout` is for the whole segment, in seconds.
     `connections` as `runbook_library.kit.service.configure` takes them, passwords included: they reach the kernel
     over its channel alone. `secrets` and those passwords are redacted in every output before anybody sees it.
     """
@@ -44,7 +45,7 @@ class Segment:
     connections: Mapping[str, Mapping[str, object]] = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
     timeout: float
-    output_limit: int
+    limits: Limits
 
     @property
     def preparation(self) -> tuple[Code, ...]:

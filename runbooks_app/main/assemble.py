@@ -33,7 +33,7 @@ def service(settings: Settings, *, pool_size: int = 10) -> Service:
         connections = {name: replace(connection, remediate=None) for name, connection in connections.items()}
     return Service(
         engine=engine,
-        library=Library(settings.path(settings.library)),
+        library=Library(settings.path(settings.library), settings.ceilings),
         connections=connections,
         settings=settings,
         artifacts=Artifacts(settings.artifacts, settings.path(settings.config_dir)),

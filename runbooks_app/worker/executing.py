@@ -9,9 +9,11 @@ from typing import Any
 
 from runbooks_app.actions.diagnosing import Claim, Said, cell_ended, cell_started
 from runbooks_app.core.errors import Conflict
+from runbooks_app.core.kernel_limits import AMOUNTS
 from runbooks_app.core.parameters import typed
 from runbooks_app.core.runbook import Cell, Section, Stage
 from runbooks_app.kernels.events import CellEnded, CellStarted, Printed, SegmentEnded
+from runbooks_app.kernels.limits import Limits
 from runbooks_app.kernels.segment import Code, Segment
 from runbooks_app.worker.context import Hold, Worker
 
@@ -107,8 +109,10 @@ def _segment(
     inputs: dict[str, Any],
     kept: dict[str, Any],
 ) -> Segment:
+    limits = worker.service.settings.limits_of(claim.runbook.limits)
+
     def code(cell: Cell) -> Code:
-        limit = cell.timeout or (timeout if stage == "verify" else claim.runbook.cell_timeout)
+        limit = cell.timeout or (timeout if stage == "verify" else limits["cell"])
         return Code(cell.id, cell.source, float(limit), cell.defines, cell.needs)
 
     by_stage = {
@@ -129,7 +133,7 @@ def _segment(
         connections=connections,
         secrets=worker.secrets,
         timeout=timeout,
-        output_limit=worker.service.settings.output_limit,
+        limits=Limits(**{name: limits[name] for name in AMOUNTS}, idle=limits["idle"] or None),
     )
 
 

@@ -34,7 +34,7 @@ def diagnose(worker: Worker, run_id: str) -> None:
     if claim is None:
         log.info("Run %s is not queued any more; nothing to do.", run_id)
         return
-    timeout = claim.runbook.run_timeout
+    timeout = worker.service.settings.limits_of(claim.runbook.limits)["run"]
     try:
         _same_revision(claim)
         with worker.leases.holding(claim.attempt.id) as hold, credentials(worker, claim, timeout) as granted:
@@ -109,7 +109,7 @@ def _execute_approved(worker: Worker, claim: diagnosing.Claim, proposal: Proposa
     """From the start row to the outcome. Only what failed before the kernel is told as never executed."""
     section = claim.runbook.section(proposal.gate)
     assert section is not None  # noqa: S101 -- the start row was written from it
-    timeout = claim.runbook.run_timeout
+    timeout = worker.service.settings.limits_of(claim.runbook.limits)["run"]
     writing = frozenset(held["connection"] for held in proposal.connections)
     began = False
     try:
@@ -136,7 +136,7 @@ def _recheck(worker: Worker, proposal_id: str) -> bool:
     claim = remediating.open_recheck(worker.service, proposal_id, worker.name)
     if claim is None:
         return False
-    timeout = claim.runbook.run_timeout
+    timeout = worker.service.settings.limits_of(claim.runbook.limits)["run"]
     try:
         _same_revision(claim)
         with worker.leases.holding(claim.attempt.id) as hold, credentials(worker, claim, timeout) as granted:

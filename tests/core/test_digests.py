@@ -70,8 +70,8 @@ CHANGES = {
     "informative": lambda r: changed_gate(r, informative=("pid",)),
     "gate": lambda r: changed_gate(r, name="stop"),
     "connections": lambda r: replace(r, connections={"api": "http"}),
-    "timeouts": lambda r: replace(r, run_timeout=5),
-    "each cell's timeout": lambda r: replace(r, cell_timeout=5),
+    "timeouts": lambda r: replace(r, limits={**r.limits, "run": 5}),
+    "kernel limits": lambda r: replace(r, limits={**r.limits, "memory": 5}),
 }
 
 

@@ -45,14 +45,14 @@ def test_a_notebook_is_laid_out_as_diagnosis_and_gated_sections(runbook):
     assert read.diagnosis[0].opens == (Opened("http", name="prometheus"),)
     assert read.diagnosis[0].defines == {"rows"}
     assert read.diagnosis[1].needs == {"rows", "limit"}
-    assert (read.cell_timeout, read.run_timeout) == (60, 600)
+    assert read.limits == {"cell": 60, "run": 600}
     assert (read.title, read.owner, read.name) == ("Orders are slow", "orders", "orders")
     assert len(read.digest) == 64
 
 
 def test_what_the_metadata_leaves_out_has_a_default(runbook):
     read = runbook(("", "1"), title="", owner="", description="", timeouts={})
-    assert (read.title, read.cell_timeout, read.run_timeout) == ("orders", 60, 600)
+    assert (read.title, read.limits) == ("orders", {})
     assert read.parameters == ()
 
 
@@ -122,7 +122,7 @@ def test_a_notebook_that_is_nested_too_deep_is_told(notebook):
         ({"title": 5}, "metadata.runbook.title: is not text"),
         ({"description": "x" * 5_001}, "metadata.runbook.description: is not text of at most 5,000 characters"),
         ({"timeouts": 5}, "metadata.runbook.timeouts: is not an object"),
-        ({"timeouts": {"cells": "1s"}}, "has no key cells. Did you mean cell?"),
+        ({"timeouts": {"cells": "1s"}}, "metadata.runbook.timeouts.cells: is no limit. Did you mean cell?"),
         ({"timeouts": {"cell": "soon"}}, "timeouts.cell: 'soon' is no duration"),
         ({"connections": []}, "metadata.runbook.connections: is not an object"),
         ({"connections": {"Orders DB": "postgres"}}, "has Orders DB: postgres."),

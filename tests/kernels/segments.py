@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runbooks_app.core.run import CellState
 from runbooks_app.kernels.events import CellEnded, CellStarted, Printed, SegmentEnded
+from runbooks_app.kernels.limits import Limits
 from runbooks_app.kernels.segment import Code, Segment
 
 PASSWORD = "k7#Pq/9+zW=&é<x>'\"Lm"
@@ -16,8 +17,19 @@ def code(cell_id: str, source: str, *, timeout: float = 20, defines: str = "", n
     return Code(cell_id, source, timeout, frozenset(defines.split()), frozenset(needs.split()))
 
 
+LIMITS = Limits(
+    memory=1 << 30,
+    processes=64,
+    open_files=1024,
+    disk=256_000_000,
+    output=100_000,
+    output_total=1_000_000,
+)
+
+
 def segment(*sources: str | Code, **given: Any) -> Segment:
-    """A diagnosis whose cells are c0, c1 and so on."""
+    """A diagnosis whose cells are c0, c1 and so on; what is named like a limit is one."""
+    bounds = {name: given.pop(name) for name in Limits.__dataclass_fields__ if name in given}
     cells = tuple(
         source if isinstance(source, Code) else code(f"c{number}", source) for number, source in enumerate(sources)
     )
@@ -33,9 +45,8 @@ def segment(*sources: str | Code, **given: Any) -> Segment:
         "connections": {},
         "secrets": (),
         "timeout": 60,
-        "output_limit": 100_000,
     }
-    return Segment(**(usual | given))
+    return Segment(**(usual | {"limits": replace(LIMITS, **bounds)} | given))
 
 
 @dataclass

@@ -81,7 +81,7 @@ def test_many_small_pieces_of_output_weigh_no_more_than_the_limit(run):
     cell = code(
         "c0", "import sys\nfor n in range(15_000):\n    print('o', flush=True)\n    print('e', file=sys.stderr)"
     )
-    ran = run(cell, output_limit=20_000)
+    ran = run(cell, output=20_000)
     assert len(json.dumps(ran.ended["c0"].outputs)) < 60_000
 
 

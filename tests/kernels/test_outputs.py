@@ -123,7 +123,7 @@ def test_cleared_output_is_gone(run):
 
 
 def test_what_exceeds_the_limit_is_counted_and_told(run):
-    ran = run("for n in range(20000): print('x' * 99)", "print('on')", output_limit=10_000)
+    ran = run("for n in range(20000): print('x' * 99)", "print('on')", output=10_000)
     assert ran.states == [CellState.OK, CellState.OK]
     assert ran.text("c0") == ("x" * 99 + "\n") * 100
     assert ran.text("c0", "stderr") == "[runbooks] 1,990,000 bytes of output are left out: 10,000 are kept per cell.\n"
@@ -132,7 +132,7 @@ def test_what_exceeds_the_limit_is_counted_and_told(run):
 
 
 def test_a_line_of_five_megabytes_is_cut_and_told(run):
-    ran = run("print('y' * 5_000_000)", "print('on')", output_limit=10_000)
+    ran = run("print('y' * 5_000_000)", "print('on')", output=10_000)
     assert ran.text("c0", "stderr").startswith("[runbooks] 5,")
     assert "left out" in ran.text("c0", "stderr")
     assert ran.text("c1") == "on\n"
@@ -141,14 +141,14 @@ def test_a_line_of_five_megabytes_is_cut_and_told(run):
 def test_a_flood_of_prints_does_not_drown_a_finding_or_an_error(run):
     ran = run(
         "for n in range(3000): print('x' * 99)\nfrom runbook_library import kit\nkit.finding('info', 'seen')\n1/0",
-        output_limit=10_000,
+        output=10_000,
     )
     kinds = [o["output_type"] for o in ran.ended["c0"].outputs]
     assert kinds == ["stream", "display_data", "error", "stream"]
 
 
 def test_an_error_with_a_huge_text_is_still_an_error(run):
-    ran = run("raise ValueError('z' * 5_000_000)", "print('on')", output_limit=10_000)
+    ran = run("raise ValueError('z' * 5_000_000)", "print('on')", output=10_000)
     assert ran.states == [CellState.FAILED, CellState.OK]
     assert ran.ended["c0"].outputs[0]["ename"] == "ValueError"
     assert "left out" in ran.text("c0", "stderr")
