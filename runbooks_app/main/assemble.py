@@ -15,7 +15,7 @@ from runbooks_app.library import Library
 from runbooks_app.settings import Settings
 from runbooks_app.store.artifacts import Artifacts
 from runbooks_app.store.database import connect, reading
-from runbooks_app.store.migrate import require_current
+from runbooks_app.store.schema import require_current
 
 log = logging.getLogger(__name__)
 

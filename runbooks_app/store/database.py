@@ -64,9 +64,16 @@ class Transaction:
     """
 
     connection: Connection
-    now: datetime
+    _now: datetime | None = None
     _jobs: list[tuple[str, dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     _entries: list[tuple[Actor, Event, dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def now(self) -> datetime:
+        """The database's clock at the transaction's begin. Asked for once, where somebody wants it: a round trip."""
+        if self._now is None:
+            self._now = self.connection.execute(text("SELECT now()")).scalar_one()
+        return self._now
 
     def execute(self, sql: str, **values: Any) -> CursorResult[Any]:
         """Run one statement; dicts and lists become jsonb."""
@@ -112,12 +119,10 @@ class Transaction:
 def transaction(engine: Engine) -> Iterator[Transaction]:
     """One transaction: commits with its jobs and audit entries, or leaves no trace at all.
 
-    Raises `DatabaseAway` when PostgreSQL is away, `Unavailable` when no connection gets free. `now` is the
-    database's clock at its begin.
+    Raises `DatabaseAway` when PostgreSQL is away, `Unavailable` when no connection gets free.
     """
     with _told_as_unavailable(), engine.begin() as connection:
-        now: datetime = connection.execute(text("SELECT now()")).scalar_one()
-        opened = Transaction(connection, now)
+        opened = Transaction(connection)
         yield opened
         opened.flush()
 
@@ -127,8 +132,7 @@ def reading(engine: Engine) -> Iterator[Transaction]:
     """A transaction for reading alone: one snapshot, and the database refuses writes."""
     with _told_as_unavailable(), engine.connect() as connection:
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-        now: datetime = connection.execute(text("SELECT now()")).scalar_one()
-        yield Transaction(connection, now)
+        yield Transaction(connection)
 
 
 @contextmanager

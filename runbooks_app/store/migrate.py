@@ -7,12 +7,11 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from runbooks_app.core.errors import Misconfigured, Unavailable
-from runbooks_app.store.database import Transaction, connect
+from runbooks_app.store.database import connect
 
 _ADVISORY_LOCK = 7_226_100_771
 
@@ -21,13 +20,6 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
-
-
-def latest() -> str:
-    """The schema version that this code wants."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None  # noqa: S101 -- the migrations ship with the code
-    return head
 
 
 def migrate(owner_url: str, password: str, application_role: str, to: str = "head") -> tuple[str, str]:
@@ -59,12 +51,3 @@ def migrate(owner_url: str, password: str, application_role: str, to: str = "hea
         raise Unavailable("The service's database cannot be reached as its owner; is it running?") from error
     finally:
         engine.dispose()
-
-
-def require_current(tx: Transaction) -> None:
-    """Refuse to start on another schema than this code's."""
-    found = MigrationContext.configure(tx.connection).get_current_revision()
-    if found != latest():
-        raise Misconfigured(
-            f"The database's schema is {found or 'empty'}, this version wants {latest()}: run `runbooks migrate`."
-        )

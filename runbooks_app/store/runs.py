@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from runbooks_app.core.errors import NotFound
@@ -146,16 +146,13 @@ def lapsed(tx: Transaction) -> Attempt | None:
 
 def plan_cells(tx: Transaction, attempt_id: int, cells: Iterable[PlannedCell]) -> None:
     """Write the cells that an attempt will execute, all waiting."""
-    for position, cell in enumerate(cells):
-        tx.execute(
-            """INSERT INTO cells (attempt_id, cell_id, position, stage, source, state)
-               VALUES (:attempt, :cell, :position, :stage, :source, 'waiting')""",
-            attempt=attempt_id,
-            cell=cell.cell_id,
-            position=position,
-            stage=cell.stage,
-            source=cell.source,
-        )
+    tx.execute(
+        """INSERT INTO cells (attempt_id, cell_id, position, stage, source, state)
+           SELECT :attempt, cell_id, position, stage, source, 'waiting'
+           FROM jsonb_to_recordset(:cells) AS planned (cell_id text, position integer, stage text, source text)""",
+        attempt=attempt_id,
+        cells=[asdict(cell) | {"position": position} for position, cell in enumerate(cells)],
+    )
 
 
 def record_cell(tx: Transaction, attempt_id: int, cell_id: str, **changes: Any) -> None:

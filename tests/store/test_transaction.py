@@ -8,11 +8,12 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import ProgrammingError
 
 from runbooks_app.core.audit import Event, verify
-from runbooks_app.core.errors import Conflict, Unavailable
+from runbooks_app.core.errors import Conflict, Misconfigured, Unavailable
 from runbooks_app.core.people import Actor
 from runbooks_app.store import audit
 from runbooks_app.store.database import connect, reading, transaction
 from runbooks_app.store.migrate import migrate
+from runbooks_app.store.schema import latest, require_current
 
 ANA = Actor("person", "https://idp#ana", "Ana “quoted” 🙂", {"surface": "web", "auth_time": 1})
 
@@ -132,7 +133,11 @@ def test_the_migration_goes_back_and_forth(database):
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
         )
         assert left.fetchall() == [("alembic_version",)]
-    assert migrate(database.owner_url, "", "runbooks_app") == ("empty", "0001")
+    with pytest.raises(Misconfigured, match="run `runbooks migrate`"), reading(database.engine) as tx:
+        require_current(tx)
+    assert migrate(database.owner_url, "", "runbooks_app") == ("empty", latest())
+    with reading(database.engine) as tx:
+        require_current(tx)
     with transaction(database.engine) as tx:
         tx.audit(ANA, Event.SIGNED_IN, {})
 

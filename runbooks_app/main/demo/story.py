@@ -19,6 +19,7 @@ from runbooks_app.main.demo.stage import DRILL, Stage
 from runbooks_app.main.embedded import Guarded
 from runbooks_app.store import audit as stored
 from runbooks_app.store.database import connect, reading
+from runbooks_app.web.pages.forms import PREFIX
 
 PATIENCE = 30.0
 """Seconds that any one thing may take."""
@@ -147,7 +148,7 @@ def until(what: str, look: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         seen = look()
         if seen:
             return seen
-        time.sleep(0.05)
+        time.sleep(0.1)
     raise StepFailedError(f"{what}: not within {seconds:.0f} s")
 
 
@@ -253,13 +254,8 @@ def _untouched(story: Story, ana: Browser, ben: Browser) -> tuple[dict[str, Any]
         if pid is None:
             raise StepFailedError("no session holds the lock")
         until("sessions to wait for it", lambda: _blocked(story, pid) >= 5)
-        asked = [
-            _ask(story, ben, "U0BEN", "orders-db"),
-            _ask(story, ana, "U0ANA", DRILL),
-            _ask(story, ana, "U0ANA", "orders-db"),
-            _ask(story, ana, "U0ANA", "orders-db"),
-        ]
-        bens, drills, run, other = (_ended(ana, run_id) for run_id in asked)
+        asked = [_ask(story, ana, "U0ANA", database) for database in (DRILL, "orders-db")]
+        drills, run = (_ended(ana, run_id) for run_id in asked)
         worst = [f for f in run["findings"] if f["severity"] == "critical"]
         expect(bool(worst), f"no critical finding: {run['findings']}")
         proposal = _proposal(run)
@@ -267,17 +263,27 @@ def _untouched(story: Story, ana: Browser, ben: Browser) -> tuple[dict[str, Any]
         until("the message in the channel", lambda: f"/proposals/{proposal['id']}" in str(story.messages()))
         checked += [worst[0]["summary"], proposal["title"]]
     with story.step("nobody approves what they asked for") as checked:
-        answer = ben.decide(_proposal(bens)["id"], "approve", "my own")
+        answer = ben.decide(_by_hand(ben, run["id"], proposal), "approve", "my own")
         expect(answer.status_code == 403, f"answered {answer.status_code}")
         expect(story.blocker() == pid, "the blocker is gone")
         checked.append("403, and the blocker is untouched")
     with story.step("a denied proposal executes nothing") as checked:
-        answer = ben.decide(proposal["id"], "deny", "not during the sale")
+        denied = _by_hand(ana, run["id"], proposal)
+        answer = ben.decide(denied, "deny", "not during the sale")
         expect(answer.status_code == 200, f"answered {answer.status_code}")
-        expect(_settled(ben, proposal["id"], "denied")["state"] == "denied", "it is not denied")
+        expect(_settled(ben, denied, "denied")["state"] == "denied", "it is not denied")
         expect(story.blocker() == pid, "the blocker is gone")
         checked.append(f"session {pid} still holds its lock")
-    return _proposal(other), _proposal(drills)["id"]
+    return proposal, _proposal(drills)["id"]
+
+
+def _by_hand(person: Browser, run_id: str, like: dict[str, Any]) -> str:
+    """Propose by hand what the diagnosis proposed too; the new proposal's id."""
+    path = f"/runs/{run_id}/propose/{like['gate']}"
+    inputs = {PREFIX + name: str(value) for name, value in like["inputs"].items()}
+    answer = person.post(path, person.page(path), reason="to be sure", **inputs)
+    expect(answer.status_code == 200, f"proposing by hand answered {answer.status_code}: {answer.text[:300]}")
+    return answer.url.path.rsplit("/", 1)[-1]
 
 
 def _stale_then_applied(story: Story, ben: Browser, proposal: dict[str, Any], drill_id: str) -> None:
