@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from runbooks_app.core.errors import NotFound
+from runbooks_app.core.quotas import Unfinished
 from runbooks_app.core.run import RunState
 from runbooks_app.store.database import Transaction
 from runbooks_app.store.records import Attempt, Cell, Finding, Run
@@ -75,6 +76,40 @@ def going(tx: Transaction) -> list[Run]:
            ORDER BY requested_at LIMIT 100"""
     )
     return [Run.of(row) for row in rows]
+
+
+def unfinished(tx: Transaction, *, up_to: Run | None = None) -> list[Unfinished]:
+    """Diagnoses that have not ended, in the order of asking; with `up_to`, of the queued none that came after it."""
+    rows = tx.execute(
+        """
+        SELECT id, runbook, state = 'diagnosing' AS going,
+               CASE WHEN requested_by ->> 'kind' = 'person' THEN requested_by ->> 'subject' ELSE '' END AS person
+        FROM runs WHERE state IN ('queued', 'diagnosing') AND purpose = 'diagnosis'
+          AND (CAST(:id AS text) IS NULL OR state = 'diagnosing'
+               OR (requested_at, id) <= (CAST(:at AS timestamptz), CAST(:id AS text)))
+        ORDER BY requested_at, id
+        """,
+        id=up_to.id if up_to else None,
+        at=up_to.requested_at if up_to else None,
+    )
+    return [Unfinished(row.id, row.person, row.runbook, row.going) for row in rows]
+
+
+def lock_places(tx: Transaction) -> None:
+    """From here to commit nobody else looks who may begin. Taken after the lock on a run's row, never before."""
+    tx.execute("SELECT pg_advisory_xact_lock(7226102)")
+
+
+def with_job(tx: Transaction, run_ids: list[str]) -> set[str]:
+    """Those of these runs for whose diagnosis a job is queued that no worker has taken yet."""
+    if not run_ids:
+        return set()
+    rows = tx.execute(
+        """SELECT DISTINCT args ->> 'run_id' AS id FROM procrastinate_jobs
+           WHERE task_name = 'diagnose' AND status = 'todo' AND CAST(:ids AS jsonb) ? (args ->> 'run_id')""",
+        ids=run_ids,
+    )
+    return {row.id for row in rows}
 
 
 def open_attempt(
