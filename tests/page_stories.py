@@ -23,6 +23,7 @@ import matplotlib.pyplot as plt
 from runbooks_app.actions import deciding, diagnosing, remediating, running
 from runbooks_app.actions import people as signing
 from runbooks_app.actions.context import Service
+from runbooks_app.actions.recording import CellTold, record_cells
 from runbooks_app.connections import Connection, CredentialSource
 from runbooks_app.core.bundles import Proposed
 from runbooks_app.core.people import Person
@@ -188,17 +189,15 @@ class Story:
         return claim
 
     def begin(self, run_id: str, cell_id: str) -> None:
-        claim, _ = self._claims[run_id]
-        diagnosing.cell_started(self.service, claim.attempt, cell_id, datetime.now(UTC))
+        claim, said = self._claims[run_id]
+        record_cells(self.service, claim, [CellTold(cell_id, CellState.RUNNING, datetime.now(UTC))], said)
 
     def end(self, run_id: str, cell_id: str, state: CellState = CellState.OK, reason: str = "", **how: Any) -> None:
         claim, said = self._claims[run_id]
         now = datetime.now(UTC)
         outputs = how.get("outputs", told_by(cell_id) if state is CellState.OK else [])
-        diagnosing.cell_ended(
-            self.service, claim, cell_id, state=state, outputs=outputs, execution_count=1,
-            started_at=now - timedelta(seconds=how.get("took", 0.3)), ended_at=now, reason=reason, said=said,
-        )  # fmt: skip
+        began = now - timedelta(seconds=how.get("took", 0.3))
+        record_cells(self.service, claim, [CellTold(cell_id, state, began, now, tuple(outputs), 1, reason)], said)
 
     def finish(self, run_id: str, reason: str = "") -> None:
         claim, said = self._claims[run_id]
@@ -213,11 +212,9 @@ class Story:
         for place, cell in enumerate(claim.cells):
             state, reason = (wrong or {}).get(cell.id, (CellState.OK, ""))
             over = at + timedelta(milliseconds=(40, 150, 1500, 60, 320, 90, 70, 640, 20)[place % 9])
-            diagnosing.cell_ended(
-                self.service, claim, cell.id, state=state,
-                outputs=told_by(cell.id) if state is CellState.OK else [stream("Traceback\n", "stderr")],
-                execution_count=place, started_at=at, ended_at=over, reason=reason, said=said,
-            )  # fmt: skip
+            outputs = told_by(cell.id) if state is CellState.OK else [stream("Traceback\n", "stderr")]
+            told = CellTold(cell.id, state, at, over, tuple(outputs), place, reason)
+            record_cells(self.service, claim, [told], said)
             at = over
         self.finish(run_id)
 
@@ -270,10 +267,8 @@ class Story:
         for cell in claim.cells:
             now = datetime.now(UTC)
             outputs = [] if cell.id in without else told_by(cell.id)
-            diagnosing.cell_ended(
-                self.service, claim, cell.id, state=CellState.OK, outputs=outputs, execution_count=1,
-                started_at=now, ended_at=now + timedelta(milliseconds=120), reason="", said=said,
-            )  # fmt: skip
+            ended = now + timedelta(milliseconds=120)
+            record_cells(self.service, claim, [CellTold(cell.id, CellState.OK, now, ended, tuple(outputs), 1)], said)
 
     def sign_in(self, person: Person) -> tuple[str, str]:
         """Cookie and CSRF token of a fresh session."""

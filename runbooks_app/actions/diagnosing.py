@@ -1,10 +1,8 @@
-"""A worker's side of a diagnosis: claim, record each cell, finish. The re-check of a proposal is one too."""
+"""A worker's side of a diagnosis: claim, finish. The re-check of a proposal is one too."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from runbooks_app.actions.context import Service, worker_actor
@@ -18,9 +16,6 @@ from runbooks_app.core.runbook import Cell, Runbook, Stage
 from runbooks_app.store import runs
 from runbooks_app.store.database import Transaction, transaction
 from runbooks_app.store.records import Attempt, Run
-
-INLINE_OUTPUT = 256_000
-"""Bytes of a cell's outputs that stay in its row; larger ones go to the artifact store."""
 
 
 @dataclass(frozen=True)
@@ -74,78 +69,6 @@ def plan(tx: Transaction, service: Service, run: Run, attempt: Attempt) -> Claim
     cells = prepared(runbook, runbook.diagnosis)
     runs.plan_cells(tx, attempt.id, [runs.PlannedCell(c.id, str(c.stage), c.source) for c in cells])
     return Claim(run, attempt, runbook, cells)
-
-
-def cell_started(service: Service, attempt: Attempt, cell_id: str, at: datetime) -> None:
-    """A cell began. Raises `Conflict` if the attempt was fenced off."""
-    with transaction(service.engine) as tx:
-        runs.record_cell(tx, attempt.id, cell_id, state="running", started_at=at)
-
-
-def cell_ended(
-    service: Service,
-    claim: Claim,
-    cell_id: str,
-    *,
-    state: CellState,
-    outputs: list[dict[str, Any]],
-    execution_count: int | None,
-    started_at: datetime | None,
-    ended_at: datetime | None,
-    reason: str,
-    said: Said,
-    tell: bool = False,
-) -> None:
-    """Store what became of a cell, with what it found; what else it said is added to `said`.
-
-    Raises `Conflict` if the attempt was fenced off: then nothing of the cell is kept.
-    """
-    read = bundles.read(outputs)
-    text = json.dumps(outputs)
-    large = len(text) > INLINE_OUTPUT
-    artifact = service.artifacts.put(text.encode()) if large else ""
-    with transaction(service.engine) as tx:
-        runs.record_cell(
-            tx,
-            claim.attempt.id,
-            cell_id,
-            state=str(state),
-            outputs=[] if large else outputs,
-            artifact=artifact,
-            execution_count=execution_count,
-            started_at=started_at,
-            ended_at=ended_at,
-            reason=reason,
-        )
-        for finding in read.findings:
-            number = runs.add_finding(
-                tx,
-                {
-                    "run_id": claim.run.id,
-                    "attempt_id": claim.attempt.id,
-                    "cell_id": cell_id,
-                    "severity": finding.severity,
-                    "summary": finding.summary,
-                    "evidence": json.dumps(finding.evidence),
-                },
-            )
-            tx.audit(
-                worker_actor(claim.attempt.worker),
-                Event.FINDING_MADE,
-                {"run": claim.run.id, "finding": number, "incident": claim.run.incident_id},
-                {
-                    "cell": cell_id,
-                    "severity": finding.severity,
-                    "summary": finding.summary,
-                    "stage": claim.attempt.stage,
-                },
-            )
-        if tell:
-            tell_run(tx, claim.run.id, claim.run.channel)
-    said.proposed += read.proposed
-    said.kept |= dict(read.kept)
-    said.checks += read.checks
-    said.problems += [Problem(cell_id, problem.message, problem.fix) for problem in read.problems]
 
 
 def finish_run(service: Service, claim: Claim, said: Said, reason: str) -> RunState:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.kernels.conduct import GRACE, Conduct
-from runbooks_app.kernels.events import Event
+from runbooks_app.kernels.events import Event, Pause
 from runbooks_app.kernels.launcher import Zygote
 from runbooks_app.kernels.segment import Segment
 
@@ -76,9 +76,12 @@ class Engine:
             raise
         return engine
 
-    def run(self, segment: Segment, cancelled: threading.Event | None = None) -> Generator[Event, None, None]:
+    def run(
+        self, segment: Segment, cancelled: threading.Event | None = None, *, pauses: float | None = None
+    ) -> Generator[Event, None, None]:
         """Execute a segment; tells events as they happen, `SegmentEnded` last.
 
+        With `pauses`, silence of so many seconds after an event is told as well, once.
         For a job's own thread: it waits between events. Setting `cancelled` ends the run, and so does closing the
         iterator, which returns when the kernel is gone. InvalidInput where the segment is malformed.
         """
@@ -90,16 +93,21 @@ class Engine:
         course = asyncio.run_coroutine_threadsafe(self._conduct(segment, events.put, stop), self._loop)
         # Put by whoever finishes last, and so after every event.
         course.add_done_callback(lambda _: events.put(None))
+        paused = True
         try:
             while True:
                 if cancelled is not None and cancelled.is_set():
                     self._loop.call_soon_threadsafe(stop.set)
                 try:
-                    event = events.get(timeout=LOOK)
+                    event = events.get(timeout=LOOK if paused or pauses is None else pauses)
                 except queue.Empty:
+                    if not paused and pauses is not None:
+                        paused = True
+                        yield Pause()
                     continue
                 if event is None:
                     break
+                paused = False
                 yield event
         finally:
             if not course.done():

@@ -57,4 +57,9 @@ class SegmentEnded:
     reason: str
 
 
-Event: TypeAlias = CellStarted | Printed | CellEnded | SegmentEnded
+@dataclass(frozen=True)
+class Pause:
+    """Nothing has come for a moment: the time to do what can wait. Told to those who ask for it."""
+
+
+Event: TypeAlias = CellStarted | Printed | CellEnded | SegmentEnded | Pause

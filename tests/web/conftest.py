@@ -17,6 +17,7 @@ from slack_signing import SIGNING_SECRET, signed
 
 from runbooks_app.actions import diagnosing, people, running
 from runbooks_app.actions.context import Service
+from runbooks_app.actions.recording import CellTold, record_cells
 from runbooks_app.connections import Connection
 from runbooks_app.core.bundles import Proposed
 from runbooks_app.core.people import Person
@@ -200,12 +201,8 @@ def diagnosed(service: Service):
         claim = diagnosing.claim_run(service, run.id, "w1")
         assert claim is not None
         said, now = diagnosing.Said(), datetime.now(UTC)
-        for cell in claim.cells:
-            diagnosing.cell_started(service, claim.attempt, cell.id, now)
-            diagnosing.cell_ended(
-                service, claim, cell.id,
-                state=CellState.OK, outputs=[], execution_count=1, started_at=now, ended_at=now, reason="", said=said,
-            )  # fmt: skip
+        told = [CellTold(cell.id, CellState.OK, now, now, execution_count=1) for cell in claim.cells]
+        record_cells(service, claim, told, said)
         said.proposed.append(Proposed("end-session", {"pid": pid}, "it blocks others"))
         diagnosing.finish_run(service, claim, said, "")
         with reading(service.engine) as tx:

@@ -152,6 +152,7 @@ def test_what_was_changed_in_the_database_after_approval_does_not_start(house, r
 
 def test_a_worker_that_dies_in_a_diagnosis_gives_way_to_a_new_attempt(house, runbook, stuck):
     from runbooks_app.actions import diagnosing
+    from runbooks_app.actions.recording import CellTold, record_cells
 
     run = running.request_run(house.service, ANA, WEB, "stuck-orders", {})
     house.job("diagnose")
@@ -163,7 +164,7 @@ def test_a_worker_that_dies_in_a_diagnosis_gives_way_to_a_new_attempt(house, run
         assert runs.get(tx, run.id).state is RunState.DIAGNOSED
         assert [a.number for a in runs.attempts(tx, run.id)] == [1, 2]
     with pytest.raises(Conflict):
-        diagnosing.cell_started(house.service, old.attempt, "look", run.requested_at)
+        record_cells(house.service, old, [CellTold("look", CellState.RUNNING, run.requested_at)], diagnosing.Said())
     with pytest.raises(Conflict):
         diagnosing.finish_run(house.service, old, diagnosing.Said(), "")
 
