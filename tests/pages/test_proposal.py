@@ -285,7 +285,9 @@ class TestProposingByHand:
     def test_the_form_makes_a_proposal_that_is_marked(self, story, anna, dev, service):
         run_id, _ = story.diagnosed()
         at = f"/runs/{run_id}/propose/cancel-query"
-        assert "counts as high risk" in anna.get(at).text
+        page = anna.get(at).text
+        assert "counts as high risk" in page
+        assert "Cancel the statement of session … (…) on orders-db, which blocks … others" in page
         form = {f"p.{name}": str(value) for name, value in stored(service, story.proposals(run_id)[0]).inputs.items()}
         answer = anna.post(at, **form, reason="It blocks the till")
         assert answer.status == 303

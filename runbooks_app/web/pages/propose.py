@@ -9,6 +9,7 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 
 from runbooks_app.actions.deciding import propose_by_hand
 from runbooks_app.actions.proposing import revision
+from runbooks_app.core import gates
 from runbooks_app.core.errors import InvalidInput, NotFound, Problem
 from runbooks_app.core.people import Permission
 from runbooks_app.core.runbook import Section
@@ -53,11 +54,14 @@ def _page(
     run: Run, section: Section, given: dict[str, Any], reason: str = "", problems: tuple[Problem, ...] = ()
 ) -> str:
     names = {item.name for item in section.inputs}
+    # What the inputs will say stands open until they are given.
+    title = gates.render(section.gate.title, dict.fromkeys(names, "…") | dict(run.parameters))
     kinds = {name: connection.kind for name, connection in service().connections.items()}
     return render_template(
         "propose.html",
         run=run,
         section=section,
+        title=title,
         fields=forms.fields(section.inputs, kinds, given, problems),
         reason=reason,
         reason_error=next((p.message for p in problems if p.where == "reason"), ""),
