@@ -18,6 +18,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,9 @@ POLL_WITHOUT_REDIS = 1.0
 POLL = 3.0
 """Seconds between looks into the database when nothing was told."""
 CALM = 0.15
-"""Seconds in which changes collect into one look."""
+"""Seconds in which changes collect into one look. What a cell prints does not wait for it."""
+MOST = 500
+"""Events taken at once."""
 SHARE = 0.75
 """Of the process's threads, how many may serve streams: each stream holds one, and other requests want theirs."""
 
@@ -100,10 +103,10 @@ class Page:
         del event
         return ""
 
-    def waits_for(self, event: dict[str, Any]) -> bool:
-        """Whether what was printed is of a cell that began after the last look."""
+    def knows(self, event: dict[str, Any]) -> bool:
+        """Whether what was printed can be judged; where not, the page looks first."""
         del event
-        return False
+        return True
 
     def news(self, parts: dict[str, Any]) -> list[str]:
         """Those of these parts that are not as they were sent last; the clock alone makes no news."""
@@ -130,23 +133,31 @@ def answer(page: Page, run_id: str) -> Response:
 def _events(page: Page, run_id: str, viewer: Viewer, clock: Callable[[], float] = time.monotonic) -> Iterator[str]:
     """What one browser is sent, until its page is at rest."""
     ends, beats, looked = clock() + LONGEST, clock() + HEARTBEAT, clock()
+    due = ends
+    unknown: list[dict[str, Any]] = []  # printed by cells that the page does not know yet
     yield "retry: 2000\n\n"
     with viewer.subscribe(run_id) as events:
         yield from _parts(page.changed())
         while not page.at_rest and clock() < ends:
-            told = _collect(events, POLL if viewer.connected else POLL_WITHOUT_REDIS)
-            due = clock() - looked >= (POLL if viewer.connected else POLL_WITHOUT_REDIS)
-            if due or any(_wants_a_look(page, event) for event in told):
-                looked = clock()
+            due = min(due, looked + (POLL if viewer.connected else POLL_WITHOUT_REDIS))
+            for event in _collect(events, due - clock()):
+                if event.get("kind") != "output":
+                    due = min(due, clock() + CALM)
+                elif page.knows(event):
+                    yield page.output(event)
+                else:
+                    unknown.append(event)
+                    due = clock()
+            if clock() >= due:
+                looked, due = clock(), ends
                 try:
                     with reading(service().engine) as tx:
                         page.read(tx)
                 except (Unavailable, NotFound):
                     continue  # the page stays as it is; the next look may succeed
                 yield from _parts(page.changed())
-            for event in told:
-                if event.get("kind") == "output":
-                    yield page.output(event)
+                yield from (page.output(event) for event in unknown)
+                unknown.clear()
             if clock() >= beats:
                 beats = clock() + HEARTBEAT
                 if _signed_out():
@@ -154,10 +165,6 @@ def _events(page: Page, run_id: str, viewer: Viewer, clock: Callable[[], float] 
                 yield ": still here\n\n"
     if page.at_rest:
         yield "event: end\ndata:\n\n"
-
-
-def _wants_a_look(page: Page, event: dict[str, Any]) -> bool:
-    return event.get("kind") != "output" or page.waits_for(event)
 
 
 def _signed_out() -> bool:
@@ -169,23 +176,23 @@ def _signed_out() -> bool:
 
 
 def _collect(events: Events, patience: float) -> list[dict[str, Any]]:
-    """The next events, after waiting for the first and then for what comes close behind it."""
-    try:
-        found = [events.get(timeout=patience)]
-    except queue.Empty:
-        return []
-    until = time.monotonic() + CALM
-    while len(found) < 500:
-        try:
-            found.append(events.get(timeout=max(until - time.monotonic(), 0)))
-        except queue.Empty:
-            break
+    """The next events: all that are there, after waiting for the first."""
+    found: list[dict[str, Any]] = []
+    with suppress(queue.Empty):
+        found.append(events.get(timeout=max(patience, 0)))
+        while len(found) < MOST:
+            found.append(events.get_nowait())
     return found
 
 
 def _parts(fresh: list[str]) -> Iterator[str]:
     if fresh:
-        yield _event("parts", "\n".join(fresh))
+        yield parts("\n".join(fresh))
+
+
+def parts(html: str) -> str:
+    """Elements that take the place of those with their ids."""
+    return _event("parts", html)
 
 
 def output(into: str, printed: Any) -> str:

@@ -95,6 +95,25 @@ class TestWithRedis:
         assert "hello" in data
         events.close()
 
+    def test_what_a_cell_prints_shows_that_it_runs_before_that_is_stored(self, story, anna, service, voice):
+        run_id = story.request()
+        story.claim(run_id)
+        attempt = attempt_of(service, run_id)
+        events = anna.stream(f"/runs/{run_id}/events?since={now()}")
+        events.next()
+        cell = {"kind": "output", "attempt": attempt, "cell": "latency"}
+        voice.publish(run_id, {**cell, "output": stream("hello\n")})
+        _, html = events.next()
+        assert f'id="live-{attempt}-latency"' in html
+        assert events.next()[0] == "output"
+        story.begin(run_id, "latency")
+        voice.publish(run_id, {"kind": "changed"})
+        voice.publish(run_id, {**cell, "output": stream("and more\n")})
+        between: list[str] = []
+        events.until(lambda name, data: "and more" in data or bool(between.append(data)))
+        assert f'id="live-{attempt}-latency"' not in "".join(between), "what it had printed would be gone"
+        events.close()
+
     def test_events_that_make_no_sense_are_passed_over(self, story, anna, service, voice):
         run_id = story.request()
         story.claim(run_id)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, g, request
@@ -12,7 +13,7 @@ from runbooks_app.core.run import CellState
 from runbooks_app.store.database import reading
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import guard
-from runbooks_app.web.live import Page, answer, output
+from runbooks_app.web.live import Page, answer, output, parts
 from runbooks_app.web.pages import proposal_view, run_view
 from runbooks_app.web.pages.evidence import CellView
 
@@ -50,6 +51,7 @@ class _RunPage(Page):
         self._run_id = run_id
         self._since = since
         self._shape: tuple[int, ...] | None = None
+        self._cells: dict[tuple[int, str], CellView] = {}
         self._states: dict[tuple[int, str], CellState] = {}
 
     def read(self, tx: Any) -> None:
@@ -59,16 +61,17 @@ class _RunPage(Page):
     def changed(self) -> list[str]:
         fresh = self.news(dict(run_view.parts(self._view, g.person, g.session.csrf)))
         shape = run_view.shape(self._view)
-        cells = {(c.cell.attempt_id, c.cell.cell_id): c for s in self._view.segments for c in s.cells}
+        self._cells = {(c.cell.attempt_id, c.cell.cell_id): c for s in self._view.segments for c in s.cells}
+        states = {key: self._state(key, cell) for key, cell in self._cells.items()}
         if shape != self._shape and (self._shape is not None or self._began_since()):
             fresh.append(str(run_view.segments_part(self._view)))
         else:
-            for key, cell in cells.items():
+            for key, cell in self._cells.items():
                 first = key not in self._states
-                if self._states.get(key) != cell.cell.state and not (first and not self._is_new(cell)):
+                if self._states.get(key) != states[key] and not (first and not self._is_new(cell)):
                     fresh.append(str(run_view.cell_part(cell)))
         self._shape = shape
-        self._states = {key: cell.cell.state for key, cell in cells.items()}
+        self._states = states
         return fresh
 
     def output(self, event: dict[str, Any]) -> str:
@@ -77,13 +80,24 @@ class _RunPage(Page):
             printed = event["output"]
         except (KeyError, TypeError, ValueError):
             return ""
+        begins = ""
+        if self._states.get(key) is CellState.WAITING:
+            # What it prints tells that it runs; that this is stored as well comes a moment later.
+            cell = self._cells[key]
+            running = replace(cell.cell, state=CellState.RUNNING, started_at=datetime.now(UTC))
+            self._states[key] = CellState.RUNNING
+            begins = parts(str(run_view.cell_part(replace(cell, cell=running))))
         if self._states.get(key) is not CellState.RUNNING:
             return ""
-        return output(f"live-{key[0]}-{key[1]}", printed)
+        return begins + output(f"live-{key[0]}-{key[1]}", printed)
 
-    def waits_for(self, event: dict[str, Any]) -> bool:
-        key = (event.get("attempt"), event.get("cell"))
-        return self._states.get(key, CellState.WAITING) is CellState.WAITING  # type: ignore[arg-type]
+    def knows(self, event: dict[str, Any]) -> bool:
+        return (event.get("attempt"), event.get("cell")) in self._states
+
+    def _state(self, key: tuple[int, str], cell: CellView) -> CellState:
+        """Its state as stored, or as it showed itself since."""
+        begun = cell.cell.state is CellState.WAITING and self._states.get(key) is CellState.RUNNING
+        return CellState.RUNNING if begun else cell.cell.state
 
     def _is_new(self, cell: CellView) -> bool:
         """Whether the cell may have changed after the page was made; a running one counts: its output begins anew."""
