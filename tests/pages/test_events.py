@@ -110,7 +110,7 @@ class TestWithRedis:
         voice.publish(run_id, {"kind": "changed"})
         voice.publish(run_id, {**cell, "output": stream("and more\n")})
         between: list[str] = []
-        events.until(lambda name, data: "and more" in data or bool(between.append(data)))
+        events.until(lambda _, data: "and more" in data or bool(between.append(data)))
         assert f'id="live-{attempt}-latency"' not in "".join(between), "what it had printed would be gone"
         events.close()
 
