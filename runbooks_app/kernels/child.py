@@ -38,11 +38,12 @@ from jupyter_client.session import Session
 from traitlets.config import Config
 
 from runbooks_app.kernels.values import real_all
+from runbooks_app.kernels.warm import Warm
 
 CHANNEL, CAPTURED_OUT, CAPTURED_ERROR = 3, 4, 5
 """Descriptors of a kernel, beside the usual three."""
 
-LIBRARIES = ("numpy", "pandas", "matplotlib.pyplot", "httpx", "psycopg", "runbook_library.kit")
+LIBRARIES = ("numpy", "pandas", "matplotlib.pyplot", "httpx", "psycopg")
 """Imported before the fork, so that no run waits for them."""
 
 KIT = "runbook_library.kit.service"
@@ -142,7 +143,8 @@ class Shell(ZMQInteractiveShell):
 class Kernel:
     """One kernel; built in the zygote, brought to life in the fork."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, warm: Warm) -> None:
+        self.warm = warm
         config = Config()
         config.HistoryManager.enabled = False  # else: a thread and an SQLite file
         config.InteractiveShell.colors = "nocolor"  # colour codes would cut a secret in a traceback in pieces
@@ -208,6 +210,7 @@ class Kernel:
         tempfile.tempdir = None
         # CPython reseeds `random` in a fork; numpy's global generator would be the same in all kernels.
         sys.modules["numpy"].random.seed()
+        self.warm.put_back()
         try:
             importlib.import_module(KIT).configure(**content["kit"])
         except Exception as error:  # noqa: BLE001  told by the worker as the reason why no cell ran
@@ -355,15 +358,12 @@ def prepare(folder: str) -> Kernel:
     sys.modules["debugpy"] = None  # type: ignore[assignment]
     for name in LIBRARIES:
         importlib.import_module(name)
-    kernel = Kernel(folder)
+    warm = Warm.imported(KIT)
+    kernel = Kernel(folder, warm)
     builtins.input = refuse_input
     getpass.getpass = refuse_input  # type: ignore[assignment]
     sys.breakpointhook = refuse_breakpoint
     rehearse(kernel)
-    # Each kernel imports the library's own modules itself: what was approved is what lies on disk then, and is
-    # what runs, though this process may be older. What *they* import stays.
-    for name in [name for name in sys.modules if name.split(".")[0] == "runbook_library"]:
-        del sys.modules[name]
     return kernel
 
 
