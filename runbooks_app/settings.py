@@ -99,7 +99,13 @@ class Settings(BaseModel):
     )
     slack_channel: str = Field("", description="Channel for runs that were not started in one.")
 
-    concurrency: int = Field(8, ge=1, le=200, description="Jobs that one worker does at a time.")
+    concurrency: int = Field(8, ge=1, le=200, description="Diagnoses that one worker does at a time.")
+    runs_per_person: int = Field(
+        5, ge=0, le=10_000, description="Diagnoses of one person at a time; more of them wait in line. 0: no limit."
+    )
+    runs_per_runbook: int = Field(
+        20, ge=0, le=10_000, description="Diagnoses of one runbook at a time; more of them wait in line. 0: no limit."
+    )
     lease: int = Field(15, ge=3, le=300, description="Seconds after which a silent worker's work is taken from it.")
     credential_lifetime: int = Field(900, ge=60, le=3600, description="Seconds that a minted credential lives at most.")
     limits: dict[str, int] = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from runbooks_app.actions import waiting
 from runbooks_app.actions.context import Service, worker_actor
 from runbooks_app.actions.proposing import propose, refuse_proposals, revision, usable_proposals
 from runbooks_app.actions.running import tell_run
@@ -45,14 +46,17 @@ def prepared(runbook: Runbook, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
 
 
 def claim_run(service: Service, run_id: str, worker: str) -> Claim | None:
-    """Take a queued run; None if it is no longer queued (another worker has it, or it was cancelled)."""
+    """Take a queued run; None if another worker has it, if it was cancelled, or if a quota holds it for now."""
     with transaction(service.engine) as tx:
         run = runs.get(tx, run_id, lock=True)
         if run.state is not RunState.QUEUED:
             return None
+        runbook = revision(tx, service, run.revision)
+        if not waiting.may_begin(tx, service, run):
+            return None
         runs.move(tx, run, move(run.state, RunState.DIAGNOSING))
         attempt = runs.open_attempt(tx, run_id, "diagnose", worker, service.settings.lease)
-        claim = plan(tx, service, run, attempt)
+        claim = plan(tx, run, attempt, runbook)
         tx.audit(
             worker_actor(worker),
             Event.RUN_CLAIMED,
@@ -63,9 +67,8 @@ def claim_run(service: Service, run_id: str, worker: str) -> Claim | None:
         return claim
 
 
-def plan(tx: Transaction, service: Service, run: Run, attempt: Attempt) -> Claim:
+def plan(tx: Transaction, run: Run, attempt: Attempt, runbook: Runbook) -> Claim:
     """Write down the cells that a diagnosis will execute."""
-    runbook = revision(tx, service, run.revision)
     cells = prepared(runbook, runbook.diagnosis)
     runs.plan_cells(tx, attempt.id, [runs.PlannedCell(c.id, str(c.stage), c.source) for c in cells])
     return Claim(run, attempt, runbook, cells)
@@ -87,6 +90,7 @@ def finish_run(service: Service, claim: Claim, said: Said, reason: str) -> RunSt
             problems=[{"where": p.where, "message": p.message, "fix": p.fix} for p in problems],
         )
         tell_run(tx, run.id, run.channel)
+        waiting.moved_up(tx, service)
         return state
 
 
@@ -128,6 +132,7 @@ def fail_run(service: Service, claim: Claim, reason: str) -> None:
             {"state": "failed", "in_part": False, "reason": reason},
         )
         tell_run(tx, run.id, run.channel)
+        waiting.moved_up(tx, service)
 
 
 def refuse_run(service: Service, run_id: str, worker: str, reason: str) -> None:
@@ -144,3 +149,4 @@ def refuse_run(service: Service, run_id: str, worker: str, reason: str) -> None:
             {"state": "failed", "in_part": False, "reason": reason},
         )
         tell_run(tx, run.id, run.channel)
+        waiting.moved_up(tx, service)

@@ -83,7 +83,7 @@ def open_recheck(service: Service, proposal_id: str, worker: str) -> Claim | Non
         attempt = runs.open_attempt(tx, run_id, "diagnose", worker, service.settings.lease)
         objects = {"run": run_id, "proposal": proposal_id, "incident": run.incident_id}
         tx.audit(actor, Event.RUN_REQUESTED, objects, {"purpose": "recheck", "runbook_digest": run.revision})
-        return plan(tx, service, runs.get(tx, run_id), attempt)
+        return plan(tx, runs.get(tx, run_id), attempt, revision(tx, service, run.revision))
 
 
 def finish_recheck(service: Service, claim: Claim, said: Said, reason: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from runbooks_app.actions import waiting
 from runbooks_app.actions.context import Service, person_actor
 from runbooks_app.core import parameters as params
 from runbooks_app.core.audit import Event
@@ -119,6 +120,7 @@ def cancel_run(service: Service, person: Person, signed_in: dict[str, Any], run_
                 {"state": "cancelled", "in_part": False},
             )
             tell_run(tx, run_id, run.channel)
+            waiting.moved_up(tx, service)
         return runs.get(tx, run_id)
 
 

@@ -5,6 +5,7 @@ Each step checks the state again under a lock, so a leftover timer never acts tw
 
 from __future__ import annotations
 
+from runbooks_app.actions import waiting
 from runbooks_app.actions.context import TIMER, Service
 from runbooks_app.actions.proposing import tell_proposal
 from runbooks_app.actions.remediating import end_remediation, end_verification, make_stale
@@ -12,6 +13,7 @@ from runbooks_app.actions.running import tell_run
 from runbooks_app.core.audit import Event
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.proposal import move as move_proposal
+from runbooks_app.core.quotas import roughly
 from runbooks_app.core.run import MAX_ATTEMPTS, CellState, RunState, move
 from runbooks_app.store import proposals, runs
 from runbooks_app.store.database import Transaction, transaction
@@ -56,7 +58,7 @@ def take_over(service: Service) -> int:
             attempt = runs.lapsed(tx)
             if attempt is None:
                 return count
-            _take(tx, attempt)
+            _take(tx, service, attempt)
             count += 1
 
 
@@ -66,9 +68,6 @@ def requeue_forgotten(service: Service) -> int:
         rows = tx.execute(
             """
             WITH waiting (task, key, id) AS (
-                SELECT 'diagnose', 'run_id', id FROM runs
-                WHERE state = 'queued' AND requested_at < now() - interval '1 minute'
-                UNION ALL
                 SELECT 'remediate', 'proposal_id', id FROM proposals
                 WHERE state = 'approved' AND expires_at > now() AND decided_at < now() - interval '1 minute'
                 UNION ALL
@@ -82,10 +81,29 @@ def requeue_forgotten(service: Service) -> int:
         ).all()
         for row in rows:
             tx.defer(row.task, **{row.key: row.id})
-        return len(rows)
+        return len(rows) + waiting.wake(tx, service)
 
 
-def _take(tx: Transaction, attempt: Attempt) -> None:
+def look_at_the_line(service: Service, told: dict[str, str]) -> dict[str, str]:
+    """Wake queued runs that may begin and have no job, and tell the channels of those that moved up.
+
+    `told` is what the look before gave back: the rough place of each run that waits. It changes a few times on the way
+    to the front, so that a long line is no flood of messages.
+    """
+    with transaction(service.engine) as tx:
+        waiting.wake(tx, service, failed_too=False)
+    with transaction(service.engine) as tx:
+        line = waiting.line(tx, service)
+        now = {run_id: f"{place.waits}: {roughly(place.place)}" for run_id, place in line.items()}
+        moved = [run_id for run_id, words in now.items() if words != told.get(run_id)]
+        told_soon = runs.with_job(tx, moved, "tell_run")
+        for run_id in moved:
+            if run_id not in told_soon:
+                tell_run(tx, run_id, runs.get(tx, run_id).channel)
+    return now
+
+
+def _take(tx: Transaction, service: Service, attempt: Attempt) -> None:
     if attempt.stage == "remediate":
         proposal = proposals.get(tx, str(attempt.proposal_id), lock=True)
         reason = f"{GONE} while it executed; whether it took effect is not known."
@@ -93,10 +111,10 @@ def _take(tx: Transaction, attempt: Attempt) -> None:
     elif attempt.stage == "verify":
         end_verification(tx, attempt, CellState.DIED, f"{GONE} while it verified.")
     else:
-        _lost(tx, attempt)
+        _lost(tx, service, attempt)
 
 
-def _lost(tx: Transaction, attempt: Attempt) -> None:
+def _lost(tx: Transaction, service: Service, attempt: Attempt) -> None:
     runs.close_cells(tx, attempt.id, str(CellState.DIED), f"{GONE}.")
     runs.end_attempt(tx, attempt.id)
     run = runs.get(tx, attempt.run_id, lock=True)
@@ -113,7 +131,6 @@ def _lost(tx: Transaction, attempt: Attempt) -> None:
     if again:
         lost = runs.get(tx, run.id)
         runs.move(tx, lost, move(lost.state, RunState.QUEUED), ended_at=None)
-        tx.defer("diagnose", run_id=run.id, priority=10)
     elif run.proposal_id is not None:
         proposal = proposals.get(tx, run.proposal_id, lock=True)
         if proposal.state is ProposalState.APPROVED and run.cancel_requested_at is not None:
@@ -121,3 +138,5 @@ def _lost(tx: Transaction, attempt: Attempt) -> None:
         elif proposal.state is ProposalState.APPROVED:
             tx.defer("remediate", proposal_id=proposal.id, priority=20)
     tell_run(tx, run.id, run.channel)
+    # Wakes the run itself too, if it is tried again.
+    waiting.wake(tx, service)

@@ -96,7 +96,7 @@ def _happened(told: RunTold) -> str:
     again = f" (attempt {told.attempt})" if told.attempt > 1 else ""
     match told.state:
         case RunState.QUEUED:
-            return f"⏳ waiting for a worker{again}{by}"
+            return f"⏳ waiting{f': {safe(told.waiting, 200)}' if told.waiting else ' for a worker'}{again}{by}"
         case RunState.DIAGNOSING:
             return f"⏳ diagnosing{again}: {cells}, {took}{by}"
         case RunState.DIAGNOSED if told.part:

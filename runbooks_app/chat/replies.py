@@ -98,8 +98,7 @@ def status_reply(runs: tuple[RunTold, ...], waiting: int = 0, *, url: str = "") 
     """What goes on in this channel."""
     lines = [
         f"• {link(run.url, run.runbook, 100)}{f' on {safe(run.target, 100)}' if run.target else ''}:"
-        f" {str(run.state).replace('_', ' ')}, {run.cells_done} of {count(run.cells_total, 'cell')},"
-        f" {duration(run.seconds)}, asked by {safe(run.requested_by, 80)}"
+        f" {_how_far(run)}, asked by {safe(run.requested_by, 80)}"
         for run in runs[:20]
     ] or ["Nothing is running for this channel."]
     if len(runs) > 20:
@@ -122,6 +121,13 @@ def link_reply(url: str, *, minutes: int = 10) -> Message:
     return message(
         text, [section(text), actions([button("Sign in and link", "link_person", url=url, style="primary")])]
     )
+
+
+def _how_far(run: RunTold) -> str:
+    if run.waiting:
+        return f"waiting for {duration(run.seconds)}: {safe(run.waiting, 200)}"
+    done = f"{run.cells_done} of {count(run.cells_total, 'cell')}"
+    return f"{str(run.state).replace('_', ' ')}, {done}, {duration(run.seconds)}"
 
 
 def _typed(command: str, rest: str) -> str:

@@ -92,7 +92,8 @@ class RunTold:
     """A run, as its one message in the channel tells it.
 
     `target` is what it looks at ("orders-db"); `part` says that some cells failed while others stand;
-    `problems` are those failures, one sentence each, with what to do; `attempt` counts from 1.
+    `problems` are those failures, one sentence each, with what to do; `attempt` counts from 1. `waiting` says where in
+    line it stands and why ("3rd in line; 5 of Ana's runs are going, …"); empty: it only wants a worker.
     `incident_title` and `incident_url` name the incident that it belongs to.
     """
 
@@ -108,6 +109,7 @@ class RunTold:
     cells_total: int = 0
     seconds: float = 0.0
     attempt: int = 1
+    waiting: str = ""
     findings: tuple[FindingTold, ...] = ()
     problems: tuple[str, ...] = ()
     proposals: tuple[ProposalTold, ...] = ()

@@ -96,6 +96,11 @@ def places(unfinished: Iterable[Unfinished], quotas: Quotas) -> dict[str, Place]
     return found
 
 
+def said(place: Place, whose: str, runbook: str, *, rough: bool = False) -> str:
+    """Where a run stands and what it waits for, without a full stop; for `whose` see `why`, for `rough` `roughly`."""
+    return f"{(roughly if rough else in_line)(place.place)}; {why(place, whose, runbook)}"
+
+
 def why(place: Place, whose: str, runbook: str) -> str:
     """What a run waits for, as the end of a sentence; `whose` is "your" or a name with its 's."""
     if place.may_begin:

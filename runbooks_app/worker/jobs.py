@@ -78,10 +78,14 @@ def queue_app(conninfo: str, worker: Worker) -> App:
     task("tell_run", partial(_tell, worker, telling.tell_run), _CHAT_AWAY)
     task("tell_proposal", partial(_tell, worker, telling.tell_proposal), _CHAT_AWAY)
 
+    line: dict[str, str] = {}
+
     @app.periodic(cron="* * * * * */3")
     @app.task(name="sweep", queue="upkeep", queueing_lock="sweep")
     async def sweep(timestamp: int) -> None:  # noqa: ARG001 -- what Procrastinate passes
+        nonlocal line
         await asyncio.to_thread(_sweep, worker)
+        line = await asyncio.to_thread(sweeping.look_at_the_line, worker.service, line)
         # Jobs whose worker no longer beats are handed out again: each finds out by its claim what is left to do.
         for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=worker.service.settings.lease):
             if job.id is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from runbooks_app.actions import waiting
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.outputs import outputs_of
 from runbooks_app.actions.proposing import revision
@@ -53,6 +54,7 @@ def run_told(tx: Transaction, service: Service, run: Run) -> RunTold:
         cells_total=len(cells),
         seconds=seconds,
         attempt=attempt,
+        waiting=waiting.told(waiting.place(tx, service, run), run, rough=True),
         findings=tuple(
             FindingTold(f.severity, f.summary, f"{url}#cell-{f.cell_id}") for f in runs.findings(tx, run.id)
         ),

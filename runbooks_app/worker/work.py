@@ -32,7 +32,7 @@ def diagnose(worker: Worker, run_id: str) -> None:
         _changed(worker, run_id)
         return
     if claim is None:
-        log.info("Run %s is not queued any more; nothing to do.", run_id)
+        log.info("Run %s is not begun: it is not queued any more, or a quota holds it.", run_id)
         return
     timeout = worker.service.settings.limits_of(claim.runbook.limits)["run"]
     try:

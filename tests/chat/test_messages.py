@@ -153,6 +153,7 @@ def test_a_message_that_is_hostile_in_every_field_and_huge_is_within_limits(piec
     run = views.RunTold(
         text, text, URL, RunState.DIAGNOSING, text, text, text, findings=(finding,) * 40, problems=many,
         proposals=(proposal,) * 20, incident_title=text, incident_url=URL, sandbox_off=True, remediation_off=True,
+        waiting=text,
     )  # fmt: skip
     check(messages.run_message(run))
     check(messages.proposal_message(proposal))
@@ -248,6 +249,17 @@ def test_a_run_that_has_ended_has_no_cancel_button(state):
 )  # fmt: skip
 def test_a_run_that_did_not_finish_tells_what_is_known(state, told):
     assert told in said(messages.run_message(replace(RUN, state=state)))
+
+
+@pytest.mark.kernels
+def test_a_run_that_waits_tells_its_place_and_why_and_one_without_only_that_it_wants_a_worker():
+    queued = replace(RUN, state=RunState.QUEUED)
+    place = "3rd in line; 5 of Ana's runs are going, which is the most at a time"
+    assert f"⏳ waiting: {place}, asked by Ana" in said(messages.run_message(replace(queued, waiting=place)))
+    assert "⏳ waiting for a worker, asked by Ana" in said(messages.run_message(queued))
+    status = said(replies.status_reply((replace(queued, waiting=place), RUN)))
+    assert f"waiting for 1.4 s: {place}, asked by Ana" in status
+    assert "diagnosed, 6 of 6 cells, 1.4 s, asked by Ana" in status
 
 
 def test_a_diagnosis_in_part_says_so_and_what_went_wrong():
