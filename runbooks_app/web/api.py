@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, g, jsonify, make_response
 
-from runbooks_app.actions import deciding, incidents, running
+from runbooks_app.actions import deciding, incidents, running, waiting
 from runbooks_app.core import audit as trail
 from runbooks_app.core.people import Permission
 from runbooks_app.documents import postmortem
@@ -76,8 +76,9 @@ def list_runs() -> Response:
         found = run_rows.recent(
             tx, runbook=asked.runbook, incident_id=asked.incident, before=asked.before, limit=asked.limit + 1
         )
+        line = waiting.line(tx, service())
     shown = found[: asked.limit]
-    return jsonify(runs=[shapes.run(r) for r in shown], next=shown[-1].id if len(found) > asked.limit else None)
+    return jsonify(runs=[shapes.run(r, line) for r in shown], next=shown[-1].id if len(found) > asked.limit else None)
 
 
 @blueprint.post("/runs")
@@ -95,7 +96,8 @@ def ask_for_run() -> Response:
         rerun_of=asked.rerun_of,
     )
     assert run is not None  # noqa: S101 -- None stands for a repeated delivery, and there is no delivery here
-    return _created(shapes.run(run), f"/api/v1/runs/{run.id}")
+    # Its place is told by whoever asks next: what is kept is acknowledged without another look that could fail.
+    return _created(shapes.run(run, {}), f"/api/v1/runs/{run.id}")
 
 
 @blueprint.get("/runs/<run_id>")
@@ -112,7 +114,8 @@ def get_run(run_id: str) -> Response:
 def cancel_run(run_id: str) -> Response:
     """Stop a run; the action knows who may: whoever asked for it, and who may cancel."""
     body(models.Nothing)
-    return jsonify(shapes.run(running.cancel_run(service(), g.person, signed_in(), run_id)))
+    # What is stopped waits no longer, whatever its place was.
+    return jsonify(shapes.run(running.cancel_run(service(), g.person, signed_in(), run_id), {}))
 
 
 @blueprint.post("/runs/<run_id>/proposals")
@@ -190,10 +193,11 @@ def open_incident() -> Response:
 def get_incident(incident_id: int) -> Response:
     """One incident with its runs, proposals and notes."""
     with reading(service().engine) as tx:
+        line = waiting.line(tx, service())
         return jsonify(
             {
                 **shapes.incident(incident_rows.get(tx, incident_id)),
-                "runs": [shapes.run(r) for r in run_rows.recent(tx, incident_id=incident_id, limit=200)],
+                "runs": [shapes.run(r, line) for r in run_rows.recent(tx, incident_id=incident_id, limit=200)],
                 "proposals": [shapes.proposal(p) for p in proposal_rows.of_incident(tx, incident_id)],
                 "notes": [shapes.note(n) for n in incident_rows.notes(tx, incident_id)],
             }

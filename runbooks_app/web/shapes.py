@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from runbooks_app.actions import waiting
 from runbooks_app.actions.outputs import outputs_of
 from runbooks_app.core.parameters import json_schema
+from runbooks_app.core.quotas import why
+from runbooks_app.core.run import RunState
 from runbooks_app.store import proposals, runs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from runbooks_app.actions.context import Service
+    from runbooks_app.core.quotas import Place
     from runbooks_app.core.runbook import Runbook
     from runbooks_app.store.database import Transaction
     from runbooks_app.store.records import Attempt, Incident, Note, Proposal, Run
@@ -41,8 +46,8 @@ def runbook(found: Runbook) -> dict[str, Any]:
     }
 
 
-def run(found: Run) -> dict[str, Any]:
-    """A run without what belongs to it."""
+def run(found: Run, line: Mapping[str, Place]) -> dict[str, Any]:
+    """A run without what belongs to it; `line` holds the places of the queued."""
     return {
         "id": found.id,
         "runbook": found.runbook,
@@ -50,6 +55,7 @@ def run(found: Run) -> dict[str, Any]:
         "incident": found.incident_id,
         "parameters": found.parameters,
         "state": str(found.state),
+        "waiting": _waiting(found, line.get(found.id)),
         "in_part": found.in_part,
         "reason": found.reason,
         "problems": found.problems,
@@ -69,7 +75,7 @@ def whole_run(tx: Transaction, service: Service, run_id: str, *, outputs: bool) 
     for attempt in runs.attempts(tx, run_id):
         latest[attempt.stage, attempt.proposal_id] = attempt
     return {
-        **run(found),
+        **run(found, waiting.line(tx, service) if found.state is RunState.QUEUED else {}),
         "attempts": [_attempt(tx, service, attempt, outputs=outputs) for attempt in latest.values()],
         "findings": [
             {"cell": f.cell_id, "severity": f.severity, "summary": f.summary, "evidence": f.evidence}
@@ -150,6 +156,13 @@ def _attempt(tx: Transaction, service: Service, attempt: Attempt, *, outputs: bo
             for cell in runs.cells(tx, attempt.id)
         ],
     }
+
+
+def _waiting(found: Run, place: Place | None) -> dict[str, Any] | None:
+    """Of a queued run: where it stands among those that wait for the same, and what for."""
+    if place is None:
+        return None
+    return {"place": place.place, "why": why(place, f"{found.requested_by['name']}'s", found.runbook)}
 
 
 def _person(actor: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from runbooks_app.actions import waiting
 from runbooks_app.actions.delivering import first_delivery
 from runbooks_app.actions.incidents import add_note
 from runbooks_app.actions.running import cancel_run, request_run, usable_connections
@@ -21,6 +22,7 @@ from runbooks_app.store.database import Transaction, reading
 
 if TYPE_CHECKING:
     from runbooks_app.actions.context import Service
+    from runbooks_app.core.quotas import Place
     from runbooks_app.store.records import Incident, Run
 
 
@@ -152,19 +154,23 @@ def _status(service: Service, channel: str, run_id: str) -> Message:
     with reading(service.engine) as tx:
         if run_id:
             run = runs.get(tx, run_id)
-            return replies.status_reply((_told(tx, service, run),), url=_url(service, f"/incidents/{run.incident_id}"))
+            line = waiting.line(tx, service)
+            return replies.status_reply(
+                (_told(tx, service, run, line),), url=_url(service, f"/incidents/{run.incident_id}")
+            )
         going = _going(tx, channel)
         incident = incidents.open_in_channel(tx, channel) if channel else None
-        waiting = 0
+        undecided = 0
         if incident is not None:
             here = {proposal.id for proposal in proposals.of_incident(tx, incident.id)}
-            waiting = sum(proposal.id in here for proposal in proposals.waiting(tx))
+            undecided = sum(proposal.id in here for proposal in proposals.waiting(tx))
         url = _url(service, f"/incidents/{incident.id}") if incident else ""
-        told = tuple(_told(tx, service, run, look=place < MOST_LOOKED_AT) for place, run in enumerate(going))
-        return replies.status_reply(told, waiting, url=url)
+        line = waiting.line(tx, service)
+        told = tuple(_told(tx, service, run, line, look=at < MOST_LOOKED_AT) for at, run in enumerate(going))
+        return replies.status_reply(told, undecided, url=url)
 
 
-def _told(tx: Transaction, service: Service, run: Run, *, look: bool = True) -> RunTold:
+def _told(tx: Transaction, service: Service, run: Run, line: dict[str, Place], *, look: bool = True) -> RunTold:
     """A run in a line; without `look` its cells are not counted."""
     tries = [attempt for attempt in runs.attempts(tx, run.id) if attempt.stage == "diagnose"] if look else []
     cells = [c for c in runs.cells(tx, tries[-1].id) if c.stage == Stage.DIAGNOSTIC] if tries else []
@@ -176,6 +182,7 @@ def _told(tx: Transaction, service: Service, run: Run, *, look: bool = True) -> 
         url=_url(service, f"/runs/{run.id}"),
         state=run.state,
         requested_by=run.requested_by["name"],
+        waiting=waiting.told(line.get(run.id), run),
         target=", ".join(sorted(named & set(service.connections))),
         cells_done=len(done),
         cells_total=len(cells),

@@ -6,8 +6,11 @@ from datetime import datetime
 
 from flask import Blueprint, g, render_template, request
 
+from runbooks_app.actions import waiting
 from runbooks_app.core.deciding import why_not
 from runbooks_app.core.people import Permission, Person
+from runbooks_app.core.quotas import in_line
+from runbooks_app.core.run import RunState
 from runbooks_app.core.runbook import Runbook
 from runbooks_app.store import incidents, proposals, runs
 from runbooks_app.store.database import reading
@@ -26,12 +29,13 @@ def show() -> str:
     """Show what waits for this person first."""
     library = service().library
     with reading(service().engine) as tx:
-        waiting = proposals.waiting(tx)
+        undecided = proposals.waiting(tx)
         going = runs.going(tx)
+        line = waiting.line(tx, service()) if any(run.state is RunState.QUEUED for run in going) else {}
         recent = [run for run in runs.recent(tx, limit=RECENT + len(going)) if run not in going][:RECENT]
         open_incidents = incidents.listed(tx)
-        mine = [proposal for proposal in waiting if waits_for(proposal, g.person, tx.now)]
-    others = [proposal for proposal in waiting if proposal not in mine]
+        mine = [proposal for proposal in undecided if waits_for(proposal, g.person, tx.now)]
+    others = [proposal for proposal in undecided if proposal not in mine]
     words = request.args.get("q", "").strip()
     found = {n: runbook for n, runbook in sorted(library.runbooks().items()) if fits(runbook, words)}
     return render_template(
@@ -39,6 +43,7 @@ def show() -> str:
         mine=mine,
         others=others,
         going=going,
+        in_line={run_id: in_line(place.place) for run_id, place in line.items() if not place.may_begin},
         recent=recent,
         incidents=open_incidents,
         runbooks=found,

@@ -8,10 +8,12 @@ from datetime import datetime
 from flask import get_template_attribute
 from markupsafe import Markup
 
+from runbooks_app.actions import waiting
 from runbooks_app.actions.proposing import revision
 from runbooks_app.core.errors import RunbooksError
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.core.proposal import ProposalState, Verification
+from runbooks_app.core.quotas import Place, in_line, said
 from runbooks_app.core.run import ENDED, CellState
 from runbooks_app.core.runbook import Runbook, Stage
 from runbooks_app.documents import markdown
@@ -55,6 +57,7 @@ class RunView:
     proposals: list[Proposal]
     gates: list[tuple[str, str]]
     now: datetime
+    place: Place | None = None
 
     @property
     def going(self) -> bool:
@@ -92,6 +95,8 @@ class RunView:
     def page_title(self) -> str:
         """What the browser's tab says."""
         name = self.run.runbook
+        if self.place is not None and not self.place.may_begin:
+            return f"○ {in_line(self.place.place)} — {name}"
         if self.going:
             return f"● {self.done} of {len(self.diagnostic)} — {name}" if self.diagnostic else f"○ queued — {name}"
         for proposal in reversed(self.proposals):
@@ -100,6 +105,14 @@ class RunView:
                 return f"{shown.symbol} {shown.word} — {name}"
         shown = words.run_state(self.run.state, self.run.in_part)
         return f"{shown.symbol} {shown.word} — {name}"
+
+
+def waits(view: RunView, person: Person) -> str:
+    """Where a queued run stands and what for, to this person; empty where it does not wait, or is the very next."""
+    if view.place is None or (view.place.may_begin and view.place.place == 1):
+        return ""
+    by = view.run.requested_by
+    return said(view.place, "your" if by["subject"] == person.subject else f"{by['name']}'s", view.run.runbook)
 
 
 def read(tx: Transaction, run_id: str) -> RunView:
@@ -127,6 +140,7 @@ def read(tx: Transaction, run_id: str) -> RunView:
         proposals=own_proposals,
         gates=[(section.gate.name, section.gate.title) for section in runbook.sections] if runbook else [],
         now=tx.now,
+        place=waiting.place(tx, service(), run),
     )
 
 
@@ -198,6 +212,7 @@ def parts(view: RunView, person: Person, csrf: str) -> dict[str, Markup]:
             csrf,
             may_cancel=view.going and (person.may(Permission.CANCEL) or person.subject in view.run.requesters),
             may_run=person.may(Permission.RUN),
+            waits=waits(view, person),
         ),
         "run-findings": macro("findings")(view),
         "run-proposals": macro("proposals")(view, may_propose=person.may(Permission.PROPOSE)),
