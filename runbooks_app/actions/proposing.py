@@ -230,12 +230,12 @@ def _digest(
 
 
 def _held(service: Service, opened: list[str]) -> list[dict[str, str]]:
-    """What the cell will hold: which system by which address, and as which role there."""
+    """What the cell will hold: which system by which address, and as which role there or with which requests."""
     return [
         {
             "connection": name,
-            "address": connection.url or f"{connection.host}:{connection.port}/{connection.database}",
-            "role": connection.remediate_role,
+            "address": connection.address,
+            "role": connection.held_role,
         }
         for name in opened
         for connection in [service.connections[name]]

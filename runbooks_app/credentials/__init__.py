@@ -8,13 +8,21 @@
 No secret leaves by repr, log or exception.
 """
 
+from collections.abc import Callable, Mapping
+
 from runbooks_app.core.errors import Misconfigured
 from runbooks_app.credentials.postgres_role import PostgresRole
 from runbooks_app.credentials.provider import Credential, Endpoint, Provider, Purpose, Source
+from runbooks_app.credentials.static import Static
 
-__all__ = ["Credential", "Endpoint", "Provider", "Purpose", "Source", "provider_for"]
+__all__ = ["STANDING", "Credential", "Endpoint", "Provider", "Purpose", "Source", "provider_for"]
 
-PROVIDERS = {"postgres-role": PostgresRole.from_options}
+PROVIDERS: dict[str, Callable[[Mapping[str, str]], Provider]] = {
+    "postgres-role": PostgresRole.from_options,
+    "static": Static.from_options,
+}
+STANDING = frozenset({"static"})
+"""Providers whose credentials are the same for every run: at a stage's end nothing ends them."""
 
 
 def provider_for(source: Source) -> Provider:

@@ -61,8 +61,9 @@ class Purpose:
 class Credential:
     """A credential while it lives.
 
-    `identity` is who one logs in as, and no secret. `expires_at` is by the system's own clock. `note` is
-    empty, or tells people what is unusual about it.
+    `identity` is who one logs in as, and no secret. `expires_at` is by the system's own clock; None for one that
+    stays as it is. `note` is empty, or tells people what is unusual about it. `headers` are how an HTTP system is
+    given it; `secrets` all that gives it away, in whichever form it is sent.
     """
 
     connection: str
@@ -72,8 +73,10 @@ class Credential:
     host: str
     port: int
     database: str
-    expires_at: datetime
+    expires_at: datetime | None
     note: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Provider(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 
 from sqlalchemy import Engine, make_url
 
@@ -30,7 +29,7 @@ def service(settings: Settings, *, pool_size: int = 10) -> Service:
     connections = read_connections(settings.path(settings.connections))
     if settings.remediation == "off":
         # Diagnose-only: what could write is not even known here.
-        connections = {name: replace(connection, remediate=None) for name, connection in connections.items()}
+        connections = {name: connection.diagnosed_only() for name, connection in connections.items()}
     return Service(
         engine=engine,
         library=Library(settings.path(settings.library), settings.ceilings),

@@ -47,7 +47,7 @@ class Opened:
         return httpx.Client(base_url=f"http://{HOST}:{port}", headers=headers, trust_env=False, timeout=20, **options)
 
     def head(self, request: str, *headers: str) -> bytes:
-        """A request's line and headers; nonce, host and the end of the connection are added where they are not given."""
+        """A request's line and headers; nonce, host and the connection's end are added where they are not given."""
         lines = [request, *headers]
         names = {line.partition(":")[0].lower() for line in headers}
         if "host" not in names:
