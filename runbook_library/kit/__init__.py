@@ -18,7 +18,7 @@ It works the same in the runbook service and in plain JupyterLab. There, connect
 `verdicts` hold the functions above. Heavy packages (psycopg, httpx, IPython) are imported on first use.
 """
 
-from runbook_library.kit.connecting import Connection, ConnectionNotGranted, http, postgres
+from runbook_library.kit.connecting import Connection, ConnectionNotGranted, RequestRefused, http, postgres
 from runbook_library.kit.gates import GateClosed, gate, rehearse
 from runbook_library.kit.messages import finding, keep, propose
 from runbook_library.kit.service import Kept
@@ -31,6 +31,7 @@ __all__ = [
     "Connection",
     "ConnectionNotGranted",
     "GateClosed",
+    "RequestRefused",
     "check",
     "finding",
     "gate",

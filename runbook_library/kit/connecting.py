@@ -1,6 +1,7 @@
 """Connections that cells open by name: `postgres`, `http`, and `Connection`, the type of such a parameter.
 
-In the service the worker has minted a credential for the run and its stage, and hands it over in memory.
+In the service a connection leads to the run's gateway. For a database the worker has minted a login for the run and
+its stage, and hands it over in memory; to an HTTP connection the gateway adds the credential, which no cell sees.
 In plain Jupyter they are the author's own, from `~/.config/runbooks/connections.toml` (or the file that
 `RUNBOOKS_KIT_CONNECTIONS` names):
 
@@ -13,6 +14,7 @@ In plain Jupyter they are the author's own, from `~/.config/runbooks/connections
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -34,9 +36,19 @@ CONNECT_TIMEOUT = 5
 HTTP_TIMEOUT = 10.0
 """Seconds for each of connecting, sending and receiving."""
 
+GATEWAY_TIMEOUT = 40.0
+"""The same in the service, whose gateway gives a system 30 s and then says so in words."""
+
+TOLD_HEADER = "X-Runbooks-Gateway"
+"""Of an answer that is the gateway's own: `refused`, `unavailable` or `timeout`."""
+
 
 class ConnectionNotGranted(LookupError):
     """This kernel was given no such connection."""
+
+
+class RequestRefused(PermissionError):
+    """The gateway did not let a request through: this stage may not send it to this connection."""
 
 
 class Connection(str):
@@ -83,6 +95,9 @@ def postgres(name: str) -> psycopg.Connection[Any]:
             "password": settings["password"],
             "gssencmode": "disable",  # a kernel has no Kerberos ticket, and looking for one takes time
         }
+        if "hostaddr" in settings:
+            # The way leads through the gateway; `host` stays the database's own, for TLS to check.
+            arguments["hostaddr"] = settings["hostaddr"]
     try:
         connection = psycopg.connect(settings.get("dsn", ""), **arguments)
     except psycopg.OperationalError as error:
@@ -94,7 +109,9 @@ def postgres(name: str) -> psycopg.Connection[Any]:
 def http(name: str) -> httpx.Client:
     """The named HTTP service as an `httpx.Client` with its base URL, opened once per kernel.
 
-    Raises `ConnectionNotGranted` for a name that this kernel was not given.
+    Raises `ConnectionNotGranted` for a name that this kernel was not given. In the service, requests raise
+    `RequestRefused` where the stage may not send them; a system that is away or too slow raises
+    `httpx.ConnectError` or `httpx.ReadTimeout`, as it does elsewhere. Other answers are the author's to judge.
     """
     opened = service.state.opened.get(name)
     if opened is not None and not opened.is_closed:
@@ -106,11 +123,26 @@ def http(name: str) -> httpx.Client:
     client = httpx.Client(
         base_url=settings["url"],
         headers=dict(settings.get("headers") or {}),
-        timeout=HTTP_TIMEOUT,
+        timeout=GATEWAY_TIMEOUT if service.state.in_service else HTTP_TIMEOUT,
         trust_env=not service.state.in_service,  # proxies of the machine are no business of a run
+        event_hooks={"response": [_raise_for_gateway]},
     )
     service.state.opened[name] = client
     return client
+
+
+def _raise_for_gateway(response: httpx.Response) -> None:
+    """Raise what the gateway says in an answer of its own, so that nobody takes it for the system's."""
+    kind = response.headers.get(TOLD_HEADER)
+    if kind is None or not service.state.in_service:
+        return
+    import httpx  # noqa: PLC0415
+
+    message = json.loads(response.read())["message"]
+    if kind == "refused":
+        raise RequestRefused(message)
+    away = httpx.ReadTimeout if kind == "timeout" else httpx.ConnectError
+    raise away(message, request=response.request)
 
 
 def _settings(name: str, kind: str) -> Mapping[str, Any]:

@@ -45,7 +45,8 @@ def configure(stage: str, connections: Mapping[str, Mapping[str, Any]], kept: Ma
     """Make this kernel one of the service's; called once, before any cell.
 
     `connections` maps names to `{"kind": "postgres", "host", "port", "database", "user", "password",
-    "stage"}` or `{"kind": "http", "url"}` (which may add `"headers"`). Connections opened before are closed.
+    "stage"}` (`"hostaddr"`: where to reach it, `host` being its name) or `{"kind": "http", "url"}` (which may add
+    `"headers"`). Connections opened before are closed.
     """
     global state  # noqa: PLW0603 - one kernel, one state, replaced whole
     if stage not in STAGES:

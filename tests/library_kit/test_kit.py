@@ -10,6 +10,7 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import get_type_hints
 
+import httpx
 import numpy as np
 import psycopg
 import pytest
@@ -325,6 +326,56 @@ def test_an_http_connection_has_its_address_and_headers_and_is_opened_once(plain
 
     assert answer == "/api/v1/query 7"
     assert kit.http("prometheus") is not prometheus
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Answers as the path says: with a status of the system's own, or as the gateway itself."""
+
+    def do_GET(self) -> None:
+        status, _, kind = self.path.strip("/").partition("/")
+        body = b'{"message": "diagnostic cells may not do this"}'
+        self.send_response(int(status))
+        if kind:
+            self.send_header("X-Runbooks-Gateway", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Stay quiet."""
+
+
+@pytest.fixture
+def gateway(plain):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        service.configure("diagnose", {"prometheus": {"kind": "http", "url": f"http://127.0.0.1:{server.server_port}"}})
+        with kit.http("prometheus") as client:
+            yield client
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/403/refused", kit.RequestRefused),
+        ("/502/unavailable", httpx.ConnectError),
+        ("/504/timeout", httpx.ReadTimeout),
+    ],
+)
+def test_what_the_gateway_says_itself_is_raised_with_its_words(gateway, path, error):
+    with pytest.raises(error, match="diagnostic cells may not do this"):
+        gateway.get(path)
+    with pytest.raises(error), gateway.stream("GET", path):
+        pass
+    assert issubclass(kit.RequestRefused, PermissionError)
+
+
+@pytest.mark.parametrize("status", [403, 502, 504, 200])
+def test_what_the_system_answers_is_the_authors_to_judge(gateway, status):
+    assert gateway.get(f"/{status}").status_code == status
 
 
 def test_importing_the_kit_loads_neither_the_service_nor_anything_heavy():
