@@ -2,12 +2,17 @@
 
 Requests go out and messages come in as frames (see `child`). One socket keeps them in order, so whatever a cell
 put out is here before its reply. A frame that is too long is not kept but counted, one that cannot be read as
-well: nothing that a kernel sends may exhaust or break the worker.
+well: nothing that a kernel sends may exhaust or break the worker. Printed text is taken as it comes, however long its
+frame is, and of one that a kernel's death cut off the rest is still in its pipe: of what was printed nothing is lost.
+
+A kernel's socket is read a little at a time, in turn with the others', and what was read has been dealt with before
+more is: who prints faster than that has to wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import os
 import socket
@@ -27,8 +32,11 @@ OUTPUTS = frozenset({"stream", "display_data", "update_display_data", "execute_r
 STATUSES = ("ok", "error")
 """What a kernel of ours says of a cell. Any other reply is forged, and the true one still comes."""
 
-READ = 1 << 18
+READ = 1 << 16
 """Bytes read at once."""
+
+PRINTED = {1: "stdout", 2: "stderr"}
+"""Streams by the kind of frame that brings them."""
 
 
 class Gone(Exception):
@@ -63,6 +71,8 @@ class Channel:
         self.executing = ""
         self.received = bytearray()
         self.skipping = 0
+        self.printed, self.printing = "", 0  # the stream whose frame is under way, and the bytes that are missing
+        self.decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in PRINTED.values()}
         self.unsent = bytearray()
         self.socket, theirs = socket.socketpair()
         out_read, out_write = os.pipe()
@@ -145,21 +155,38 @@ class Channel:
         return bool(piece)
 
     def take_frames(self) -> None:
-        """Every complete frame."""
-        at = 0
-        while len(self.received) - at >= 4:
-            (length,) = struct.unpack_from("!I", self.received, at)
-            if length > self.frame_limit:
-                self.left_out(length)
-                here = len(self.received) - at - 4
-                self.skipping = max(0, length - here)
-                at += 4 + min(length, here)
-                continue
-            if len(self.received) - at - 4 < length:
+        """Every complete frame, and of printed text all that is there."""
+        at, end = 0, len(self.received)
+        while True:
+            if self.printing:
+                length = min(self.printing, end - at)
+                self.take_printed(self.printed, self.received[at : at + length])
+                self.printing -= length
+                at += length
+            if end - at < 4:
                 break
-            self.take(bytes(self.received[at + 4 : at + 4 + length]))
-            at += 4 + length
+            (word,) = struct.unpack_from("!I", self.received, at)
+            kind, length = word >> 30, word & 0x3FFFFFFF
+            if kind in PRINTED:
+                self.printed, self.printing = PRINTED[kind], length
+                at += 4
+                continue
+            if word > self.frame_limit:
+                self.left_out(word)
+                here = end - at - 4
+                self.skipping = max(0, word - here)
+                at += 4 + min(word, here)
+                continue
+            if end - at - 4 < word:
+                break
+            self.take(bytes(self.received[at + 4 : at + 4 + word]))
+            at += 4 + word
         del self.received[:at]
+
+    def take_printed(self, name: str, piece: bytes | bytearray, *, last: bool = False) -> None:
+        """Printed bytes; a character may be cut anywhere between two pieces of them."""
+        if text := self.decoders[name].decode(piece, last):
+            self.iopub_channel.messages.put_nowait(stream(name, text))
 
     def take(self, frame: bytes) -> None:
         """One frame from the kernel, which may hold anything."""
@@ -178,6 +205,8 @@ class Channel:
             self.replies.pop(parent).set_result(message["content"])
         elif parent == self.executing and kind == "execute_reply" and message["content"].get("status") in STATUSES:
             self.executing = ""
+            for name in self.decoders:
+                self.take_printed(name, b"", last=True)
             self.shell_channel.messages.put_nowait(message)
             idle = {"msg_type": "status", "content": {"execution_state": "idle"}}
             self.iopub_channel.messages.put_nowait(idle)
@@ -191,11 +220,12 @@ class Channel:
         with suppress(BlockingIOError):
             while self.read():
                 pass
-        for name, descriptor in self.pipes.items():
+        # The rest of a frame that was cut off comes first.
+        for name in sorted(self.pipes, key=lambda name: not (self.printing and name == self.printed)):
             with suppress(BlockingIOError):
-                while piece := os.read(descriptor, READ):
-                    content = {"name": name, "text": piece.decode(errors="replace")}
-                    self.iopub_channel.messages.put_nowait({"msg_type": "stream", "content": content})
+                while piece := os.read(self.pipes[name], READ):
+                    self.take_printed(name, piece)
+            self.take_printed(name, b"", last=True)
         messages = []
         while not self.iopub_channel.messages.empty():
             messages.append(self.iopub_channel.messages.get_nowait())
@@ -208,3 +238,8 @@ class Channel:
         self.socket.close()
         for descriptor in self.pipes.values():
             os.close(descriptor)
+
+
+def stream(name: str, text: str) -> Message:
+    """What Jupyter makes of printed text."""
+    return {"msg_type": "stream", "content": {"name": name, "text": text}}

@@ -1,20 +1,23 @@
 """The kernel's half of the channel: IPython's shell for Jupyter, speaking message dicts over one inherited socket.
 
-A frame is four bytes of length and a JSON object. In: `activate`, `assign` and `execute` requests, one at a time.
-Out: the replies, and between them what Jupyter has on IOPub (stream, display_data, execute_result, error, …).
+A frame is four bytes and what they announce: two bits for its kind, thirty for its length. Most are JSON objects.
+In: `activate`, `assign` and `execute` requests, one at a time. Out: the replies, between them what Jupyter has on IOPub
+(display_data, execute_result, error, …), and what was printed as the bytes that it is.
 No ZMQ: nothing binds, listens or signs.
 
-Output below Python (subprocesses, C libraries) arrives in pipes that are the kernel's descriptors 1 and 2. The kernel
-empties them itself before each frame, so that everything comes in the order in which it happened; a thread does it
-while cells are busy elsewhere. What is left in them when a kernel dies is read by the worker, which holds them too.
+Whatever is printed, by Python or below it (subprocesses, C libraries), goes into one of two pipes, which are the
+kernel's descriptors 1 and 2: the system keeps the order, and whoever prints faster than the worker reads has to wait.
+The kernel moves it on from there before each frame, so that everything comes in the order in which it happened, and
+the rest some milliseconds later, a few frames for many lines. It is moved (splice), not read: no byte is ever held by
+a process that may die. What is still in the pipes when a kernel dies is read by the worker, which holds them too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import builtins
-import codecs
 import faulthandler
+import fcntl
 import getpass
 import importlib
 import io
@@ -23,11 +26,13 @@ import os
 import select
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -43,6 +48,9 @@ from runbooks_app.kernels.warm import Warm
 CHANNEL, CAPTURED_OUT, CAPTURED_ERROR = 3, 4, 5
 """Descriptors of a kernel, beside the usual three."""
 
+PRINTED_OUT, PRINTED_ERROR = 1 << 30, 2 << 30
+"""What a frame's kind adds to its length, where it holds printed bytes and no JSON."""
+
 LIBRARIES = ("numpy", "pandas", "matplotlib.pyplot", "httpx", "psycopg")
 """Imported before the fork, so that no run waits for them."""
 
@@ -51,8 +59,11 @@ KIT = "runbook_library.kit.service"
 SHORT = 4000
 """Characters of an exception's text in a reply; the whole of it is in the error message before."""
 
-LATE = 0.05
-"""Seconds that a piece of a line may wait for the rest of it."""
+LATE = 0.02
+"""Seconds between two frames of printed text, as long as little is printed; the first of a cell goes at once."""
+
+QUICK = 0.002
+"""Seconds that a piece of a line may wait for the rest of it; between two frames where much is printed."""
 
 REHEARSAL = (
     "x = 1\nx",
@@ -68,14 +79,13 @@ REHEARSAL = (
 
 
 class Output(io.TextIOBase):
-    """A kernel's sys.stdout or sys.stderr: whole lines become stream messages."""
+    """A kernel's sys.stdout or sys.stderr. What is written is out of Python's hands at once."""
 
     encoding = "utf-8"
     errors = "replace"
 
     def __init__(self, kernel: Kernel, name: str, descriptor: int) -> None:
-        self.kernel, self.name, self.descriptor = kernel, name, descriptor
-        self.waiting: list[str] = []
+        self.kernel, self.name, self.descriptor = kernel, f"<{name}>", descriptor
         self.buffer = io.FileIO(descriptor, "w", closefd=False)
 
     def writable(self) -> bool:
@@ -91,23 +101,12 @@ class Output(io.TextIOBase):
         return self.descriptor
 
     def write(self, text: str) -> int:
-        """Take text; a finished line is sent."""
+        """Take text."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        with self.kernel.lock:
-            self.waiting.append(text)
-            if "\n" in text:
-                self.flush()
-            elif len(self.waiting) == 1:
-                self.kernel.flush_late()
+        if text:
+            self.kernel.print(self.descriptor, text)
         return len(text)
-
-    def flush(self) -> None:
-        """Send what is waiting."""
-        with self.kernel.lock:
-            waiting, self.waiting = self.waiting, []
-            if text := "".join(waiting):
-                self.kernel.send("stream", {"name": self.name, "text": text})
 
 
 class DirectSession(Session):
@@ -139,6 +138,13 @@ class Shell(ZMQInteractiveShell):
     def init_environment(self) -> None:
         """The environment is given whole when the kernel is activated."""
 
+    def system(self, cmd: str) -> None:
+        """Run `!cmd`. Jupyter gives it a terminal of its own, and so a session, which no process of a kernel has."""
+        if cmd.rstrip().endswith("&"):
+            raise OSError("Background processes not supported.")
+        code = subprocess.call(self.var_expand(cmd, depth=1), shell=True)  # noqa: S602  a shell is what was asked for
+        self.user_ns["_exit_code"] = 128 - code if code > 128 else code
+
 
 class Kernel:
     """One kernel; built in the zygote, brought to life in the fork."""
@@ -159,34 +165,43 @@ class Kernel:
             publisher.pub_socket = None
         self.session = session
         self.channel = -1
-        self.captured: dict[int, tuple[str, Any]] = {}
+        self.captured: dict[int, int] = {}  # a pipe's end, and the kind of frame that its bytes go in
         self.parent = ""
-        self.lock = threading.RLock()
+        self.lock = threading.RLock()  # who writes to the channel
+        self.printing = threading.RLock()  # who prints
+        self.printed_to = 0
+        self.waiting = 0  # bytes that Python printed and that were not moved on yet
+        self.moved_at = 0.0
+        self.piece = 0
         self.loop: asyncio.AbstractEventLoop | None = None
         self.running = self.sending = self.interrupted = False
         self.pid = 0
-        self.late = -1
 
     # ---- life
 
-    def attach(self, channel: int, captured: dict[int, str]) -> None:
-        """Speak over `channel` from now on."""
+    def attach(self, channel: int, out: int, error: int, captured: dict[int, int]) -> None:
+        """Speak over `channel` from now on, print to `out` and `error`, move on what is `captured`."""
         self.pid = os.getpid()
         self.channel = channel
-        self.captured = {fd: (name, codecs.getincrementaldecoder("utf-8")("replace")) for fd, name in captured.items()}
-        sys.stdout = self.stdout = Output(self, "stdout", 1)
-        sys.stderr = self.stderr = Output(self, "stderr", 2)
+        self.captured = captured
+        # Half of what a pipe holds: less is never waited for while there is nobody to empty it.
+        self.piece = min((fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) for fd in captured), default=1 << 16) // 2
+        sys.stdout = Output(self, "stdout", out)
+        sys.stderr = Output(self, "stderr", error)
         sys.displayhook = self.shell.displayhook
 
     def serve(self) -> NoReturn:
         """Answer requests until the worker closes the channel."""
-        self.attach(CHANNEL, {CAPTURED_OUT: "stdout", CAPTURED_ERROR: "stderr"})
+        self.attach(CHANNEL, 1, 2, {CAPTURED_OUT: PRINTED_OUT, CAPTURED_ERROR: PRINTED_ERROR})
         signal.signal(signal.SIGINT, self.on_interrupt)
+        # `timeout` ends its whole process group. That is ours as well: the sandbox lets nobody leave it.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        # `timeout` ends its whole process group. That is ours as well: the sandbox lets nobody leave it.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         # A crash below Python names the line that it happened in.
         faulthandler.enable(2, all_threads=False)
-        # A process that a cell forks has no thread that would ever release this lock.
-        os.register_at_fork(after_in_child=self.renew_lock)
-        self.late = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        # A process that a cell forks has no thread that would ever release these locks.
+        os.register_at_fork(after_in_child=self.renew_locks)
         threading.Thread(target=self.watch, name="captured output", daemon=True).start()
         requests = os.fdopen(os.dup(CHANNEL), "rb")
         while True:
@@ -226,6 +241,7 @@ class Kernel:
         """Run one cell."""
         error: BaseException | None
         self.interrupted = False
+        self.moved_at = 0.0
         try:
             self.running = True
             result = self.shell.run_cell(content["code"], store_history=True)  # type: ignore[no-untyped-call]
@@ -237,9 +253,6 @@ class Kernel:
             error = interrupt
         finally:
             self.running = False
-        with suppress(KeyboardInterrupt):
-            self.stdout.flush()
-            self.stderr.flush()
         reply: dict[str, Any] = {"status": "ok", "execution_count": self.shell.execution_count - 1}
         if error is not None:
             reply |= {"status": "error", "ename": type(error).__name__, "evalue": told(error)}
@@ -268,22 +281,43 @@ class Kernel:
 
     # ---- output
 
-    def send(self, msg_type: str, content: dict[str, Any]) -> None:
-        """One message to the worker, after whatever was written below Python before it."""
+    def print(self, descriptor: int, text: str) -> None:
+        """Put text into a pipe, and move on what waits in it where that is due."""
+        body = text.encode(errors="replace")
         if os.getpid() != self.pid:
             # A fork of ours, as multiprocessing makes them: the channel is not its own, the pipes are.
+            write_all(descriptor, body)
+            return
+        with self.printing:
+            if self.waiting and descriptor != self.printed_to:
+                self.uninterrupted(self.move)  # what went to the other pipe came before
+            self.printed_to = descriptor
+            if len(body) >= self.piece and self.captured:
+                self.uninterrupted(lambda: self.write_printed(descriptor, body))
+                return
+            self.waiting += len(body)
+            write_all(descriptor, body)
+            if self.waiting >= self.piece or ("\n" in text and time.monotonic() - self.moved_at >= LATE):
+                self.uninterrupted(self.move)
+
+    def send(self, msg_type: str, content: dict[str, Any]) -> None:
+        """One message to the worker, after whatever was printed before it."""
+        if os.getpid() != self.pid:
             text = content.get("text") or content.get("data", {}).get("text/plain", "")
-            os.write(2 if content.get("name") == "stderr" else 1, text.encode(errors="replace"))
+            write_all(2 if content.get("name") == "stderr" else 1, text.encode(errors="replace"))
             return
         message = {"msg_type": msg_type, "parent_header": {"msg_id": self.parent}, "content": content}
         body = json.dumps(message, default=json_default, ensure_ascii=False).encode(errors="replace")
+        self.uninterrupted(lambda: self.write_message(body))
+
+    def uninterrupted(self, act: Callable[[], object]) -> None:
+        """Write to the channel, one thread at a time; an interrupt waits until that is done."""
         main = threading.current_thread() is threading.main_thread()
         if main:
             self.sending = True
         try:
             with self.lock:
-                self.drain()
-                self.write_frame(body)
+                act()
         finally:
             if main:
                 self.sending = False
@@ -292,46 +326,57 @@ class Kernel:
             if self.running:
                 raise KeyboardInterrupt
 
-    def write_frame(self, body: bytes) -> None:
-        """Write it whole. With the lock held."""
-        left = memoryview(struct.pack("!I", len(body)) + body)
-        while left:
-            left = left[os.write(self.channel, left) :]
+    def write_message(self, body: bytes) -> None:
+        """A frame of JSON. With the lock held."""
+        self.move()
+        write_all(self.channel, struct.pack("!I", len(body)) + body)
 
-    def drain(self) -> None:
-        """Send what is in the pipes. With the lock held."""
-        for descriptor, (name, decoder) in self.captured.items():
-            with suppress(BlockingIOError):
-                while piece := os.read(descriptor, 65536):
-                    if text := decoder.decode(piece):
-                        message = {"msg_type": "stream", "parent_header": {"msg_id": self.parent}}
-                        body = json.dumps(message | {"content": {"name": name, "text": text}}, ensure_ascii=False)
-                        self.write_frame(body.encode(errors="replace"))
+    def write_printed(self, descriptor: int, body: bytes) -> None:
+        """Print more than fits into a pipe. With the lock held."""
+        self.move()
+        kind = PRINTED_ERROR if descriptor == 2 else PRINTED_OUT
+        for at in range(0, len(body), 1 << 24):
+            piece = body[at : at + (1 << 24)]
+            write_all(self.channel, struct.pack("!I", kind | len(piece)) + piece)
+        self.moved_at = time.monotonic()
+
+    def move(self) -> int:
+        """Move on what is in the pipes; how many bytes. With the lock held."""
+        moved = self.waiting = 0
+        for pipe, kind in self.captured.items():
+            (length,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))
+            if length:
+                write_all(self.channel, struct.pack("!I", kind | length))
+                moved += length
+            while length:
+                length -= os.splice(pipe, self.channel, length)
+        if moved:
+            self.moved_at = time.monotonic()
+        return moved
 
     def watch(self) -> None:
-        """A thread: empties the pipes while the cell is in a subprocess or in C."""
+        """A thread: empties the pipes while the cell computes, or waits for whoever prints below Python."""
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         poll = select.poll()
-        for descriptor in (*self.captured, self.late):
-            poll.register(descriptor, select.POLLIN)
+        for pipe in self.captured:
+            poll.register(pipe, select.POLLIN)
+        pause = LATE
         while True:
-            ready = [descriptor for descriptor, _ in poll.poll()]
-            if self.late in ready:
-                time.sleep(LATE)
-                os.eventfd_read(self.late)
-                self.stdout.flush()
-                self.stderr.flush()
+            poll.poll()
+            time.sleep(max(QUICK, self.moved_at + pause - time.monotonic()))
             with self.lock:
-                self.drain()
+                pause = LATE if self.move() < self.piece else QUICK
 
-    def flush_late(self) -> None:
-        """Have the thread flush a line that is not finished by then."""
-        if self.late >= 0 and os.getpid() == self.pid:
-            os.eventfd_write(self.late, 1)
-
-    def renew_lock(self) -> None:
+    def renew_locks(self) -> None:
         """In a process that a cell has forked."""
-        self.lock = threading.RLock()
+        self.lock, self.printing = threading.RLock(), threading.RLock()
+
+
+def write_all(descriptor: int, body: bytes) -> None:
+    """Write it whole, however long that takes."""
+    written = os.write(descriptor, body)
+    while written < len(body):
+        written += os.write(descriptor, memoryview(body)[written:])
 
 
 def told(error: BaseException) -> str:
@@ -371,7 +416,7 @@ def rehearse(kernel: Kernel) -> None:
     """Run cells into nothing, so that kernels find code specialised and caches filled, and copy fewer pages."""
     usual = sys.stdout, sys.stderr, sys.displayhook
     nothing = os.open(os.devnull, os.O_WRONLY)
-    kernel.attach(nothing, {})
+    kernel.attach(nothing, nothing, nothing, {})
     for _ in range(3):
         for code in REHEARSAL:
             kernel.execute({"code": code})

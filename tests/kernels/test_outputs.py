@@ -133,7 +133,7 @@ def test_what_exceeds_the_limit_is_counted_and_told(run):
 
 def test_a_line_of_five_megabytes_is_cut_and_told(run):
     ran = run("print('y' * 5_000_000)", "print('on')", output=10_000)
-    assert ran.text("c0", "stderr").startswith("[runbooks] 5,")
+    assert ran.text("c0", "stderr").startswith("[runbooks] 4,990,001 bytes")
     assert "left out" in ran.text("c0", "stderr")
     assert ran.text("c1") == "on\n"
 
