@@ -14,6 +14,10 @@ from runbooks_app.settings import Settings
 from runbooks_app.worker.context import Leases, Worker, worker_name
 from runbooks_app.worker.jobs import queue_app, run_worker
 
+SESSIONS = 12
+"""Sessions at the service's database that jobs share: their transactions take milliseconds, and 100 jobs want none at
+the same time but that all begin at once. PostgreSQL refuses the hundredth session by default."""
+
 
 def work(settings: Settings) -> None:
     """Work on jobs until told to stop."""
@@ -37,7 +41,7 @@ def start_engine(settings: Settings) -> Engine:
 
 def assembled(settings: Settings, engine: Engine) -> Worker:
     """A worker of these settings, with all that workers alone have."""
-    service = assemble.service(settings, pool_size=settings.concurrency + 4)
+    service = assemble.service(settings, pool_size=min(settings.concurrency, SESSIONS) + 4)
     token, redis_password = settings.secret("slack_bot_token_file"), settings.secret("redis_password_file")
     secrets = (token, settings.secret("database_password_file"), redis_password)
     name = worker_name()
