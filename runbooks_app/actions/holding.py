@@ -35,7 +35,7 @@ def credential_issued(
 
 
 def credential_ended(service: Service, worker: str, connection: str, identity: str, how: str) -> None:
-    """Enter that a credential is gone: `revoked` at the end of its stage, or `swept` after a crash."""
+    """Enter that a credential is gone: `revoked` with its stage, `swept` after a crash; a standing one is `let go`."""
     with transaction(service.engine) as tx:
         ended = tx.execute(
             """UPDATE credentials SET ended_at = now()

@@ -1,10 +1,11 @@
-"""Refusals leave a trace: one entry each for people we know, one line a minute for everybody else."""
+"""Refusals leave a trace: one entry each for people and runs we know, one line a minute for everybody else."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from runbooks_app.actions.context import TIMER, Service, person_actor
+from runbooks_app.actions.context import TIMER, Service, person_actor, worker_actor
+from runbooks_app.actions.diagnosing import Claim
 from runbooks_app.core.audit import Event
 from runbooks_app.core.people import Person
 from runbooks_app.store.database import transaction
@@ -21,6 +22,21 @@ def refused(service: Service, person: Person | None, signed_in: dict[str, Any], 
             Event.ACCESS_REFUSED,
             {"person": person.subject},
             {"what": what[:200], "reason": reason[:500]},
+        )
+
+
+def gateway_refused(
+    service: Service, claim: Claim, connection: str, *, cell: str, method: str, path: str, reason: str, more: int = 0
+) -> None:
+    """Enter what a run's gateway did not let through; `more` counts several of one connection, entered as one."""
+    request = {"count": more} if more else {"method": method, "path": path}
+    with transaction(service.engine) as tx:
+        tx.audit(
+            worker_actor(claim.attempt.worker),
+            Event.GATEWAY_REFUSED,
+            {"run": claim.run.id, "connection": connection}
+            | ({"proposal": claim.attempt.proposal_id} if claim.attempt.proposal_id else {}),
+            {"cell": cell, "reason": reason, "stage": claim.attempt.stage, **request},
         )
 
 

@@ -58,6 +58,7 @@ class Event(StrEnum):
     VERIFICATION_ENDED = "verification.ended"
     CREDENTIAL_ISSUED = "credential.issued"
     CREDENTIAL_ENDED = "credential.ended"
+    GATEWAY_REFUSED = "gateway.refused"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from runbooks_app.core.errors import Unavailable
 from runbooks_app.core.run import CellState
 from runbooks_app.kernels.cells import Cells
 from runbooks_app.kernels.channel import Channel, Gone, Message
-from runbooks_app.kernels.events import CellEnded, CellStarted, Event, Printed, SegmentEnded
+from runbooks_app.kernels.events import CellEnded, CellStarted, Event, GatewayRefused, Printed, SegmentEnded
+from runbooks_app.kernels.gateway import Gateway, Refusal
 from runbooks_app.kernels.launcher import Zygote, environment, make_folder
 from runbooks_app.kernels.outputs import Outputs, clean, count_of
 from runbooks_app.kernels.redaction import Redactor
@@ -59,6 +60,28 @@ class Conduct:
         self.over = ""  # why no further cell runs
         self.lost: dict[str, str] = {}  # name → the cell that should have defined it
         self.deadline = time.monotonic() + self.segment.timeout
+        self.gateway: Gateway | None = None
+        self.cell: Cell | None = None  # the one that runs
+
+    async def connect(self) -> None:
+        """Open the run's gateway: its connections lead to its ports from here on. Unavailable where that fails."""
+        if self.segment.routes:
+            self.gateway = await Gateway.open(self.segment.routes, self.refused)
+            self.segment = replace(self.segment, connections=self.gateway.lead(self.segment.connections))
+
+    async def disconnect(self) -> None:
+        """Close the gateway; doing so twice is harmless."""
+        gateway, self.gateway = self.gateway, None
+        if gateway is not None:
+            await gateway.close()
+
+    def refused(self, refusal: Refusal) -> None:
+        """Tell what the gateway did not let through: in the cell that runs, and to the worker."""
+        reason, path = (self.redactor.short(clean(text), 500) for text in (refusal.reason, refusal.path))
+        if self.cell is not None:
+            self.cell.take({"msg_type": "stream", "content": {"name": "stderr", "text": f"[runbooks] {reason}\n"}})
+        cell_id = self.cell.code.cell_id if self.cell else ""
+        self.emit(GatewayRefused(cell_id, refusal.connection, refusal.method, path, reason, now(), refusal.more))
 
     def fork(self, zygote: Zygote, folder: Path) -> Channel:
         """Have a kernel made, which is to live in `folder`; Unavailable where that cannot be made."""
@@ -79,6 +102,7 @@ class Conduct:
             channel.process.kill()
             await channel.process.ended
             channel.close()
+            await self.disconnect()
             await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
         self.emit(SegmentEnded(self.over))
 
@@ -179,6 +203,7 @@ class Cell:
         conduct, code = self.conduct, self.code
         started = now()
         conduct.emit(CellStarted(code.cell_id, started))
+        conduct.cell = self
         left = max(0.0, conduct.deadline - time.monotonic())
         limit = min(code.timeout, left)
         task = asyncio.create_task(self.cells.run(code.source, self.take))
@@ -272,6 +297,7 @@ class Cell:
 
     def finish(self, state: CellState, reason: str, started: datetime, reply: Message | None) -> None:
         """Tell the end."""
+        self.conduct.cell = None
         if self.timer is not None:
             self.timer.cancel()
         self.show(last=True)

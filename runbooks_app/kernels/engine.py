@@ -143,6 +143,7 @@ class Engine:
         try:
             async with self._starting:
                 zygote = await self._ready()
+                await conduct.connect()
                 channel = conduct.fork(zygote, zygote.folder / f"segment-{next(self._numbers)}")
                 await asyncio.wait({channel.process.started})
         except Unavailable as error:
@@ -150,6 +151,7 @@ class Engine:
         else:
             await conduct.run(channel)
         finally:
+            await conduct.disconnect()
             self._stops.discard(stop)
 
     async def _ready(self) -> Zygote:

@@ -33,6 +33,23 @@ class Printed:
 
 
 @dataclass(frozen=True)
+class GatewayRefused:
+    """The run's gateway did not let something through, while this cell ran (`""`: while none did).
+
+    `method` and `path` (without its query) are empty where it was no request that could be read, and where `more`
+    counts several that are told as one. `reason` is a sentence for people.
+    """
+
+    cell_id: str
+    connection: str
+    method: str
+    path: str
+    reason: str
+    at: datetime
+    more: int = 0
+
+
+@dataclass(frozen=True)
 class CellEnded:
     """What became of a cell.
 
@@ -62,4 +79,4 @@ class Pause:
     """Nothing has come for a moment: the time to do what can wait. Told to those who ask for it."""
 
 
-Event: TypeAlias = CellStarted | Printed | CellEnded | SegmentEnded | Pause
+Event: TypeAlias = CellStarted | Printed | GatewayRefused | CellEnded | SegmentEnded | Pause

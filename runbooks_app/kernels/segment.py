@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from runbooks_app.core.errors import InvalidInput, Problem
+from runbooks_app.kernels.gateway.route import Route
 from runbooks_app.kernels.limits import Limits
 from runbooks_app.kernels.values import TypedValue, real_all
 
@@ -31,7 +32,9 @@ class Segment:
 
     `timeout` is for the whole segment, in seconds.
     `connections` as `runbook_library.kit.service.configure` takes them, passwords included: they reach the kernel
-    over its channel alone. `secrets` and those passwords are redacted in every output before anybody sees it.
+    over its channel alone. `routes` are where they lead, with credentials that the kernel never gets: the run's gateway
+    does, and tells the kernel its ports. `secrets`, those passwords and credentials are redacted in every output
+    before anybody sees it.
     """
 
     run_id: str
@@ -46,6 +49,7 @@ class Segment:
     secrets: tuple[str, ...] = field(repr=False)
     timeout: float
     limits: Limits
+    routes: Mapping[str, Route] = field(default_factory=dict)
 
     @property
     def preparation(self) -> tuple[Code, ...]:
@@ -56,7 +60,8 @@ class Segment:
     def known_secrets(self) -> frozenset[str]:
         """All that must not appear in an output."""
         passwords = (str(given["password"]) for given in self.connections.values() if given.get("password"))
-        return frozenset(chain(self.secrets, passwords))
+        credentials = chain.from_iterable(route.secrets for route in self.routes.values())
+        return frozenset(chain(self.secrets, passwords, credentials))
 
     def check(self) -> None:
         """InvalidInput with every problem where this cannot be executed as it stands."""

@@ -14,15 +14,17 @@ from typing import Any
 
 from runbooks_app.actions.diagnosing import Claim, Said
 from runbooks_app.actions.recording import CellTold, record_cells
+from runbooks_app.actions.refusals import gateway_refused
 from runbooks_app.core.errors import Conflict
 from runbooks_app.core.kernel_limits import AMOUNTS
 from runbooks_app.core.parameters import typed
 from runbooks_app.core.run import CellState
 from runbooks_app.core.runbook import Cell, Section, Stage
-from runbooks_app.kernels.events import CellEnded, CellStarted, Pause, Printed, SegmentEnded
+from runbooks_app.kernels.events import CellEnded, CellStarted, GatewayRefused, Pause, Printed, SegmentEnded
 from runbooks_app.kernels.limits import Limits
 from runbooks_app.kernels.segment import Code, Segment
 from runbooks_app.worker.context import Hold, Worker
+from runbooks_app.worker.holding import Granted
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ def execute(
     worker: Worker,
     claim: Claim,
     stage: str,
-    connections: dict[str, dict[str, Any]],
+    granted: Granted,
     hold: Hold,
     *,
     timeout: float,
@@ -57,7 +59,7 @@ def execute(
     cells = _Cells(worker, claim, tells=stage == "diagnose")
     if hold.abandoned:  # while its credentials were minted
         raise FencedError
-    segment = _segment(worker, claim, stage, connections, timeout, section, inputs or {}, kept or {})
+    segment = _segment(worker, claim, stage, granted, timeout, section, inputs or {}, kept or {})
     try:
         with closing(worker.engine.run(segment, hold.stop, pauses=GATHER)) as events:  # its kernel ends with it
             for event in events:
@@ -68,6 +70,17 @@ def execute(
                         cells.take(event)
                     case Printed():
                         _show(worker, claim, event)
+                    case GatewayRefused():
+                        gateway_refused(
+                            worker.service,
+                            claim,
+                            event.connection,
+                            cell=event.cell_id,
+                            method=event.method,
+                            path=event.path,
+                            reason=event.reason,
+                            more=event.more,
+                        )
                     case SegmentEnded():
                         reason = event.reason
                 if cells.due() or isinstance(event, Pause | SegmentEnded):
@@ -149,7 +162,7 @@ def _segment(
     worker: Worker,
     claim: Claim,
     stage: str,
-    connections: dict[str, dict[str, Any]],
+    granted: Granted,
     timeout: float,
     section: Section | None,
     inputs: dict[str, Any],
@@ -176,7 +189,8 @@ def _segment(
         inputs=typed(section.inputs, inputs) if section else {},
         cells=by_stage[None],
         kept=kept,
-        connections=connections,
+        connections=granted.connections,
+        routes=granted.routes,
         secrets=worker.secrets,
         timeout=timeout,
         limits=Limits(**{name: limits[name] for name in AMOUNTS}, idle=limits["idle"] or None),

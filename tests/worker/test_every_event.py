@@ -76,6 +76,7 @@ def test_every_declared_event_is_emitted(house, mend):
     deciding.decide(service, BEN, WEB, stale.id, "approve", stale.digest)
     claim = remediating.open_recheck(service, stale.id, "w1")
     remediating.fail_recheck(service, claim, "the database is away")
+    refusals.gateway_refused(service, claim, "prometheus", cell="look", method="POST", path="/x", reason="may not")
     waiting = running.request_run(service, ANA, WEB, "mend", {})
     running.cancel_run(service, ANA, WEB, waiting.id)
     lost = running.request_run(service, ANA, WEB, "mend", {})

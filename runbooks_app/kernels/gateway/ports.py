@@ -15,7 +15,7 @@ from runbooks_app.kernels.gateway.database import DatabasePort
 from runbooks_app.kernels.gateway.http import HttpPort
 from runbooks_app.kernels.gateway.peer import CHUNK
 from runbooks_app.kernels.gateway.refusals import Refusal, Refusals
-from runbooks_app.kernels.gateway.route import Route
+from runbooks_app.kernels.gateway.route import NONCE_HEADER, Route
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,16 @@ class Gateway:
                 raise Unavailable(f"No port could be opened for the run's connections: {error.strerror}.") from error
             raise
         return gateway
+
+    def lead(self, connections: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
+        """What the kit is configured with, leading to these ports. A database keeps its name, for TLS to check."""
+        led = {name: dict(given) for name, given in connections.items()}
+        for name, port in self.ports.items():
+            if isinstance(self._serving[name], HttpPort):
+                led[name] |= {"url": f"http://{HOST}:{port}", "headers": {NONCE_HEADER: self.nonce}}
+            else:
+                led[name] |= {"hostaddr": HOST, "port": port}
+        return led
 
     async def close(self) -> None:
         """Close every port and every connection, and tell what was only counted."""
