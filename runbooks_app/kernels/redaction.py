@@ -2,7 +2,8 @@
 
 An Aho-Corasick automaton finds every form of every secret in one pass, literally: no secret is ever part of a regular
 expression (Rundeck, 2025: one with `+++` broke the masking, and the error printed it). Then tokens of well-known
-formats are taken out, whoever's they are; there are no entropy rules, for they flag harmless text.
+formats are taken out, whoever's they are; there are no entropy rules, for they flag harmless text. A sieve in front
+of both tells of most texts that neither has anything to find there.
 
 Images cannot be redacted, nor can a secret that a cell disguises on purpose. What keeps a secret safe is that it is
 short-lived and narrow; this keeps it from lying around by mistake.
@@ -22,6 +23,8 @@ from urllib.parse import quote, quote_plus
 
 import ahocorasick
 
+from runbooks_app.kernels.sieve import Sieve
+
 SHORTEST = 8
 """Characters; anything shorter would blot out harmless text."""
 
@@ -36,13 +39,35 @@ TOKENS = re.compile(
     r"|hv[sbr]\.[A-Za-z0-9_-]{20,255}"  # Vault
     r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})"  # JSON web tokens
 )
+TOKEN_STARTS = (
+    *(f"gh{kind}_" for kind in "pousr"),
+    "github_pat_",
+    "glpat-",
+    *(f"xox{kind}-" for kind in "abeprs"),
+    "AKIA",
+    "ASIA",
+    *(f"hv{kind}." for kind in "sbr"),
+    "eyJ",
+)
 _TOKEN_BEGUN = re.compile(
-    r"(?<![A-Za-z0-9_])(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|AKIA|ASIA|hv[sbr]\.|eyJ)[A-Za-z0-9_.-]{0,4000}\Z"
+    r"(?<![A-Za-z0-9_])(?:" + "|".join(map(re.escape, TOKEN_STARTS)) + r")[A-Za-z0-9_.-]{0,4000}\Z"
 )
-_SPACING = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\s\x00-\x1f\x7f\u00ad\u200b-\u200f\u2060\ufeff]"
-)
-"""ANSI sequences, white space, control characters and what has no width: the second pass looks through them."""
+_TOKEN_LONGEST = 4100
+"""Characters of a token that is still growing, about: one that is longer is shown from there on."""
+
+_STARTS_BEGUN = frozenset(start[:length] for start in TOKEN_STARTS for length in range(1, len(start)))
+
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_ANSI_BEGUN = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?)?\Z")
+_ANSI_LONGEST = 1000
+"""Characters of an escape sequence that a piece of text may end within; a longer one is taken for text."""
+
+_SPACES = bytes((*range(33), 127))
+_WIDE_SPACES = re.compile("[\x80-\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]")
+"""What the second pass looks through, beside ANSI sequences: white space, control characters, what has no width."""
+
+_SMALL = 512
+"""Characters up to which a text is searched at once; the sieve takes as long as that."""
 
 
 class Redactor:
@@ -51,14 +76,18 @@ class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets for form in forms_of(secret)}
         self._plain = _automaton(forms)
-        self._squeezed = _automaton({squeeze(form) for form in forms})
+        squeezed = {squeeze(form) for form in forms}
+        self._squeezed = _automaton(squeezed)
         self._longest = max(map(len, forms), default=0)
         self._first = frozenset(form[0] for form in forms)
+        self._sieve = Sieve(forms, TOKEN_STARTS)
+        self._squeezed_sieve = Sieve(squeezed)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where secrets and tokens stand in `text`, in order, merged where they overlap."""
-        found = [match.span() for match in TOKENS.finditer(text)]
-        if self._plain is not None:
+        forms, tokens = self._may_hold(text)
+        found = [match.span() for match in TOKENS.finditer(text)] if tokens else []
+        if forms and self._plain is not None:
             found += [(end + 1 - length, end + 1) for end, length in self._plain.iter(text)]
         merged: list[tuple[int, int]] = []
         for start, end in sorted(found):
@@ -67,6 +96,10 @@ class Redactor:
             else:
                 merged.append((start, end))
         return merged
+
+    def _may_hold(self, text: str) -> tuple[bool, bool]:
+        """Whether a form, and whether a token, may begin in `text`; not in its last few characters."""
+        return (True, True) if len(text) <= _SMALL else self._sieve.may_hold(text)
 
     def text(self, text: str) -> tuple[str, int]:
         """`text` without secrets, and how many places were taken out."""
@@ -97,16 +130,18 @@ class Redactor:
         start = len(text)
         if self._plain is not None:
             tail = max(0, len(text) - self._longest + 1)
+            if not self._may_hold(text[tail:])[0]:
+                tail = max(tail, len(text) - SHORTEST + 1)  # what the sieve has not looked at
             for at in range(tail, len(text)):
                 if text[at] in self._first and self._plain.match(text[at:]):
                     start = at
                     break
-        if begun := _TOKEN_BEGUN.search(text, max(0, len(text) - 4100)):
-            start = min(start, begun.start())
+        start = min(start, _token_begun(text, tokens=self._may_hold(text[-_TOKEN_LONGEST:])[1]))
         # What was found may be the beginning of a longer form: it waits with it.
         for begin, end in reversed(spans):
-            if end > start:
-                start = min(start, begin)
+            if end <= start:
+                break
+            start = min(start, begin)
         return start
 
     def short(self, text: str, limit: int = 2000) -> str:
@@ -120,8 +155,18 @@ class Redactor:
 
     def smuggled(self, text: str) -> bool:
         """Whether a secret stands in `text` once white space and ANSI codes are left out."""
-        squeezed = squeeze(text)
-        return self._squeezed is not None and next(iter(self._squeezed.iter(squeezed)), None) is not None
+        return self.in_squeezed(squeeze(text))
+
+    def in_squeezed(self, squeezed: str) -> bool:
+        """The same of a text that is squeezed already."""
+        if self._squeezed is None or (len(squeezed) > _SMALL and not self._squeezed_sieve.may_hold(squeezed)[0]):
+            return False
+        return next(iter(self._squeezed.iter(squeezed)), None) is not None
+
+    @property
+    def longest(self) -> int:
+        """Characters of the longest form."""
+        return self._longest
 
 
 class Stream:
@@ -130,6 +175,7 @@ class Stream:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._held = ""
+        self.places = 0  # that were redacted
 
     def feed(self, text: str) -> str:
         """What can be shown of all that came so far and was not shown yet."""
@@ -137,12 +183,40 @@ class Stream:
         spans = self._redactor.spans(text)
         start = self._redactor.held(text, spans)
         self._held = text[start:]
-        return cut(text[:start], [span for span in spans if span[1] <= start])
+        spans = [span for span in spans if span[1] <= start]
+        self.places += len(spans)
+        return cut(text[:start], spans)
 
     def finish(self) -> str:
         """The rest."""
         rest, self._held = self._held, ""
-        return self._redactor.text(rest)[0]
+        shown, places = self._redactor.text(rest)
+        self.places += places
+        return shown
+
+
+class Spread:
+    """The second pass over text that comes in pieces: a secret may be spread over any number of them.
+
+    Of what was there before, as many characters are kept as the longest form has, white space and ANSI codes not
+    counted, so that it sees what the pass over the whole text would. What it does not see: a secret that goes on
+    after an escape sequence of more than `_ANSI_LONGEST` characters which is cut between two pieces.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._squeezed = self._begun = ""
+        self.found = False
+
+    def feed(self, text: str) -> None:
+        """Go on; `found` tells."""
+        text = self._begun + text
+        begun = _ANSI_BEGUN.search(text, max(0, len(text) - _ANSI_LONGEST)) if "\x1b" in text else None
+        end = begun.start() if begun else len(text)
+        self._begun = text[end:]
+        squeezed = self._squeezed + squeeze(text[:end])
+        self.found = self.found or self._redactor.in_squeezed(squeezed)
+        self._squeezed = squeezed[max(0, len(squeezed) - self._redactor.longest) :]
 
 
 def cut(text: str, spans: list[tuple[int, int]]) -> str:
@@ -156,7 +230,26 @@ def cut(text: str, spans: list[tuple[int, int]]) -> str:
 
 def squeeze(text: str) -> str:
     """`text` without white space, control characters and ANSI sequences."""
-    return _SPACING.sub("", text)
+    if "\x1b" in text:
+        text = _ANSI.sub("", text)
+    raw = text.encode(errors="replace").translate(None, _SPACES)
+    return raw.decode() if raw.isascii() else _WIDE_SPACES.sub("", raw.decode())
+
+
+def _token_begun(text: str, *, tokens: bool) -> int:
+    """Where a token begins that the text ends within, or the beginning of one; `tokens`: whether there may be any."""
+    begun = _TOKEN_BEGUN.search(text, max(0, len(text) - (_TOKEN_LONGEST if tokens else 2 * SHORTEST)))
+    if begun:
+        return begun.start()
+    for length in range(min(len(text), max(map(len, TOKEN_STARTS))), 0, -1):
+        if text[-length:] in _STARTS_BEGUN and not _word(text[-length - 1 : -length]):
+            return len(text) - length
+    return len(text)
+
+
+def _word(character: str) -> bool:
+    """Whether a token cannot begin behind it."""
+    return character == "_" or character.isalnum()
 
 
 def forms_of(secret: str) -> set[str]:
