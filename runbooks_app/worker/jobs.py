@@ -14,10 +14,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import psycopg
 from opentelemetry import metrics, trace
 from opentelemetry.trace import SpanKind
 from procrastinate import App, PsycopgConnector, RetryStrategy
@@ -32,11 +34,9 @@ from runbooks_app.store.database import QUEUES, transaction
 from runbooks_app.worker import telling, work
 from runbooks_app.worker.context import Worker
 from runbooks_app.worker.holding import sweep as sweep_credentials
+from runbooks_app.worker.waking import Bell
 
 log = logging.getLogger(__name__)
-
-POLL = 0.1
-"""Seconds between two looks at the queue: of the database's wake-ups a few per cent are lost."""
 
 AGAIN = 2
 """Seconds until a worker whose database went away looks again."""
@@ -65,8 +65,20 @@ _STORE_AWAY = RetryStrategy(max_attempts=50, wait=2, retry_exceptions={Unavailab
 _CHAT_AWAY = RetryStrategy(max_attempts=60, linear_wait=2, retry_exceptions={Away, Unavailable})
 
 
-def queue_app(conninfo: str, worker: Worker) -> App:
-    """The queue with our tasks on it; `conninfo` is libpq's, with the password."""
+@dataclass(frozen=True)
+class Queue:
+    """The queue with our tasks on it: those that people wait for, and those that the clock asks for.
+
+    Each of Procrastinate's workers sees to all that the clock asks for of its app: so that has an app of its own.
+    """
+
+    jobs: App
+    upkeep: App
+    bell: Bell
+
+
+def queue_app(conninfo: str, worker: Worker) -> Queue:
+    """The queue; `conninfo` is libpq's, with the password."""
     app = App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=8, timeout=10))
 
     def task(name: str, call: Callable[..., None], retry: RetryStrategy) -> None:
@@ -78,6 +90,13 @@ def queue_app(conninfo: str, worker: Worker) -> App:
     task("tell_run", partial(_tell, worker, telling.tell_run), _CHAT_AWAY)
     task("tell_proposal", partial(_tell, worker, telling.tell_proposal), _CHAT_AWAY)
 
+    upkeep = App(connector=app.connector)
+    app.job_manager = upkeep.job_manager = bell = Bell(app.connector, conninfo)
+    _add_upkeep(upkeep, worker)
+    return Queue(app, upkeep, bell)
+
+
+def _add_upkeep(app: App, worker: Worker) -> None:
     line: dict[str, str] = {}
 
     @app.periodic(cron="* * * * * */3")
@@ -110,12 +129,10 @@ def queue_app(conninfo: str, worker: Worker) -> App:
         sweeping.requeue_forgotten(worker.service)
         _forget_old_deliveries(worker)
 
-    return app
 
-
-async def run_worker(app: App, worker: Worker) -> None:
+async def run_worker(queue: Queue, worker: Worker) -> None:
     """Work until SIGTERM or SIGINT. What still runs after a grace is abandoned: its lease lapses, others take over."""
-    queues = {
+    places = {
         QUEUES["diagnose"]: worker.service.settings.concurrency,
         QUEUES["remediate"]: APPROVED,
         QUEUES["tell_run"]: TELLING,
@@ -123,15 +140,15 @@ async def run_worker(app: App, worker: Worker) -> None:
     }
     loop = asyncio.get_running_loop()
     # The loop's own executor has a handful of threads; each job wants one, also while it waits for a kernel.
-    loop.set_default_executor(ThreadPoolExecutor(sum(queues.values()) + 4, thread_name_prefix="job"))
+    loop.set_default_executor(ThreadPoolExecutor(sum(places.values()) + 4, thread_name_prefix="job"))
 
-    def working(queue: str, concurrency: int) -> asyncio.Task[None]:
+    def working(name: str, concurrency: int) -> asyncio.Task[None]:
+        app = queue.upkeep if name == "upkeep" else queue.jobs
         return loop.create_task(
             app.run_worker_async(
-                queues=[queue],
-                name=f"{worker.name}-{queue}",
+                queues=[name],
+                name=f"{worker.name}-{name}",
                 concurrency=concurrency,
-                fetch_job_polling_interval=POLL,
                 delete_jobs="successful",
                 shutdown_graceful_timeout=GRACE,
                 install_signal_handlers=False,
@@ -147,9 +164,10 @@ async def run_worker(app: App, worker: Worker) -> None:
     try:
         while not stopping.is_set():
             try:
-                async with app.open_async():
-                    await _until(stopping, [working(queue, most) for queue, most in queues.items()])
-            except (ConnectorException, PoolTimeout):
+                async with queue.jobs.open_async():
+                    workers = [working(name, most) for name, most in places.items()]
+                    await _until(stopping, [loop.create_task(queue.bell.ring(list(places))), *workers])
+            except (ConnectorException, PoolTimeout, psycopg.OperationalError):
                 log.warning("The queue's database is away; the worker tries again every %d s.", AGAIN)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stopping.wait(), AGAIN)
