@@ -98,7 +98,7 @@ def _grant(granted: Granted, connection: Connection, stage: str, credential: Cre
             base=parts.path.rstrip("/"),
             headers=credential.headers if credential else {},
             rules=connection.remediate_rules if stage == "remediate" else connection.diagnose_rules,
-            secrets=(*credential.secrets, *credential.headers.values()) if credential else (),
+            secrets=credential.secrets if credential else (),
         )
     elif credential is not None:
         granted.connections[name] = {
