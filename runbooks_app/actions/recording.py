@@ -48,8 +48,8 @@ def record_cells(service: Service, claim: Claim, told: Sequence[CellTold], said:
     read = {cell.cell_id: bundles.read(list(cell.outputs)) for cell in latest.values()}
     artifacts = {cell.cell_id: _artifact(service, cell) for cell in latest.values()}
     with transaction(service.engine) as tx:
+        runs.record_cells(tx, claim.attempt.id, [_row(cell, artifacts[cell.cell_id]) for cell in latest.values()])
         for cell in latest.values():
-            _record(tx, claim, cell, artifacts[cell.cell_id])
             for finding in read[cell.cell_id].findings:
                 _find(tx, claim, cell.cell_id, finding)
         if tell:
@@ -67,21 +67,16 @@ def _artifact(service: Service, cell: CellTold) -> str:
     return service.artifacts.put(text.encode()) if len(text) > INLINE_OUTPUT else ""
 
 
-def _record(tx: Transaction, claim: Claim, cell: CellTold, artifact: str) -> None:
-    if cell.state is CellState.RUNNING:
-        runs.record_cell(tx, claim.attempt.id, cell.cell_id, state="running", started_at=cell.started_at)
-        return
-    runs.record_cell(
-        tx,
-        claim.attempt.id,
+def _row(cell: CellTold, artifact: str) -> runs.RecordedCell:
+    return runs.RecordedCell(
         cell.cell_id,
-        state=str(cell.state),
-        outputs=[] if artifact else list(cell.outputs),
-        artifact=artifact,
-        execution_count=cell.execution_count,
-        started_at=cell.started_at,
-        ended_at=cell.ended_at,
-        reason=cell.reason,
+        str(cell.state),
+        [] if artifact else list(cell.outputs),
+        artifact,
+        cell.execution_count,
+        cell.started_at,
+        cell.ended_at,
+        cell.reason,
     )
 
 

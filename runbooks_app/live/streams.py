@@ -65,17 +65,21 @@ class Live:
         self._redis = client(redis_url, password, PATIENCE) if redis_url else None
         self._silent_until = 0.0
 
-    def publish(self, run_id: str, event: dict[str, Any]) -> None:
-        """Tell whoever watches this run; what cannot be told now is dropped."""
+    def publish(self, run_id: str, *events: dict[str, Any]) -> None:
+        """Tell whoever watches this run, in one round trip; what cannot be told now is dropped."""
         if self._redis is None or time.monotonic() < self._silent_until:
             return
-        content = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-        if len(content) > LARGEST:
+        told = [
+            json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") for event in events
+        ]
+        told = [content for content in told if len(content) <= LARGEST]
+        if not told:
             return
         name = key(run_id)
         try:
             with self._redis.pipeline(transaction=False) as batch:
-                batch.xadd(name, {FIELD: content}, maxlen=LENGTH, approximate=True)
+                for content in told:
+                    batch.xadd(name, {FIELD: content}, maxlen=LENGTH, approximate=True)
                 batch.expire(name, EXPIRY)
                 batch.execute()
         except (RedisError, OSError) as error:

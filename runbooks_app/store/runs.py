@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
-from runbooks_app.core.errors import NotFound
+from runbooks_app.core.errors import Conflict, NotFound
 from runbooks_app.core.quotas import Unfinished
 from runbooks_app.core.run import RunState
 from runbooks_app.store.database import Transaction
@@ -20,6 +21,23 @@ class PlannedCell:
     cell_id: str
     stage: str
     source: str
+
+
+TIMES = ("started_at", "ended_at")
+
+
+@dataclass(frozen=True)
+class RecordedCell:
+    """How a cell stands, with its row's columns; `outputs` are empty where an `artifact` holds them."""
+
+    cell_id: str
+    state: str
+    outputs: list[dict[str, Any]]
+    artifact: str
+    execution_count: int | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    reason: str
 
 
 def insert(tx: Transaction, run: dict[str, Any]) -> None:
@@ -192,17 +210,26 @@ def plan_cells(tx: Transaction, attempt_id: int, cells: Iterable[PlannedCell]) -
     )
 
 
-def record_cell(tx: Transaction, attempt_id: int, cell_id: str, **changes: Any) -> None:
-    """Change a cell of a going attempt; `Conflict` if the attempt was fenced off."""
-    sets = ", ".join(f"{name} = :{name}" for name in changes)
-    tx.moved(
-        f"Cell {cell_id}",
-        f"""UPDATE cells SET {sets} WHERE attempt_id = :attempt AND cell_id = :cell
-            AND EXISTS (SELECT FROM attempts WHERE id = :attempt AND ended_at IS NULL)""",
+def record_cells(tx: Transaction, attempt_id: int, cells: Sequence[RecordedCell]) -> None:
+    """Write how cells of a going attempt stand; `Conflict` if the attempt was fenced off."""
+    if not cells:
+        return
+    written = tx.execute(
+        """UPDATE cells SET state = told.state, outputs = told.outputs, artifact = told.artifact,
+             execution_count = told.execution_count, started_at = told.started_at, ended_at = told.ended_at,
+             reason = told.reason
+           FROM jsonb_to_recordset(:told) AS told (cell_id text, state text, outputs jsonb, artifact text,
+             execution_count integer, started_at timestamptz, ended_at timestamptz, reason text)
+           WHERE cells.attempt_id = :attempt AND cells.cell_id = told.cell_id
+             AND EXISTS (SELECT FROM attempts WHERE id = :attempt AND ended_at IS NULL)""",
         attempt=attempt_id,
-        cell=cell_id,
-        **changes,
+        told=[
+            vars(cell) | {at: time.isoformat() if (time := getattr(cell, at)) else None for at in TIMES}
+            for cell in cells
+        ],
     )
+    if written.rowcount != len(cells):
+        raise Conflict(f"Cells of attempt {attempt_id} have moved on in the meantime; look at them again.")
 
 
 def cells(tx: Transaction, attempt_id: int) -> list[Cell]:

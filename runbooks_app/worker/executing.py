@@ -69,7 +69,7 @@ def execute(
                     case CellStarted() | CellEnded():
                         cells.take(event)
                     case Printed():
-                        _show(worker, claim, event)
+                        cells.show(event)
                     case GatewayRefused():
                         gateway_refused(
                             worker.service,
@@ -97,7 +97,10 @@ def execute(
 
 @dataclass
 class _Cells:
-    """What became of the cells: gathered, and stored together."""
+    """What became of the cells and what they printed: gathered, stored and shown together.
+
+    What is printed after a silence goes out at once.
+    """
 
     worker: Worker
     claim: Claim
@@ -105,13 +108,14 @@ class _Cells:
     said: Said = field(default_factory=Said)
     ends: dict[str, CellEnded] = field(default_factory=dict)
     waiting: list[CellTold] = field(default_factory=list)
+    printed: list[dict[str, Any]] = field(default_factory=list)
     since: float = 0.0
+    shown: float = 0.0
     channel_told: float = field(default_factory=time.monotonic)
 
     def take(self, event: CellStarted | CellEnded) -> None:
         """Have it stored soon."""
-        if not self.waiting:
-            self.since = time.monotonic()
+        self._begin()
         if isinstance(event, CellStarted):
             self.waiting.append(CellTold(event.cell_id, CellState.RUNNING, event.at))
             return
@@ -128,34 +132,45 @@ class _Cells:
             )
         )
 
+    def show(self, event: Printed) -> None:
+        """Have viewers see what a cell printed."""
+        self._begin()
+        self.printed.append(
+            {
+                "kind": "output",
+                "attempt": self.claim.attempt.id,
+                "cell": event.cell_id,
+                "output": event.output,
+                "display_id": event.display_id,
+            }
+        )
+        if time.monotonic() - self.shown >= GATHER:
+            self._tell()
+
     def due(self) -> bool:
         """Whether something has waited long enough."""
-        return bool(self.waiting) and time.monotonic() - self.since >= GATHER
+        return bool(self.waiting or self.printed) and time.monotonic() - self.since >= GATHER
 
     def store(self) -> None:
         """Store what waits, and let viewers know."""
         told, self.waiting = self.waiting, []
-        if not told:
-            return
-        now = time.monotonic()
-        tell = self.tells and any(cell.ended_at for cell in told) and now - self.channel_told > TELL_EVERY
-        self.channel_told = now if tell else self.channel_told
-        record_cells(self.worker.service, self.claim, told, self.said, tell=tell)
-        self.worker.live.publish(self.claim.run.id, {"kind": "changed"})
+        if told:
+            now = time.monotonic()
+            tell = self.tells and any(cell.ended_at for cell in told) and now - self.channel_told > TELL_EVERY
+            self.channel_told = now if tell else self.channel_told
+            record_cells(self.worker.service, self.claim, told, self.said, tell=tell)
+            self.printed.append({"kind": "changed"})
+        self._tell()
 
+    def _begin(self) -> None:
+        if not self.waiting and not self.printed:
+            self.since = time.monotonic()
 
-def _show(worker: Worker, claim: Claim, event: Printed) -> None:
-    """Tell viewers what a cell printed."""
-    worker.live.publish(
-        claim.run.id,
-        {
-            "kind": "output",
-            "attempt": claim.attempt.id,
-            "cell": event.cell_id,
-            "output": event.output,
-            "display_id": event.display_id,
-        },
-    )
+    def _tell(self) -> None:
+        printed, self.printed = self.printed, []
+        if printed:
+            self.worker.live.publish(self.claim.run.id, *printed)
+            self.shown = time.monotonic()
 
 
 def _segment(

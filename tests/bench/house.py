@@ -60,9 +60,9 @@ class ListeningLive(Live):
         super().__init__(redis_url, password)
         self.first: dict[str, int] = {}
 
-    def publish(self, run_id: str, event: dict[str, Any]) -> None:
-        super().publish(run_id, event)
-        if event["kind"] == "output":
+    def publish(self, run_id: str, *events: dict[str, Any]) -> None:
+        super().publish(run_id, *events)
+        if any(event["kind"] == "output" for event in events):
             self.first.setdefault(run_id, time.monotonic_ns())
 
 
