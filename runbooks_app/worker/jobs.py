@@ -34,6 +34,7 @@ from runbooks_app.store.database import QUEUES, transaction
 from runbooks_app.worker import telling, work
 from runbooks_app.worker.context import Worker
 from runbooks_app.worker.holding import sweep as sweep_credentials
+from runbooks_app.worker.measuring import watch_the_line
 from runbooks_app.worker.waking import Bell
 
 log = logging.getLogger(__name__)
@@ -57,9 +58,8 @@ BUSY = 5
 """Seconds until a proposal whose target is busy is looked at again."""
 
 _TRACER = trace.get_tracer("runbooks.worker")
-_DURATION = metrics.get_meter("runbooks.worker").create_histogram(
-    "messaging.process.duration", unit="s", description="Time that a job took."
-)
+_METER = metrics.get_meter("runbooks.worker")
+_DURATION = _METER.create_histogram("messaging.process.duration", unit="s", description="Time that a job took.")
 
 _STORE_AWAY = RetryStrategy(max_attempts=50, wait=2, retry_exceptions={Unavailable})
 _CHAT_AWAY = RetryStrategy(max_attempts=60, linear_wait=2, retry_exceptions={Away, Unavailable})
@@ -160,6 +160,7 @@ async def run_worker(queue: Queue, worker: Worker) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
+    watch_the_line(worker.service, _METER)
     worker.leases.start()
     try:
         while not stopping.is_set():

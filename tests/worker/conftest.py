@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
 import pytest
 from notebooks import cell, write
-from service_database import Database
+from service_database import APP_PASSWORD, Database
 from stuck_orders import CHECK, FREE, LOOK
 
 from runbooks_app.actions import running
@@ -24,7 +28,7 @@ from runbooks_app.store import people, proposals, runs
 from runbooks_app.store.artifacts import Artifacts
 from runbooks_app.store.database import reading, transaction
 from runbooks_app.store.records import Proposal, Run
-from runbooks_app.worker import work
+from runbooks_app.worker import jobs, work
 from runbooks_app.worker.context import Leases, Worker
 
 LIBRARY = Path(__file__).parents[2] / "runbook_library"
@@ -78,6 +82,21 @@ class House:
 
     def as_worker(self, name: str) -> Worker:
         return replace(self.worker, name=name, leases=Leases(self.service, name))
+
+
+def while_working(house: House, do: Callable[[], object]) -> None:
+    """Do this beside a worker that works on the queue."""
+    url = house.database.server.url("runbooks_app", house.database.name, APP_PASSWORD)
+
+    async def both() -> None:
+        going = asyncio.create_task(jobs.run_worker(jobs.queue_app(url, house.worker), house.worker))
+        try:
+            await asyncio.to_thread(do)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await going
+
+    asyncio.run(both())
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import threading
 
 import psycopg
 import pytest
 from procrastinate.manager import JobManager
-from service_database import APP_PASSWORD
+from worker.conftest import while_working
 
 from runbooks_app.store.database import QUEUES, transaction
-from runbooks_app.worker import jobs, waking, work
+from runbooks_app.worker import waking, work
 
 pytestmark = pytest.mark.kernels
 
@@ -46,21 +44,6 @@ def idle(monkeypatch):
 
     monkeypatch.setattr(waking.Bell, "fetch_job", then_idle)
     return event
-
-
-def while_working(house, do) -> None:
-    """Do this beside a worker that works on the queue."""
-    url = house.database.server.url("runbooks_app", house.database.name, APP_PASSWORD)
-
-    async def both() -> None:
-        going = asyncio.create_task(jobs.run_worker(jobs.queue_app(url, house.worker), house.worker))
-        try:
-            await asyncio.to_thread(do)
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
-            await going
-
-    asyncio.run(both())
 
 
 def ask(house, **when) -> None:

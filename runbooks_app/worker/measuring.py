@@ -1,0 +1,33 @@
+"""What a worker tells of the whole service: how many runs are queued, and what they wait for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from runbooks_app.actions import waiting
+from runbooks_app.actions.context import Service
+from runbooks_app.core.errors import Unavailable
+from runbooks_app.core.quotas import Waits
+from runbooks_app.store.database import reading
+
+
+def watch_the_line(service: Service, meter: Meter) -> None:
+    """Tell it whenever metrics are collected. Each worker tells of all runs: their numbers are not to be added up."""
+
+    def look(_: CallbackOptions) -> Iterable[Observation]:
+        try:
+            with reading(service.engine) as tx:
+                found = Counter(place.waits for place in waiting.line(tx, service).values())
+        except Unavailable:
+            return []  # nobody knows; a 0 would say that nothing waits
+        return [Observation(found[waits], {"runbooks.run.waits_for": str(waits)}) for waits in Waits]
+
+    meter.create_observable_gauge(
+        "runbooks.run.queued",
+        callbacks=[look],
+        unit="{run}",
+        description="Diagnoses that are queued in the whole service, by what they wait for.",
+    )
