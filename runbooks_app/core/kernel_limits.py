@@ -63,9 +63,9 @@ class Limit:
 
 
 def size(count: int) -> str:
-    """Bytes in the largest unit that loses nothing, such as `2GB`."""
+    """Bytes in the largest unit that loses nothing, such as `2 GB`."""
     unit = next((unit for unit in ("GB", "MB", "KB") if count and count % UNITS[unit] == 0), None)
-    return f"{count // UNITS[unit]}{unit}" if unit else f"{count:,} bytes"
+    return f"{count // UNITS[unit]} {unit}" if unit else f"{count:,} bytes"
 
 
 TIMES: dict[str, Limit] = {

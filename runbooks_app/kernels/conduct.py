@@ -12,12 +12,9 @@ never_ran  the segment ended before its turn
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import signal
+import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,18 +26,26 @@ from runbooks_app.core.errors import Unavailable
 from runbooks_app.core.run import CellState
 from runbooks_app.kernels.cells import Cells
 from runbooks_app.kernels.channel import Channel, Gone, Message
+from runbooks_app.kernels.ends import cause_of_death, oom_kills
 from runbooks_app.kernels.events import CellEnded, CellStarted, Event, GatewayRefused, Printed, SegmentEnded
+from runbooks_app.kernels.folders import remove
 from runbooks_app.kernels.gateway import Gateway, Refusal
 from runbooks_app.kernels.launcher import Zygote, environment, make_folder
 from runbooks_app.kernels.outputs import Outputs, clean, count_of
 from runbooks_app.kernels.redaction import Redactor
 from runbooks_app.kernels.segment import Code, Segment
 
+log = logging.getLogger(__name__)
+
 READY_TIMEOUT = 60.0
 """Seconds in which a kernel must take its connections; with a hundred at once the last one waits."""
 
 GRACE = 2.0
 """Seconds that an interrupted cell has to stop: enough for psycopg to cancel a query."""
+
+SPARE = 64
+"""Processes and threads that the system lets a kernel have beyond its limit: who is over it is found, killed and told,
+and who multiplies does not get far until then."""
 
 COALESCE = 0.05
 """Seconds between two looks at what a cell printed; the first is shown at once."""
@@ -60,6 +65,7 @@ class Conduct:
         self.over = ""  # why no further cell runs
         self.lost: dict[str, str] = {}  # name → the cell that should have defined it
         self.deadline = time.monotonic() + self.segment.timeout
+        self.kills = oom_kills()
         self.gateway: Gateway | None = None
         self.cell: Cell | None = None  # the one that runs
 
@@ -94,16 +100,16 @@ class Conduct:
 
     async def run(self, channel: Channel) -> None:
         """All of it. When this returns, the kernel and everything that it started is gone."""
-        kills = oom_kills()
         try:
             await self.activate(channel)
-            await self.run_cells(channel, kills)
+            await self.run_cells(channel)
         finally:
             channel.process.kill()
             await channel.process.ended
             channel.close()
             await self.disconnect()
-            await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+            if not await asyncio.to_thread(remove, self.folder):
+                log.warning("the folder of a run could not be removed; remove it by hand: %s", self.folder)
         self.emit(SegmentEnded(self.over))
 
     def refuse(self, reason: str) -> None:
@@ -120,12 +126,14 @@ class Conduct:
         content = {"folder": str(self.folder / "work"), "environment": environment(self.folder), "kit": kit}
         try:
             await channel.process.started
+            channel.process.watch(self.folder, self.segment.limits)
             reply = await channel.ask("activate", content, READY_TIMEOUT)
         except Unavailable as error:
             self.over = str(error)
         except Gone:
             said = "".join(message["content"].get("text", "") for message in channel.rest())
-            self.over = self.redactor.short(clean(f"The kernel died before its first cell. {said}".strip()))
+            why = f"{self.cause_of_death(channel)} That was before its first cell. {said}"
+            self.over = self.redactor.short(clean(why.strip()))
         except TimeoutError:
             self.over = f"The kernel was not ready within {READY_TIMEOUT:.0f} s."
         else:
@@ -133,7 +141,7 @@ class Conduct:
                 why = self.redactor.short(clean(str(reply.get("reason"))))
                 self.over = f"The kernel could not take its connections: {why}"
 
-    async def run_cells(self, channel: Channel, kills: int | None) -> None:
+    async def run_cells(self, channel: Channel) -> None:
         """Parameters, values, setup, inputs, cells."""
         cells = Cells(channel)
         preparing = len(self.segment.preparation)
@@ -153,16 +161,18 @@ class Conduct:
                 self.lose(code)
                 self.not_run(code, CellState.SKIPPED, f"It needs what cells before it did not define: {names}.")
             else:
-                state = await Cell(self, code, cells, channel, kills).run()
+                state = await Cell(self, code, cells, channel).run()
                 self.judge(code, state, prepares=position < preparing)
 
     async def assign(self, channel: Channel, values: Any) -> None:
         """Set variables in the kernel."""
         if values and not self.over:
-            with suppress(Gone, TimeoutError):
+            try:
                 await channel.ask("assign", {name: dict(typed) for name, typed in values.items()}, READY_TIMEOUT)
-                return
-            self.over = "The kernel died before it had taken its values."
+            except Gone:
+                self.over = f"{self.cause_of_death(channel)} That was before it had taken its values."
+            except TimeoutError:
+                self.over = f"The kernel did not take its values within {READY_TIMEOUT:.0f} s."
 
     def judge(self, code: Code, state: CellState, *, prepares: bool) -> None:
         """What a cell's end means for those after it."""
@@ -178,6 +188,12 @@ class Conduct:
         """What this cell would have defined cannot be relied upon."""
         self.lost |= dict.fromkeys(code.defines, code.cell_id)
 
+    def cause_of_death(self, channel: Channel) -> str:
+        """Why the kernel ended, as far as it can be known."""
+        if channel.process.over:
+            return self.segment.limits.breach(channel.process.over)
+        return cause_of_death(channel.process.ended.result().status, self.kills)
+
     def not_run(self, code: Code, state: CellState, reason: str) -> None:
         """Tell of a cell that the kernel was never given."""
         self.emit(CellEnded(code.cell_id, state, (), None, None, now(), reason))
@@ -191,12 +207,13 @@ class Cell:
     code: Code
     cells: Cells
     channel: Channel
-    kills: int | None
 
     def __post_init__(self) -> None:
         self.outputs = Outputs(self.conduct.redactor, self.conduct.segment.limits.output)
         self.timer: asyncio.TimerHandle | None = None
         self.shown_at = 0.0
+        self.idle = asyncio.Event()
+        self.printed = time.monotonic()
 
     async def run(self) -> CellState:
         """Start it, wait, end it where it must be ended, tell what became of it."""
@@ -207,12 +224,16 @@ class Cell:
         left = max(0.0, conduct.deadline - time.monotonic())
         limit = min(code.timeout, left)
         task = asyncio.create_task(self.cells.run(code.source, self.take))
-        stop = asyncio.create_task(conduct.stop.wait())
-        await asyncio.wait({task, stop}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        self.channel.process.on_still = self.on_still
+        stop, idle = (asyncio.create_task(event.wait()) for event in (conduct.stop, self.idle))
+        await asyncio.wait({task, stop, idle}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         state, reason = CellState.OK, ""
         if not task.done():
             if conduct.stop.is_set():
                 state, reason = CellState.CANCELLED, "The run was cancelled."
+            elif self.idle.is_set():
+                state = CellState.TIMED_OUT
+                reason = f"The cell neither printed nor computed for {conduct.segment.limits.idle:g} s, its limit."
             elif limit < code.timeout:
                 state, reason = (
                     CellState.TIMED_OUT,
@@ -220,15 +241,16 @@ class Cell:
                 )
             else:
                 state, reason = CellState.TIMED_OUT, f"The cell's limit of {code.timeout:g} s was reached."
-            if state is CellState.CANCELLED or limit < code.timeout:
+            if state is CellState.CANCELLED or (limit < code.timeout and not self.idle.is_set()):
                 conduct.over = reason
             reason += await self.end(task)
         stop.cancel()
+        idle.cancel()
         reply = await self.result(task)
-        if reply is None:
-            conduct.over = conduct.over or f"The kernel ended in cell {code.cell_id}."
         if state is CellState.OK:
             state, reason = self.judge(reply)
+        if reply is None:
+            conduct.over = conduct.over or f"{reason} It was running cell {code.cell_id}."
         self.finish(state, reason, started, reply)
         return state
 
@@ -255,34 +277,27 @@ class Cell:
     def judge(self, reply: Message | None) -> tuple[CellState, str]:
         """Of a cell that nobody ended: its state and the reason."""
         if reply is None:
-            return CellState.DIED, self.cause_of_death()
+            return CellState.DIED, self.conduct.cause_of_death(self.channel)
         if reply.get("status") == "ok":
             return CellState.OK, ""
         raised = clean(f"{reply.get('ename')}: {reply.get('evalue')}".strip().removesuffix(":"))
         if not self.outputs.failed_visibly:
             error = {"ename": reply.get("ename"), "evalue": reply.get("evalue"), "traceback": [raised]}
             self.outputs.take({"msg_type": "error", "content": error})
-        return CellState.FAILED, self.conduct.redactor.short(raised)
+        hint = self.conduct.segment.limits.hint(str(reply.get("ename")), str(reply.get("evalue")))
+        return CellState.FAILED, self.conduct.redactor.short(raised) + hint
 
-    def cause_of_death(self) -> str:
-        """Why the kernel ended, as far as it can be known."""
-        status = self.channel.process.ended.result().status
-        if status is None:
-            return "The process that kernels are forked from was lost, and this kernel with it."
-        code = os.waitstatus_to_exitcode(status)
-        if code >= 0:
-            return f"The kernel ended with exit code {code} (os._exit, or a library that ends its process)."
-        name = signal.Signals(-code).name
-        if -code == signal.SIGKILL:
-            kills = oom_kills()
-            if self.kills is not None and kills is not None and kills > self.kills:
-                return "The kernel was killed by the system: out of memory."
-        return f"The kernel was ended by {name}."
+    def on_still(self, seconds: float) -> None:
+        """It has not computed for so long; whether it printed is known here."""
+        limit = self.conduct.segment.limits.idle
+        if limit is not None and min(seconds, time.monotonic() - self.printed) >= limit:
+            self.idle.set()
 
     # ---- outputs
 
     def take(self, message: Message) -> None:
         """Of each message of the cell: shown at once, or together with others a little later."""
+        self.printed = time.monotonic()
         self.outputs.take(message)
         if self.timer is None:
             wait = max(0.0, self.shown_at + COALESCE - time.monotonic())
@@ -309,26 +324,3 @@ class Cell:
 def now() -> datetime:
     """The time, with its zone."""
     return datetime.now(UTC)
-
-
-def oom_kills() -> int | None:
-    """How many processes of our control group the system has killed for want of memory; None where it does not say."""
-    for path in _memory_files():
-        with suppress(OSError, ValueError):
-            for line in path.read_text().splitlines():
-                key, _, value = line.partition(" ")
-                if key == "oom_kill":
-                    return int(value)
-    return None
-
-
-def _memory_files() -> Iterator[Path]:
-    """Where the count may stand, for control groups of version 2 and 1, seen from inside and outside a container."""
-    with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, controllers, group = line.split(":", 2)
-            if controllers == "":
-                yield Path(f"/sys/fs/cgroup{group}/memory.events")
-            elif "memory" in controllers.split(","):
-                yield Path(f"/sys/fs/cgroup/memory{group}/memory.oom_control")
-                yield Path("/sys/fs/cgroup/memory/memory.oom_control")

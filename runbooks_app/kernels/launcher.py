@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from runbooks_app.core.errors import Unavailable
+from runbooks_app.kernels.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,22 @@ class KernelProcess:
         self.started: asyncio.Future[int] = loop.create_future()
         self.ended: asyncio.Future[End] = loop.create_future()
         self.killed = False
+        self.over = ""  # the limit that it was killed for
+        self.on_still: Callable[[float], None] = lambda _: None  # is told for how long it has not computed
         self.has_kernel = True  # nbclient asks its kernel manager, which we are to it
+
+    def watch(self, folder: Path, limits: Limits) -> None:
+        """Have the warden keep it to its limits."""
+        self.zygote.tell_warden(
+            {
+                "watch": self.started.result(),
+                "folder": str(folder),
+                "memory": limits.memory,
+                "processes": limits.processes,
+                "disk": limits.disk,
+                "idle": limits.idle,
+            }
+        )
 
     def interrupt(self) -> None:
         """SIGINT to the kernel and its subprocesses."""
@@ -96,7 +112,7 @@ class Zygote:
     process: subprocess.Popen[bytes]
     folder: Path
     control: socket.socket
-    lifeline: int
+    lifeline: socket.socket
     ready: asyncio.Future[int]
     gone: asyncio.Future[None]
     kernels: dict[int, KernelProcess] = field(default_factory=dict)
@@ -110,8 +126,8 @@ class Zygote:
         loop = asyncio.get_running_loop()
         make_folder(folder)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        lifeline_theirs, lifeline = os.pipe()
-        numbers = (lifeline_theirs, theirs.fileno())
+        lifeline, lifeline_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        numbers = (lifeline_theirs.fileno(), theirs.fileno())
         try:
             process = subprocess.Popen(  # noqa: ASYNC220  takes a few ms; the process itself is waited for below
                 [sys.executable, "-I", "-c", _BOOT.format(_ARGUMENTS)]
@@ -127,8 +143,9 @@ class Zygote:
             )
         finally:
             theirs.close()
-            os.close(lifeline_theirs)
+            lifeline_theirs.close()
         ours.setblocking(False)
+        lifeline.setblocking(False)
         zygote = cls(process, folder, ours, lifeline, loop.create_future(), loop.create_future())
         zygote.watch(loop)
         either: set[asyncio.Future[Any]] = {zygote.ready, zygote.gone}
@@ -145,6 +162,7 @@ class Zygote:
         os.set_blocking(self.process.stderr.fileno(), False)
         pidfd = os.pidfd_open(self.process.pid)
         loop.add_reader(self.control, self.on_packet)
+        loop.add_reader(self.lifeline, self.on_report)
         loop.add_reader(self.process.stderr, self.on_log)
         loop.add_reader(pidfd, self.on_gone, pidfd)
 
@@ -154,6 +172,11 @@ class Zygote:
             socket.send_fds(self.control, [json.dumps(message).encode()], descriptors)
             return True
         return False
+
+    def tell_warden(self, message: dict[str, Any]) -> None:
+        """One packet; a warden that is gone has taken every kernel with it."""
+        with suppress(OSError):
+            self.lifeline.send(json.dumps(message).encode())
 
     def fork(self, descriptors: Sequence[int]) -> KernelProcess:
         """Ask for a kernel that gets `descriptors`, as `zygote.DESCRIPTORS` has them."""
@@ -185,15 +208,32 @@ class Zygote:
         elif "error" in message:
             self.end(kernel, End(None), Unavailable(f"The kernel did not start: {message['error']}."))
         else:
+            self.on_report()  # the warden tells why it kills before it does
             if message["left"]:
                 log.warning("kernel left processes that cannot be killed", extra={"processes": message["left"]})
             self.end(kernel, End(message["status"], message["left"]))
+
+    def on_report(self) -> None:
+        """What the warden has seen of kernels."""
+        with suppress(OSError):
+            while packet := self.lifeline.recv(65536):
+                message = json.loads(packet)
+                for kernel in self.kernels.values():
+                    if kernel.started.done() and kernel.started.result() == message["pid"]:
+                        if "over" in message:
+                            kernel.over = message["over"]
+                            log.warning("a kernel was over its %s, with %d, and is ended", kernel.over, message["used"])
+                        else:
+                            kernel.on_still(message["still"])
+            asyncio.get_running_loop().remove_reader(self.lifeline)
 
     def end(self, kernel: KernelProcess, end: End, error: Unavailable | None = None) -> None:
         """Tell whoever waits for this kernel."""
         del self.kernels[kernel.number]
         kernel.has_kernel = False
-        if not kernel.started.done():
+        if kernel.started.done():
+            self.tell_warden({"forget": kernel.started.result()})
+        else:
             kernel.started.set_exception(error or Unavailable("The kernel died before it was started."))
             kernel.started.exception()  # looked at: nobody may be waiting any more
         if not kernel.ended.done():
@@ -218,10 +258,9 @@ class Zygote:
         self.process.wait()
         self.on_log()
         assert self.process.stderr is not None  # noqa: S101
-        for source in (self.control, self.process.stderr):
+        for source in (self.control, self.lifeline, self.process.stderr):
             loop.remove_reader(source)
             source.close()
-        os.close(self.lifeline)
         for kernel in list(self.kernels.values()):
             self.end(kernel, End(None))
         self.gone.set_result(None)

@@ -4,20 +4,26 @@
 
 A kernel dies with its zygote, but what its cells started need not. All of it falls to the warden as the nearest
 subreaper, who kills until nothing is left and then removes the folder of all runs. It is small, runs no foreign
-code and waits for three things: the worker's end of a pipe closing (also by kill -9), SIGTERM, the zygote's death.
+code and waits for three things: the worker's end of a socket closing (also by kill -9), SIGTERM, the zygote's death.
+Meanwhile it watches what kernels use up (`watch`).
 """
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import select
-import shutil
 import signal
+import socket
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from runbooks_app.kernels.folders import remove
 from runbooks_app.kernels.processes import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
@@ -27,6 +33,9 @@ from runbooks_app.kernels.processes import (
     kill,
     prctl,
 )
+from runbooks_app.kernels.watch import EVERY, Watch
+
+PACKET = 65536
 
 PATIENCE = 10.0
 """Seconds in which a process that was killed must be gone; only one stuck in the system itself takes longer."""
@@ -36,6 +45,7 @@ def main(lifeline: int, control: int, folder: str) -> None:
     """Fork the zygote, wait for an end, clear up."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_DUMPABLE, 0)
+    worker = socket.socket(fileno=lifeline)
     wakened, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake)
     for number in (signal.SIGTERM, signal.SIGCHLD):
@@ -50,17 +60,38 @@ def main(lifeline: int, control: int, folder: str) -> None:
     poll = select.poll()
     poll.register(lifeline, select.POLLIN)
     poll.register(wakened, select.POLLIN)
+    _come_first()
+    watch = Watch(zygote, partial(_tell, worker))
     while True:
-        ready = [descriptor for descriptor, _ in poll.poll()]
+        ready = [descriptor for descriptor, _ in poll.poll(1000 * EVERY if watch.kernels else None)]
         if lifeline in ready:
+            packet = worker.recv(PACKET)
+            if not packet:
+                break
+            watch.take(json.loads(packet))
+        if wakened in ready and (signal.SIGTERM in os.read(wakened, 512) or not _alive(zygote)):
             break
-        signals = os.read(wakened, 512)
-        if signal.SIGTERM in signals or not _alive(zygote):
-            break
+        if watch.due:
+            watch.look()
     _kill_all()
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(Path(folder))
     with suppress(OSError):
         Path(folder).parent.rmdir()  # the engine's own, where nothing else is in it
+
+
+def _come_first() -> None:
+    """Where we may: be served before whoever multiplies, and have a descriptor for each place in a deep folder."""
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    with suppress(OSError, ValueError):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _tell(worker: socket.socket, message: dict[str, Any]) -> None:
+    """To the worker. One that has gone, or has not listened for long, is not waited for: kernels are killed anyway."""
+    with suppress(OSError):
+        worker.send(json.dumps(message).encode(), socket.MSG_DONTWAIT)
 
 
 def _become_zygote(warden: int, lifeline: int, control: int, folder: str, wake: tuple[int, int]) -> None:

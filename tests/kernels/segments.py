@@ -18,7 +18,7 @@ def code(cell_id: str, source: str, *, timeout: float = 20, defines: str = "", n
 
 
 LIMITS = Limits(
-    memory=1 << 30,
+    memory=1_000_000_000,
     processes=64,
     open_files=1024,
     disk=256_000_000,
