@@ -14,10 +14,11 @@ from sqlalchemy import text
 
 from runbooks_app.actions import deciding, running
 from runbooks_app.actions.sweeping import expire_proposals
+from runbooks_app.connections import Connection
 from runbooks_app.core.people import Person
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.store import proposals
-from runbooks_app.store.database import reading
+from runbooks_app.store.database import reading, transaction
 
 
 def stored(service, proposal_id: str):
@@ -54,6 +55,18 @@ def test_it_is_told_in_the_order_in_which_a_tired_person_needs_it(story, dev):
     for part in order:
         assert part in told[at:], part
         at = told.index(part, at)
+
+
+def test_of_an_http_connection_it_is_told_what_may_be_sent(story, dev, service):
+    _, proposal_id = story.diagnosed()
+    held = {"connection": "metrics", "address": "http://metrics:9090", "role": "POST /-/reload, without a credential"}
+    service.connections["metrics"] = Connection("metrics", "http", "Metrics", url="http://metrics:9090")
+    with transaction(service.engine) as tx:
+        tx.execute("UPDATE proposals SET connections = :held WHERE id = :id", held=[held], id=proposal_id)
+    told = dev.get(path(proposal_id)).text
+    assert "Metrics: http://metrics:9090" in told
+    assert "May send POST /-/reload, without a credential and nothing else" in told
+    assert "dropped right after" not in told
 
 
 def test_risk_and_policy_are_told_in_words(story, dev):
