@@ -74,6 +74,14 @@ class Settings(BaseModel):
     remediation: Literal["on", "off"] = Field(
         "on", description="off: diagnose only; no write credential is ever minted."
     )
+    sandbox: Literal["on", "off"] = Field(
+        "on", description="off: kernels are not sealed, for development only; every page and message says so."
+    )
+    kernel_uids: str = Field(
+        "60700-61183",
+        pattern=r"^([1-9]\d{0,8}-[1-9]\d{0,8})?$",
+        description="Users that kernels run under where the worker is root, one each; empty: as root without powers.",
+    )
 
     oidc_issuer: str = Field("", description="Issuer of the OpenID provider that people sign in with.")
     oidc_client_id: str = Field("runbooks", description="This service's client id at the provider.")
@@ -129,6 +137,13 @@ class Settings(BaseModel):
             raise ValueError("must look like https://runbooks.example.com")
         return value.rstrip("/")
 
+    @field_validator("kernel_uids")
+    @classmethod
+    def _is_range(cls, value: str) -> str:
+        if value and not uids_of(value):
+            raise ValueError("must look like 60700-61183, the smaller number first")
+        return value
+
     @field_validator("roles")
     @classmethod
     def _known_roles(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -176,6 +191,12 @@ class Settings(BaseModel):
         if not value:
             raise Misconfigured(f"{PREFIX}{name.upper()}: {path.name} is empty; put the secret in it.")
         return value
+
+
+def uids_of(value: str) -> range:
+    """The users that the setting `kernel_uids` names."""
+    first, _, last = value.partition("-")
+    return range(int(first), int(last) + 1) if value else range(0)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

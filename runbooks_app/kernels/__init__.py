@@ -6,8 +6,8 @@
     outputs     one cell's outputs: cap, order      redaction   no known secret leaves in them
     launcher    the worker's half of the zygote     channel     the worker's half of a kernel
     warden      ends every process there is         zygote      forks kernels
-    child       the kernel's half of the channel    confine     between fork and user code
-    values      typed JSON to real objects
+    child       the kernel's half of the channel    sandbox     between fork and user code
+    values      typed JSON to real objects          uids        a user for each kernel
 
-The last two rows and `values` run outside the worker, in processes that never hold one of its secrets.
+Warden, zygote, child, sandbox and `values` run outside the worker, in processes that never hold one of its secrets.
 """

@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import Any
 
 from runbooks_app.kernels.launcher import KernelProcess, Zygote
+from runbooks_app.kernels.sandbox.spec import Spec
 
 Message = dict[str, Any]
 
@@ -63,7 +64,7 @@ class Queue:
 class Channel:
     """Speaks with one kernel."""
 
-    def __init__(self, zygote: Zygote, frame_limit: int) -> None:
+    def __init__(self, zygote: Zygote, spec: Spec | None, frame_limit: int) -> None:
         self.loop = asyncio.get_running_loop()
         self.frame_limit = frame_limit
         self.shell_channel, self.iopub_channel = Queue(), Queue()
@@ -82,7 +83,7 @@ class Channel:
             os.set_blocking(descriptor, False)
         try:
             descriptors = (theirs.fileno(), out_read, out_write, error_read, error_write)
-            self.process: KernelProcess = zygote.fork(descriptors)
+            self.process: KernelProcess = zygote.fork(descriptors, spec)
         finally:
             theirs.close()
             os.close(out_write)

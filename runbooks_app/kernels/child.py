@@ -142,7 +142,8 @@ class Shell(ZMQInteractiveShell):
         """Run `!cmd`. Jupyter gives it a terminal of its own, and so a session, which no process of a kernel has."""
         if cmd.rstrip().endswith("&"):
             raise OSError("Background processes not supported.")
-        code = subprocess.call(self.var_expand(cmd, depth=1), shell=True)  # noqa: S602  a shell is what was asked for
+        command = self.var_expand(cmd, depth=1)  # type: ignore[no-untyped-call]
+        code = subprocess.call(command, shell=True)  # noqa: S602  a shell is what was asked for
         self.user_ns["_exit_code"] = 128 - code if code > 128 else code
 
 

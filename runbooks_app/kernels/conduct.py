@@ -33,6 +33,7 @@ from runbooks_app.kernels.gateway import Gateway, Refusal
 from runbooks_app.kernels.launcher import Zygote, environment, make_folder
 from runbooks_app.kernels.outputs import Outputs, clean, count_of
 from runbooks_app.kernels.redaction import Redactor
+from runbooks_app.kernels.sandbox.spec import Spec
 from runbooks_app.kernels.segment import Code, Segment
 
 log = logging.getLogger(__name__)
@@ -89,14 +90,24 @@ class Conduct:
         cell_id = self.cell.code.cell_id if self.cell else ""
         self.emit(GatewayRefused(cell_id, refusal.connection, refusal.method, path, reason, now(), refusal.more))
 
-    def fork(self, zygote: Zygote, folder: Path) -> Channel:
-        """Have a kernel made, which is to live in `folder`; Unavailable where that cannot be made."""
+    def fork(self, zygote: Zygote, folder: Path, uid: int | None) -> Channel:
+        """Have a kernel made, which is to live in `folder`, as `uid`; Unavailable where that cannot be made."""
         self.folder = folder
         try:
-            make_folder(folder)
+            make_folder(folder, uid)
         except OSError as error:
             raise Unavailable(f"The folder of the run could not be made: {error.strerror}.") from error
-        return Channel(zygote, frame_limit=4 * self.segment.limits.output + (1 << 20))
+        limits = self.segment.limits
+        spec = Spec(
+            str(folder),
+            self.segment.ports,
+            uid,
+            limits.open_files,
+            limits.processes,
+            memory=limits.memory,
+            file_size=limits.disk,
+        )
+        return Channel(zygote, spec if zygote.sandbox else None, frame_limit=4 * limits.output + (1 << 20))
 
     async def run(self, channel: Channel) -> None:
         """All of it. When this returns, the kernel and everything that it started is gone."""

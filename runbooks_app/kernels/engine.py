@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from runbooks_app.kernels.conduct import GRACE, Conduct
 from runbooks_app.kernels.events import Event, Pause
 from runbooks_app.kernels.launcher import Zygote
 from runbooks_app.kernels.segment import Segment
+from runbooks_app.kernels.uids import Uids
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,8 +46,13 @@ STARTING = 8
 class Engine:
     """Kernels for one worker."""
 
-    def __init__(self, folder: Path, roots: Sequence[Path], grace: float) -> None:
+    def __init__(
+        self, folder: Path, roots: Sequence[Path], grace: float, *, sandbox: bool, uids: Sequence[int]
+    ) -> None:
         self._folder = folder
+        self._sandbox = sandbox
+        # Only root may become somebody else.
+        self._uids = Uids(uids if sandbox and os.geteuid() == 0 else ())
         self._roots = (*roots, ROOT)
         self._grace = grace
         self._numbers = count()
@@ -60,14 +67,25 @@ class Engine:
         self._thread = threading.Thread(target=self._turn, name="kernels", daemon=True)
 
     @classmethod
-    def start(cls, folder: Path | None = None, *, roots: Sequence[Path] = (), grace: float = GRACE) -> Engine:
+    def start(
+        cls,
+        folder: Path | None = None,
+        *,
+        roots: Sequence[Path] = (),
+        grace: float = GRACE,
+        sandbox: bool = True,
+        uids: Sequence[int] = (),
+    ) -> Engine:
         """An engine whose zygote is ready; Unavailable where it does not start.
 
         Runs' folders are made in `folder` (default: the system's temporary one). Kernels import from `roots`, then
-        from where the service lies. `grace`: seconds that an interrupted cell has to stop.
+        from where the service lies. `grace`: seconds that an interrupted cell has to stop. Where we are root, each
+        kernel runs under one of `uids`; with none, or where that is not possible, as root without capabilities.
         """
         parent = folder or Path(tempfile.gettempdir())
-        engine = cls(Path(tempfile.mkdtemp(prefix="runbooks-kernels-", dir=parent)), roots, grace)
+        made = Path(tempfile.mkdtemp(prefix="runbooks-kernels-", dir=parent))
+        made.chmod(0o711)  # kernels pass through it
+        engine = cls(made, roots, grace, sandbox=sandbox, uids=uids)
         engine._thread.start()
         try:
             engine._do(engine._ready())
@@ -139,12 +157,14 @@ class Engine:
 
     async def _conduct(self, segment: Segment, emit: Callable[[Event], None], stop: asyncio.Event) -> None:
         self._stops.add(stop)
+        uid: int | None = None
         conduct = Conduct(segment, emit, stop, self._grace)
         try:
             async with self._starting:
                 zygote = await self._ready()
                 await conduct.connect()
-                channel = conduct.fork(zygote, zygote.folder / f"segment-{next(self._numbers)}")
+                uid = self._uids.take()
+                channel = conduct.fork(zygote, zygote.folder / f"segment-{next(self._numbers)}", uid)
                 await asyncio.wait({channel.process.started})
         except Unavailable as error:
             conduct.refuse(str(error))
@@ -153,6 +173,7 @@ class Engine:
         finally:
             await conduct.disconnect()
             self._stops.discard(stop)
+            self._uids.give_back(uid)
 
     async def _ready(self) -> Zygote:
         """The zygote, started anew where the last one was lost."""
@@ -163,7 +184,15 @@ class Engine:
             if self._zygote is None:
                 if self._closed:
                     raise Unavailable("The engine was closed.")
-                self._zygote = await Zygote.start(self._folder / f"zygote-{next(self._numbers)}", self._roots)
+                self._zygote = await Zygote.start(
+                    self._folder / f"zygote-{next(self._numbers)}",
+                    self._roots,
+                    sandbox=self._sandbox,
+                    uid=self._uids.example,
+                )
+                if self._zygote.stays:
+                    log.warning("kernels run as root, without capabilities: %s", self._zygote.stays)
+                    self._uids.close()
                 self._zygote.gone.add_done_callback(self._on_gone)
             return self._zygote
 

@@ -24,14 +24,20 @@ from typing import Any
 
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.kernels.limits import Limits
+from runbooks_app.kernels.sandbox.spec import Spec
 
 log = logging.getLogger(__name__)
 
 START_TIMEOUT = 60.0
 """Seconds in which a zygote must be ready; matplotlib may have to look at every font first."""
 
-_BOOT = "import sys; sys.path[:0] = sys.argv[4:]; from runbooks_app.kernels import warden; warden.main({})"
-_ARGUMENTS = "int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]"
+_BOOT = """
+import json, sys
+lifeline, control, plan = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+sys.path[:0] = plan["roots"]
+from runbooks_app.kernels import warden
+warden.main(lifeline, control, plan)
+"""
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -53,11 +59,18 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def make_folder(folder: Path) -> Path:
-    """A folder for a process: what its environment names, and `work` to work in. For the owner alone."""
-    folder.mkdir(mode=0o700, parents=True)
-    for name in ("home", "tmp", "work"):
-        (folder / name).mkdir(mode=0o700)
+def make_folder(folder: Path, uid: int | None = None, *, passable: bool = False) -> Path:
+    """A folder for a process: what its environment names, and `work` to work in. For its owner alone: us, or `uid`.
+
+    Through a passable one others may go on to folders in it that are their own.
+    """
+    inner = [folder / name for name in ("home", "tmp", "work")]
+    for made in (folder, *inner):
+        made.mkdir(mode=0o700, parents=True)
+        if uid is not None:
+            os.chown(made, uid, uid)
+    if passable:
+        folder.chmod(0o711)
     return folder
 
 
@@ -107,7 +120,7 @@ class KernelProcess:
 
 @dataclass
 class Zygote:
-    """A running zygote, with its warden."""
+    """A running zygote, with its warden. `stays` says why its kernels stay who we are, empty where they need not."""
 
     process: subprocess.Popen[bytes]
     folder: Path
@@ -119,19 +132,26 @@ class Zygote:
     numbers: count[int] = field(default_factory=count)
     said: bytes = b""
     lost: bool = False
+    sandbox: bool = True
+    stays: str = ""
 
     @classmethod
-    async def start(cls, folder: Path, roots: Sequence[Path]) -> Zygote:
-        """Start one and wait until it can fork; Unavailable, with what it said, where it cannot."""
+    async def start(
+        cls, folder: Path, roots: Sequence[Path], *, sandbox: bool = True, uid: int | None = None
+    ) -> Zygote:
+        """Start one and wait until it can fork; Unavailable, with what it said, where it cannot.
+
+        `uid` is one of those that kernels are to run under, which is tried out then.
+        """
         loop = asyncio.get_running_loop()
-        make_folder(folder)
+        make_folder(folder, passable=True)
+        plan = {"folder": str(folder), "roots": [str(root) for root in roots], "sandbox": sandbox, "uid": uid}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         lifeline, lifeline_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         numbers = (lifeline_theirs.fileno(), theirs.fileno())
         try:
             process = subprocess.Popen(  # noqa: ASYNC220  takes a few ms; the process itself is waited for below
-                [sys.executable, "-I", "-c", _BOOT.format(_ARGUMENTS)]
-                + [str(argument) for argument in (*numbers, folder, *roots)],
+                [sys.executable, "-I", "-c", _BOOT, *map(str, numbers), json.dumps(plan)],
                 env=environment(folder),
                 cwd=folder / "work",
                 stdin=subprocess.DEVNULL,
@@ -146,7 +166,7 @@ class Zygote:
             lifeline_theirs.close()
         ours.setblocking(False)
         lifeline.setblocking(False)
-        zygote = cls(process, folder, ours, lifeline, loop.create_future(), loop.create_future())
+        zygote = cls(process, folder, ours, lifeline, loop.create_future(), loop.create_future(), sandbox=sandbox)
         zygote.watch(loop)
         either: set[asyncio.Future[Any]] = {zygote.ready, zygote.gone}
         await asyncio.wait(either, timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
@@ -178,11 +198,11 @@ class Zygote:
         with suppress(OSError):
             self.lifeline.send(json.dumps(message).encode())
 
-    def fork(self, descriptors: Sequence[int]) -> KernelProcess:
-        """Ask for a kernel that gets `descriptors`, as `zygote.DESCRIPTORS` has them."""
+    def fork(self, descriptors: Sequence[int], spec: Spec | None) -> KernelProcess:
+        """Ask for a kernel that gets `descriptors`, as `zygote.DESCRIPTORS` has them, and may do what `spec` says."""
         kernel = KernelProcess(self, next(self.numbers))
         self.kernels[kernel.number] = kernel
-        if not self.tell({"fork": kernel.number}, descriptors):
+        if not self.tell({"fork": kernel.number, "sandbox": spec.to_json() if spec else None}, descriptors):
             self.end(kernel, End(None), Unavailable("The kernel did not start: its zygote does not listen."))
         return kernel
 
@@ -200,6 +220,7 @@ class Zygote:
             return
         message = json.loads(packet)
         if "ready" in message:
+            self.stays = message["stays"]
             self.ready.set_result(message["ready"])
             return
         kernel = self.kernels[message["id"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
+from urllib.parse import urlsplit
 
 from runbooks_app.core.errors import InvalidInput, Problem
 from runbooks_app.kernels.gateway.route import Route
@@ -55,6 +56,16 @@ class Segment:
     def preparation(self) -> tuple[Code, ...]:
         """Parameters and setup: what every later cell stands on."""
         return (*((self.parameters,) if self.parameters else ()), *self.setup)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Where its connections are reached."""
+        found = (
+            int(str(given["port"])) if "port" in given else urlsplit(str(given["url"])).port
+            for given in self.connections.values()
+            if "port" in given or "url" in given
+        )
+        return tuple(sorted({port for port in found if port}))
 
     @property
     def known_secrets(self) -> frozenset[str]:

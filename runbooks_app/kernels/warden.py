@@ -41,7 +41,7 @@ PATIENCE = 10.0
 """Seconds in which a process that was killed must be gone; only one stuck in the system itself takes longer."""
 
 
-def main(lifeline: int, control: int, folder: str) -> None:
+def main(lifeline: int, control: int, plan: dict[str, Any]) -> None:
     """Fork the zygote, wait for an end, clear up."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_DUMPABLE, 0)
@@ -55,7 +55,7 @@ def main(lifeline: int, control: int, folder: str) -> None:
     warden = os.getpid()
     zygote = os.fork()
     if zygote == 0:
-        _become_zygote(warden, lifeline, control, folder, (wakened, wake))
+        _become_zygote(warden, lifeline, control, plan, (wakened, wake))
     os.close(control)
     poll = select.poll()
     poll.register(lifeline, select.POLLIN)
@@ -74,9 +74,10 @@ def main(lifeline: int, control: int, folder: str) -> None:
         if watch.due:
             watch.look()
     _kill_all()
-    remove(Path(folder))
+    folder = Path(plan["folder"])
+    remove(folder)
     with suppress(OSError):
-        Path(folder).parent.rmdir()  # the engine's own, where nothing else is in it
+        folder.parent.rmdir()  # the engine's own, where nothing else is in it
 
 
 def _come_first() -> None:
@@ -94,7 +95,7 @@ def _tell(worker: socket.socket, message: dict[str, Any]) -> None:
         worker.send(json.dumps(message).encode(), socket.MSG_DONTWAIT)
 
 
-def _become_zygote(warden: int, lifeline: int, control: int, folder: str, wake: tuple[int, int]) -> None:
+def _become_zygote(warden: int, lifeline: int, control: int, plan: dict[str, Any], wake: tuple[int, int]) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -106,7 +107,7 @@ def _become_zygote(warden: int, lifeline: int, control: int, folder: str, wake: 
         # Imported here: the warden needs none of it.
         from runbooks_app.kernels import zygote  # noqa: PLC0415
 
-        zygote.main(control, folder)
+        zygote.main(control, plan)
         code = 0
     except BaseException:  # noqa: BLE001  whatever it was, it is told to the worker's log and ends this process
         sys.excepthook(*sys.exc_info())

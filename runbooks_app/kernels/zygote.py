@@ -2,9 +2,12 @@
 
 Requests and answers are JSON packets over one socket to the worker:
 
-    {"fork": id} with five descriptors  →  {"id": id, "pid": pid}   or   {"id": id, "error": why}
+    {"fork": id, "sandbox": spec or null} with five descriptors
+                                        →  {"id": id, "pid": pid}   or   {"id": id, "error": why}
     {"signal": id, "number": 2 or 9}    →  nothing, or the end
                                            {"id": id, "status": exit status as wait(2) has it, "left": processes}
+
+    {"nice": id}                        →  nothing: from now on the kernel gives way to others
 
 An end is told when the kernel and all that it had started is gone. The worker closing its end ends us.
 """
@@ -23,10 +26,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from runbooks_app.kernels import child
-from runbooks_app.kernels.confine import confine
 from runbooks_app.kernels.processes import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, children, kill, prctl
+from runbooks_app.kernels.sandbox.lockdown import Lockdown, bind, lock
+from runbooks_app.kernels.sandbox.privileges import hindrance
+from runbooks_app.kernels.sandbox.spec import Spec
 
 DESCRIPTORS = 5
 """Of a kernel: its channel, and both ends of the pipes that are its stdout and stderr."""
@@ -36,12 +42,18 @@ PATIENCE = 5.0
 
 PACKET = 65536
 
+_ALL = 2**31 - 1
+"""More than any descriptor: what is open from a number on is closed by one call of the system's."""
 
-def main(control: int, folder: str) -> None:
-    """Prepare, say so, serve until the worker closes the socket."""
+
+def main(control: int, plan: dict[str, Any]) -> None:
+    """Prepare as the worker's `plan` says, say so, serve until the worker closes the socket."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_DUMPABLE, 0)
-    kernel = child.prepare(folder)
+    roots = [Path(root) for root in plan["roots"]]
+    lockdown = Lockdown(roots) if plan["sandbox"] else None
+    kernel = child.prepare(plan["folder"])
+    stays = hindrance(plan["uid"], _imported(), [plan["folder"]]) if plan["uid"] is not None else ""
     threads = list(Path("/proc/self/task").iterdir())
     if len(threads) != 1:
         # A fork copies only the calling thread: a lock that another one holds would stay locked for ever.
@@ -49,7 +61,14 @@ def main(control: int, folder: str) -> None:
     gc.collect()
     # What exists now is never looked at by the collector again, so that kernels go on sharing its pages.
     gc.freeze()
-    Zygote(socket.socket(fileno=control), kernel).serve()
+    Zygote(socket.socket(fileno=control), kernel, lockdown, stays).serve()
+
+
+def _imported() -> list[str]:
+    """Where Python and everything that kernels import lies."""
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    folders = {str(Path(file).parent) for file in files if file}
+    return [sys.executable, *sorted(folders), *(path for path in sys.path if Path(path).exists())]
 
 
 @dataclass
@@ -67,6 +86,8 @@ class Zygote:
 
     control: socket.socket
     kernel: child.Kernel
+    lockdown: Lockdown | None
+    stays: str  # why kernels stay who we are; empty where they may become another user
     kernels: dict[int, int] = field(default_factory=dict)  # pid → the worker's number for it
     ended: list[Ended] = field(default_factory=list)
 
@@ -78,7 +99,7 @@ class Zygote:
         selector = selectors.PollSelector()
         selector.register(self.control, selectors.EVENT_READ)
         selector.register(wakened, selectors.EVENT_READ)
-        self.tell({"ready": os.getpid()})
+        self.tell({"ready": os.getpid(), "stays": self.stays})
         while True:
             for key, _ in selector.select(0.02 if self.ended else None):
                 if key.fd == wakened:
@@ -100,7 +121,7 @@ class Zygote:
             return False
         request = json.loads(packet)
         if "fork" in request:
-            self.fork(request["fork"], descriptors)
+            self.fork(request["fork"], descriptors, request["sandbox"])
             return True
         for pid, number in self.kernels.items():
             if number == request["signal"]:
@@ -112,7 +133,7 @@ class Zygote:
                         os.killpg(pid, request["number"])
         return True
 
-    def fork(self, number: int, descriptors: list[int]) -> None:
+    def fork(self, number: int, descriptors: list[int], sandbox: dict[str, Any] | None) -> None:
         """Fork one kernel; the child never comes back from here."""
         zygote = os.getpid()
         try:
@@ -121,21 +142,23 @@ class Zygote:
             self.tell({"id": number, "error": f"no process could be made: {error.strerror}"})
         else:
             if pid == 0:
-                self.become_kernel(zygote, descriptors)
+                self.become_kernel(zygote, descriptors, sandbox)
             self.kernels[pid] = number
             self.tell({"id": number, "pid": pid})
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def become_kernel(self, zygote: int, descriptors: list[int]) -> None:
-        """In the child: keep its own descriptors alone, be confined, serve cells."""
+    def become_kernel(self, zygote: int, descriptors: list[int], sandbox: dict[str, Any] | None) -> None:
+        """In the child: take its own descriptors, be locked down, keep no others, serve cells."""
         code = 70
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             settle(descriptors)
-            confine(zygote)
+            bind()
+            lock(zygote, self.lockdown, Spec.from_json(sandbox) if sandbox is not None else None)
+            os.closerange(child.CAPTURED_ERROR + 1, _ALL)
             # Objects made by the zygote still hold numbers of descriptors that are something else by now. None of
             # them may be collected, and this frame, which never returns, keeps them.
             self.kernel.serve()
@@ -166,7 +189,7 @@ class Zygote:
 
 
 def settle(descriptors: list[int]) -> None:
-    """Have exactly: 0 nothing, 1 and 2 the pipes, `child.CHANNEL`, and the pipes' other ends; close all else."""
+    """Have 0 be nothing, 1 and 2 the pipes, then `child.CHANNEL` and the pipes' other ends."""
     # First out of the way of the numbers that they are to get.
     channel, out_read, out_write, error_read, error_write = (
         fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors
@@ -178,4 +201,3 @@ def settle(descriptors: list[int]) -> None:
     os.dup2(channel, child.CHANNEL, inheritable=False)
     os.dup2(out_read, child.CAPTURED_OUT, inheritable=False)
     os.dup2(error_read, child.CAPTURED_ERROR, inheritable=False)
-    os.closerange(child.CAPTURED_ERROR + 1, os.sysconf("SC_OPEN_MAX"))

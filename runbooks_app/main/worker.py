@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from runbooks_app import telemetry
 from runbooks_app.chat.client import Slack
@@ -10,9 +11,11 @@ from runbooks_app.kernels.engine import Engine
 from runbooks_app.kernels.processes import PR_SET_DUMPABLE, prctl
 from runbooks_app.live.streams import Live
 from runbooks_app.main import assemble
-from runbooks_app.settings import Settings
+from runbooks_app.settings import Settings, uids_of
 from runbooks_app.worker.context import Leases, Worker, worker_name
 from runbooks_app.worker.jobs import queue_app, run_worker
+
+log = logging.getLogger(__name__)
 
 SESSIONS = 12
 """Sessions at the service's database that jobs share: their transactions take milliseconds, and 100 jobs want none at
@@ -36,7 +39,13 @@ def work(settings: Settings) -> None:
 
 def start_engine(settings: Settings) -> Engine:
     """The kernels' engine of these settings."""
-    return Engine.start(roots=[settings.path(settings.library)])
+    if settings.sandbox == "off":
+        log.warning("RUNBOOKS_SANDBOX is off: kernels may do what this process may do. Never run it so in production.")
+    return Engine.start(
+        roots=[settings.path(settings.library)],
+        sandbox=settings.sandbox == "on",
+        uids=uids_of(settings.kernel_uids),
+    )
 
 
 def assembled(settings: Settings, engine: Engine) -> Worker:

@@ -82,4 +82,5 @@ def _at_hand() -> dict[str, Any]:
         "csrf": session.csrf if session else "",
         "environment": settings.environment,
         "diagnose_only": settings.remediation == "off",
+        "sandbox_off": settings.sandbox == "off",
     }

@@ -65,6 +65,7 @@ def run_told(tx: Transaction, service: Service, run: Run) -> RunTold:
         proposals=tuple(proposal_told(tx, service, p, run) for p in proposals.of_run(tx, run.id)),
         incident_title=incident.title,
         incident_url=f"{service.settings.public_url}/incidents/{incident.id}",
+        sandbox_off=service.settings.sandbox == "off",
         remediation_off=service.settings.remediation == "off",
     )
 
