@@ -41,6 +41,11 @@ OLDEST = 160000
 CONNECT_WITHIN = 5
 """Seconds to reach the database."""
 STATEMENT_WITHIN = "10s"
+SESSION = f"""
+SET createrole_self_grant = 'set, inherit';
+SET synchronous_commit = local;
+SET statement_timeout = '{STATEMENT_WITHIN}'
+"""
 ENDED_WITHIN = 10.0
 """Seconds that a role's sessions may take to end."""
 SWEEP_AFTER = 20
@@ -101,8 +106,8 @@ class PostgresRole:
         with self._session(connection, "make a login role") as session, session.transaction():
             now = _now(session)
             verifier = session.pgconn.encrypt_password(secret.encode(), identity.encode(), b"scram-sha-256")
-            for statement in self._statements(identity, verifier.decode(), purpose, now):
-                session.execute(statement)
+            # One round trip: a remediation waits for it.
+            session.execute(sql.SQL("; ").join(self._statements(identity, verifier.decode(), purpose, now)))
         return Credential(
             connection=connection.name,
             stage=purpose.stage,
@@ -218,9 +223,7 @@ class PostgresRole:
                         f"{place} is PostgreSQL {session.info.server_version // 10000}; minted roles need "
                         "16 or later, since before it a role that makes roles may grant nearly all of them."
                     )
-                session.execute("SET createrole_self_grant = 'set, inherit'")
-                session.execute("SET synchronous_commit = local")
-                session.execute(f"SET statement_timeout = '{STATEMENT_WITHIN}'")
+                session.execute(SESSION)
                 yield session
         except psycopg.Error as error:
             raise self._told(error, place, doing) from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,10 +43,12 @@ def credentials(
     *,
     writing: frozenset[str] = frozenset(),
     approvers: tuple[str, ...] = (),
+    aside: Executor | None = None,
 ) -> Iterator[Granted]:
     """What the run may reach; the connections in `writing` as their remediation role.
 
-    They expire soon after the stage's `timeout` (seconds), should nobody be left to revoke them.
+    They expire soon after the stage's `timeout` (seconds), should nobody be left to revoke them. They are revoked at
+    the stage's end, by `aside` where something waits for that end.
 
     Raises `Unavailable` or `Misconfigured`, naming the connection, where one cannot be had; what was minted
     by then is revoked.
@@ -78,7 +81,10 @@ def credentials(
         yield granted
     finally:
         for name, source, identity in minted:
-            _revoke(worker, name, identity, "revoked", source)
+            if aside is None:
+                _revoke(worker, name, identity, "revoked", source)
+            else:
+                aside.submit(_revoke, worker, name, identity, "revoked", source)
 
 
 def _grant(granted: Granted, connection: Connection, stage: str, credential: Credential | None) -> None:

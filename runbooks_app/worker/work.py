@@ -7,6 +7,7 @@ sweep decides as it would if the worker had died.
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from runbooks_app.actions import diagnosing, remediating
 from runbooks_app.core.errors import Conflict, DatabaseAway, Refused, RunbooksError, Unavailable
@@ -54,9 +55,15 @@ def remediate(worker: Worker, proposal_id: str) -> None:
 
     Raises `remediating.TargetBusy` while another remediation goes on the same target.
     """
+    # What the re-check held is revoked while the remediation begins: people wait for that.
+    with ThreadPoolExecutor(1, thread_name_prefix="revoking") as aside:
+        _remediate(worker, proposal_id, aside)
+
+
+def _remediate(worker: Worker, proposal_id: str, aside: Executor) -> None:
     proposal, _ = remediating.kept_values(worker.service, proposal_id)
     try:
-        holds = not proposal.policy["recheck"] or _recheck(worker, proposal_id)
+        holds = not proposal.policy["recheck"] or _recheck(worker, proposal_id, aside)
         claim = remediating.start_remediation(worker.service, proposal_id, worker.name) if holds else None
     except (Unavailable, Conflict):
         raise  # the queue tries again; or somebody else has started it
@@ -132,14 +139,17 @@ def _execute_approved(worker: Worker, claim: diagnosing.Claim, proposal: Proposa
         remediating.finish_remediation(worker.service, claim, proposal.id, state, told)
 
 
-def _recheck(worker: Worker, proposal_id: str) -> bool:
+def _recheck(worker: Worker, proposal_id: str, aside: Executor) -> bool:
     claim = remediating.open_recheck(worker.service, proposal_id, worker.name)
     if claim is None:
         return False
     timeout = worker.service.settings.limits_of(claim.runbook.limits)["run"]
     try:
         _same_revision(claim)
-        with worker.leases.holding(claim.attempt.id) as hold, credentials(worker, claim, timeout) as granted:
+        with (
+            worker.leases.holding(claim.attempt.id) as hold,
+            credentials(worker, claim, timeout, aside=aside) as granted,
+        ):
             said, reason, _ = execute(worker, claim, "diagnose", granted, hold, timeout=timeout)
             return remediating.finish_recheck(worker.service, claim, said, reason)
     except (FencedError, Conflict, DatabaseAway) as error:
