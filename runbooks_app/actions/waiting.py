@@ -48,7 +48,7 @@ def may_begin(tx: Transaction, service: Service, run: Run) -> bool:
     if not limits.any:
         return True
     runs.lock_places(tx)
-    found = places(runs.unfinished(tx, up_to=run), limits).get(run.id)
+    found = places(runs.unfinished(tx, up_to=run, enough_for=limits), limits).get(run.id)
     return found is not None and found.may_begin
 
 
@@ -64,7 +64,9 @@ def wake(tx: Transaction, service: Service, *, failed_too: bool = True) -> int:
     Without `failed_too` those are left alone whose job has just been taken, or has failed.
     """
     runs.lock_places(tx)
-    ready = [run_id for run_id, found in line(tx, service).items() if found.may_begin]
+    limits = quotas(service)
+    found = places(runs.unfinished(tx, enough_for=limits), limits)
+    ready = [run_id for run_id, stands in found.items() if stands.may_begin]
     due = runs.with_job(tx, ready, any_state=not failed_too)
     for run_id in ready:
         if run_id not in due:

@@ -28,6 +28,13 @@ class Quotas:
         """Whether there is a limit at all."""
         return bool(self.per_person or self.per_runbook)
 
+    def enough(self, person: str) -> int | None:
+        """How many queued runs of this person and one runbook decide who may begin: of more, the later ones never may.
+
+        None where no quota applies.
+        """
+        return min((most for most in (person and self.per_person, self.per_runbook) if most), default=None)
+
 
 @dataclass(frozen=True)
 class Unfinished:

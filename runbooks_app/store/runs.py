@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from runbooks_app.core.errors import Conflict, NotFound
-from runbooks_app.core.quotas import Unfinished
+from runbooks_app.core.quotas import Quotas, Unfinished
 from runbooks_app.core.run import RunState
 from runbooks_app.store.database import Transaction
 from runbooks_app.store.records import Attempt, Cell, Finding, Run
@@ -96,19 +96,32 @@ def going(tx: Transaction) -> list[Run]:
     return [Run.of(row) for row in rows]
 
 
-def unfinished(tx: Transaction, *, up_to: Run | None = None) -> list[Unfinished]:
-    """Diagnoses that have not ended, in the order of asking; with `up_to`, of the queued none that came after it."""
+def unfinished(tx: Transaction, *, up_to: Run | None = None, enough_for: Quotas | None = None) -> list[Unfinished]:
+    """Diagnoses that have not ended, in the order of asking; with `up_to`, of the queued none that came after it.
+
+    With `enough_for` those queued are left out of which these quotas say beforehand that they may not begin: however
+    many one person asks for, deciding who begins stays as quick for all others.
+    """
     rows = tx.execute(
         """
-        SELECT id, runbook, state = 'diagnosing' AS going,
-               CASE WHEN requested_by ->> 'kind' = 'person' THEN requested_by ->> 'subject' ELSE '' END AS person
-        FROM runs WHERE state IN ('queued', 'diagnosing') AND purpose = 'diagnosis'
-          AND (CAST(:id AS text) IS NULL OR state = 'diagnosing'
-               OR (requested_at, id) <= (CAST(:at AS timestamptz), CAST(:id AS text)))
+        WITH found AS (
+            SELECT id, runbook, requested_at, state = 'diagnosing' AS going,
+                   CASE WHEN requested_by ->> 'kind' = 'person' THEN requested_by ->> 'subject' ELSE '' END AS person
+            FROM runs WHERE state IN ('queued', 'diagnosing') AND purpose = 'diagnosis'
+              AND (CAST(:id AS text) IS NULL OR state = 'diagnosing'
+                   OR (requested_at, id) <= (CAST(:at AS timestamptz), CAST(:id AS text)))),
+        numbered AS (
+            SELECT *, row_number() OVER (PARTITION BY going, person, runbook ORDER BY requested_at, id) AS nth
+            FROM found)
+        SELECT id, runbook, going, person FROM numbered
+        WHERE going
+           OR coalesce(nth <= CASE person WHEN '' THEN CAST(:of_nobody AS int) ELSE CAST(:of_person AS int) END, true)
         ORDER BY requested_at, id
         """,
         id=up_to.id if up_to else None,
         at=up_to.requested_at if up_to else None,
+        of_nobody=enough_for.enough("") if enough_for else None,
+        of_person=enough_for.enough("anybody") if enough_for else None,
     )
     return [Unfinished(row.id, row.person, row.runbook, row.going) for row in rows]
 

@@ -95,6 +95,24 @@ def test_whoever_may_begin_exceeds_no_quota_and_whoever_may_not_has_a_full_one(r
             assert (person and people[run.person] >= person) or (runbook and runbooks[run.runbook] >= runbook)
 
 
+@given(RUNS, st.integers(0, 3), st.integers(0, 3))
+def test_runs_beyond_what_quotas_find_enough_change_nothing_for_who_may_begin(runs, person, runbook):
+    quotas = Quotas(person, runbook)
+    unfinished = [Unfinished(str(n), who.replace("c", ""), what, going) for n, (who, what, going) in enumerate(runs)]
+    seen: Counter[tuple[str, str]] = Counter()
+    kept = []
+    for run in unfinished:
+        seen[run.person, run.runbook] += not run.going
+        enough = quotas.enough(run.person)
+        if run.going or enough is None or seen[run.person, run.runbook] <= enough:
+            kept.append(run)
+
+    def begin(of: list[Unfinished]) -> list[str]:
+        return [run_id for run_id, place in places(of, quotas).items() if place.may_begin]
+
+    assert begin(kept) == begin(unfinished)
+
+
 @given(RUNS)
 def test_places_of_one_line_count_up_and_never_stand_twice_for_who_waits_for_the_same(runs):
     unfinished = [Unfinished(str(n), who, what, going) for n, (who, what, going) in enumerate(runs)]

@@ -413,6 +413,18 @@ def test_without_quotas_nobody_waits_for_anything_but_a_worker(office):
     assert office.take_all() == asked
 
 
+def test_however_many_one_person_asks_for_few_of_them_are_looked_at_to_decide_who_begins(office):
+    asked = office.ask(count=10)
+    others = office.ask(ANA, "peek", count=3) + office.ask(BEN, count=1)
+    office.claim(asked[0])
+    with reading(office.service.engine) as tx:
+        looked_at = [run.id for run in runs.unfinished(tx, enough_for=waiting.quotas(office.service))]
+    assert looked_at == [*asked[:3], *others[:2], *others[3:]]
+    office.limit(runbook=4)
+    with reading(office.service.engine) as tx:
+        assert len(runs.unfinished(tx, enough_for=waiting.quotas(office.service))) == 1 + 4 + 3 + 1
+
+
 def test_a_channel_hears_of_a_long_line_a_few_times_and_never_of_each_move(office):
     asked = office.ask(count=26, channel="C1")
     office.take_all()
