@@ -43,7 +43,7 @@ def test_the_memory_of_all_processes_counts_together(run):
 
 
 def test_a_memory_bomb_of_a_grandchild_that_has_left_its_parent_is_found(run):
-    bomb = "import mmap,time\nm = mmap.mmap(-1, 600_000_000)\nm.write(b'x' * 600_000_000)\ntime.sleep(60)"
+    bomb = "import mmap\nm = mmap.mmap(-1, 600_000_000)\nfor n in range(600): m.write(b'x' * 1_000_000)\ntime.sleep(60)"
     forked = f"if os.fork() == 0:\n    if os.fork() == 0:\n        exec({bomb!r})\n    os._exit(0)"
     ran = run(f"import os, time\n{forked}\ntime.sleep(60)", memory=400 * MB)
     assert ran.states == [DIED]
@@ -114,11 +114,11 @@ def test_who_multiplies_is_gone_within_a_second(run, bomb):
 @pytest.mark.parametrize(
     "source",
     [
-        "f = open('big', 'wb')\nwhile True: f.write(b'x' * 1_000_000); f.flush()",
+        "for n in range(30): open(f'f{n}', 'wb').write(b'x' * 1_000_000)",
         "for n in range(100_000): open(f'f{n}', 'wb').write(b'x')",
         "import os\nfor n in range(100_000): os.mkdir('d'); os.chdir('d')",
     ],
-    ids=["one file", "many files", "deep folders"],
+    ids=["large files", "many files", "deep folders"],
 )
 def test_a_full_run_folder_is_told_by_its_limit(run, source):
     ran = run(f"{source}\nimport time; time.sleep(30)", disk=4 * MB)
@@ -128,10 +128,17 @@ def test_a_full_run_folder_is_told_by_its_limit(run, source):
     )
 
 
+def test_a_file_that_is_larger_than_all_may_be_is_an_error_of_its_cell(run):
+    ran = run("with open('big', 'wb') as f:\n    while True: f.write(b'x' * 1_000_000)", "print('on')", disk=4 * MB)
+    assert ran.states == [FAILED, OK]
+    assert ran.ended["c0"].reason == "OSError: [Errno 27] File too large (this runbook may fill 4 MB of disk)"
+
+
 def test_a_sparse_file_and_many_names_of_one_fill_nothing(run):
     source = """
 import os, time
-with open('sparse', 'wb') as f: f.truncate(20_000_000_000)
+for n in range(9):
+    with open(f'sparse-{n}', 'wb') as f: f.truncate(15_000_000)
 with open('real', 'wb') as f: f.write(b'x' * 10_000_000)
 for n in range(100): os.link('real', f'name-{n}')
 time.sleep(0.8)
