@@ -12,7 +12,6 @@ import asyncio
 import logging
 import os
 import queue
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -23,6 +22,7 @@ from typing import Any, TypeVar
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.kernels.conduct import GRACE, Conduct
 from runbooks_app.kernels.events import Event, Pause
+from runbooks_app.kernels.folders import remove
 from runbooks_app.kernels.launcher import Zygote
 from runbooks_app.kernels.segment import Segment
 from runbooks_app.kernels.uids import Uids
@@ -140,7 +140,7 @@ class Engine:
         self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove(self._folder)
 
     # ---- in the engine's thread
 

@@ -126,11 +126,12 @@ class Zygote:
         for pid, number in self.kernels.items():
             if number == request["signal"]:
                 with suppress(ProcessLookupError):
-                    if request["number"] == signal.SIGKILL:
-                        os.kill(pid, signal.SIGKILL)
-                    else:
-                        # Subprocesses are interrupted with it, as Ctrl-C does; a kernel leads its own group.
+                    # A kernel leads its own group: with it are interrupted, as Ctrl-C does, or killed at once, before
+                    # they multiply, its subprocesses.
+                    try:
                         os.killpg(pid, request["number"])
+                    except ProcessLookupError:
+                        os.kill(pid, request["number"])  # it has only just been forked
         return True
 
     def fork(self, number: int, descriptors: list[int], sandbox: dict[str, Any] | None) -> None:

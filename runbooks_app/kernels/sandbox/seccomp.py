@@ -124,6 +124,8 @@ RULES: tuple[Rule, ...] = (
         "io_uring_setup io_uring_enter io_uring_register bpf perf_event_open userfaultfd fanotify_init",
         errno.EPERM,
     ),
+    # Memory in files without a name: no process has to have it mapped, so nobody could see how much there is.
+    _rule("memory in files", "memfd_create", errno.ENOSYS),
     _rule("keys", "keyctl add_key request_key", errno.EPERM),
     # They outlive the run, and are seen by all.
     _rule("shared between processes", "mq_open msgget semget shmget", errno.EPERM),
