@@ -1,21 +1,14 @@
-"""Databases through a gateway: the real protocol, cancelling, TLS to the real name, and nowhere else."""
+"""Databases through a gateway: the real protocol, cancelling, and nowhere else."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import ipaddress
 import socket
-import ssl
 import struct
 import threading
 
 import psycopg
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from kernels.gateway.conftest import route
 from kernels.gateway.servers import HOST, raw_server
 from kernels.gateway.test_http import resident
@@ -138,81 +131,3 @@ def test_a_server_that_goes_is_seen_to_go_and_closing_the_gateway_ends_sessions(
         gateway.close()
         with pytest.raises(psycopg.OperationalError):
             session.execute("SELECT 1")
-
-
-# TLS
-
-
-def certificate(name: str, issuer=None):
-    """A key and a certificate for this name, signed by `issuer` or by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = dt.datetime.now(dt.UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[1].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-    )
-    if issuer:
-        names = [x509.DNSName(name)] if not name[0].isdigit() else [x509.IPAddress(ipaddress.ip_address(name))]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return key, builder.sign(issuer[0] if issuer else key, hashes.SHA256())
-
-
-def pem(thing) -> bytes:
-    if isinstance(thing, x509.Certificate):
-        return thing.public_bytes(serialization.Encoding.PEM)
-    return thing.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-@pytest.fixture
-def tls_server(orders_server, tmp_path):
-    """The shop's PostgreSQL behind TLS as orders.example.com, since the embedded build has none; and its authority."""
-    authority = certificate("Test authority")
-    key, own = certificate("orders.example.com", authority)
-    (tmp_path / "ca.pem").write_bytes(pem(authority[1]))
-    (tmp_path / "own.pem").write_bytes(pem(key) + pem(own))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(tmp_path / "own.pem")
-
-    def pass_on(source, sink):
-        with contextlib.suppress(OSError):
-            while piece := source.recv(65536):
-                sink.sendall(piece)
-            sink.shutdown(socket.SHUT_RDWR)
-
-    def terminating(connection, system):
-        system.seen.append(connection.recv(8))
-        connection.sendall(b"S")
-        with (
-            context.wrap_socket(connection, server_side=True) as client,
-            socket.create_connection((HOST, orders_server.server.port)) as server,
-        ):
-            thread = threading.Thread(target=pass_on, args=(server, client))
-            thread.start()
-            pass_on(client, server)
-            thread.join()
-
-    with raw_server(terminating) as system:
-        yield system, tmp_path / "ca.pem", orders_server.server.password
-
-
-def test_tls_is_between_kernel_and_database_and_checks_its_real_name(opened, tls_server):
-    system, authority, password = tls_server
-    gateway = opened(route(system.port, kind="postgres", name="orders-db", rules=()))
-    given = {
-        "hostaddr": HOST, "port": gateway.port, "dbname": "postgres", "user": "postgres", "password": password,
-        "sslmode": "verify-full", "sslrootcert": str(authority), "connect_timeout": 10,
-    }  # fmt: skip
-    with psycopg.connect(host="orders.example.com", **given) as session:
-        assert session.pgconn.ssl_in_use
-        assert session.execute("SELECT 1").fetchone() == (1,)
-    with pytest.raises(psycopg.OperationalError, match="does not match host name"):
-        psycopg.connect(host="elsewhere.example.com", **given)
