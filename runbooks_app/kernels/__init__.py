@@ -8,6 +8,7 @@
     warden      ends every process there is         zygote      forks kernels
     child       the kernel's half of the channel    sandbox     between fork and user code
     values      typed JSON to real objects          uids        a user for each kernel
+    warm        the kit, imported before the fork   huge        the zygote's memory, cheap to fork
 
-Warden, zygote, child, sandbox and `values` run outside the worker, in processes that never hold one of its secrets.
+Warden, zygote, child, sandbox, `values`, `warm` and `huge` run outside the worker, in processes that never hold one of its secrets.
 """

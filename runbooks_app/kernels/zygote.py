@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from runbooks_app.kernels import child
+from runbooks_app.kernels.huge import collapse
 from runbooks_app.kernels.processes import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, children, kill, prctl
 from runbooks_app.kernels.sandbox.lockdown import Lockdown, bind, lock
 from runbooks_app.kernels.sandbox.privileges import hindrance
@@ -61,6 +62,7 @@ def main(control: int, plan: dict[str, Any]) -> None:
     gc.collect()
     # What exists now is never looked at by the collector again, so that kernels go on sharing its pages.
     gc.freeze()
+    collapse()
     Zygote(socket.socket(fileno=control), kernel, lockdown, stays).serve()
 
 
