@@ -158,7 +158,7 @@ class Settings(BaseModel):
     def _known_limits(cls, value: Any) -> dict[str, int]:
         found, wrong = kernel_limits.parse(value)
         if wrong:
-            raise ValueError("; ".join(f"{name}: {what}".removeprefix(": ") for name, what in wrong).rstrip("."))
+            raise ValueError(" ".join(f"{name}: {what}".removeprefix(": ") for name, what in wrong))
         return found
 
     @model_validator(mode="after")
@@ -231,7 +231,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str) -> Problem:
-    name = str(location[0]) if location else "settings"
+    name = str(location[0]) if location else ""
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(name, Settings.model_fields, n=1)
         return Problem(
@@ -239,4 +239,8 @@ def _problem(location: tuple[int | str, ...], kind: str, message: str) -> Proble
             "is no setting.",
             f"Did you mean {PREFIX}{near[0].upper()}?" if near else "`runbooks settings` lists them.",
         )
-    return Problem(PREFIX + name.upper(), message.removeprefix("Value error, ") + ".")
+    message = message.removeprefix("Value error, ")
+    message += "" if message.endswith(("?", ".")) else "."
+    if not location:  # what does not go together; it begins with the setting's name
+        return Problem(*message.split(": ", 1))
+    return Problem(PREFIX + name.upper(), message)

@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from runbooks_app.connections import read_connections
-from runbooks_app.core import proposal, run
+from runbooks_app.core import kernel_limits, proposal, run
 from runbooks_app.core.audit import GENESIS, Entry, Event, canonical, entry_hash
 from runbooks_app.main.cli import app
 from runbooks_app.settings import PREFIX, Settings
@@ -55,6 +55,13 @@ def commands():
 def test_the_table_of_settings_is_what_the_command_prints():
     printed = CliRunner().invoke(app, ["settings", "--markdown"]).output.strip()
     assert between(text("docs/operating.md"), "settings", "/settings") == printed
+
+
+def test_the_table_of_limits_is_the_codes():
+    lines = ["| limit | of what | default | ceiling |", "|---|---|---|---|"]
+    for name, limit in kernel_limits.KNOWN.items():
+        lines.append(f"| `{name}` | {limit.meaning} | {limit.tell(limit.default)} | {limit.tell(limit.ceiling)} |")
+    assert between(text("docs/operating.md"), "limits", "/limits") == "\n".join(lines)
 
 
 @pytest.mark.parametrize(

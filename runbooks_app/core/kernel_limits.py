@@ -77,7 +77,7 @@ TIMES: dict[str, Limit] = {
 so nothing is too idle unless somebody says from when on."""
 
 AMOUNTS: dict[str, Limit] = {
-    "memory": Limit("size", 100 * 10**6, 10**9, 4 * 10**9, "memory of the kernel with all that it started"),
+    "memory": Limit("size", 256 * 10**6, 10**9, 4 * 10**9, "memory of the kernel with all that it started"),
     "processes": Limit("count", 8, 100, 1000, "processes and threads at a time"),
     "open_files": Limit("count", 64, 1024, 4096, "open files and connections of each process"),
     "disk": Limit("size", 10**6, 256 * 10**6, 4 * 10**9, "files in the folder of the run"),
