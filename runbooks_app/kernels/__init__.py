@@ -9,6 +9,9 @@
     child       the kernel's half of the channel    sandbox     between fork and user code
     values      typed JSON to real objects          uids        a user for each kernel
     warm        the kit, imported before the fork   huge        the zygote's memory, cheap to fork
+    limits      what a kernel may use up            watch       ends who is over it; in the warden
+    ends        why a kernel ended                  folders     what strangers wrote: weighed, removed
 
-Warden, zygote, child, sandbox, `values`, `warm` and `huge` run outside the worker, in processes that never hold one of its secrets.
+Warden, watch, zygote, child, sandbox, `values`, `warm` and `huge` run outside the worker, in processes that never hold
+one of its secrets.
 """

@@ -48,6 +48,10 @@ SPARE = 64
 """Processes and threads that the system lets a kernel have beyond its limit: who is over it is found, killed and told,
 and who multiplies does not get far until then."""
 
+INHERITED = 120_000_000
+"""Bytes of data that the system counts for every kernel and its parent shares with it: it has its limit beyond them, and
+meets that, by a MemoryError, a little before the watch would end it."""
+
 COALESCE = 0.05
 """Seconds between two looks at what a cell printed; the first is shown at once."""
 
@@ -104,7 +108,7 @@ class Conduct:
             uid,
             limits.open_files,
             limits.processes,
-            memory=limits.memory,
+            memory=limits.memory + INHERITED,
             file_size=limits.disk,
         )
         return Channel(zygote, spec if zygote.sandbox else None, frame_limit=4 * limits.output + (1 << 20))

@@ -206,3 +206,27 @@ def test_a_breach_between_two_cells_is_told_by_the_next(run):
     )
     assert ran.states == [OK, DIED]
     assert re.search("300 MB of memory", ran.ended["c1"].reason)
+
+
+def test_a_fork_that_gives_up_what_it_inherited_for_huge_pages_of_its_own_is_counted(run):
+    source = """
+import mmap, os, time
+def mapped():
+    made = mmap.mmap(-1, 200 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    made.madvise(mmap.MADV_HUGEPAGE)
+    for at in range(0, 200 << 20, 4096):
+        made[at] = 1
+    return made
+held = mapped()
+time.sleep(0.3)
+for _ in range(3):
+    if os.fork() == 0:
+        time.sleep(0.3)
+        held.close()
+        held = mapped()
+        time.sleep(60)
+time.sleep(60)
+"""
+    ran = run(code("c0", source, timeout=5), memory=600 * MB)
+    assert ran.states == [DIED]
+    assert "600 MB of memory" in ran.ended["c0"].reason

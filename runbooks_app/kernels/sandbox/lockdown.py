@@ -15,6 +15,7 @@ from runbooks_app.kernels.processes import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
     PR_SET_NO_NEW_PRIVS,
+    PR_SET_THP_DISABLE,
     die_with,
     prctl,
 )
@@ -65,6 +66,8 @@ def lock(zygote: int, lockdown: Lockdown | None, spec: Spec | None) -> None:
     Without a spec it is only tied, as RUNBOOKS_SANDBOX=off has it. A spec without a lockdown is refused.
     """
     if spec is not None:
+        # What it takes for itself comes page by page from here on: the watch counts pages.
+        prctl(PR_SET_THP_DISABLE, 1)
         limit(spec)
         drop(spec.uid)
     # A change of uid would undo these two. No other process of our uid can read our memory and environment.

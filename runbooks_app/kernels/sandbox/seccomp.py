@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from runbooks_app.kernels.processes import PR_SET_THP_DISABLE
 from runbooks_app.kernels.sandbox import assembler
 from runbooks_app.kernels.sandbox.assembler import ALLOW, KILL_PROCESS, Program
 from runbooks_app.kernels.sandbox.libc import syscall
@@ -126,6 +127,8 @@ RULES: tuple[Rule, ...] = (
     ),
     # Memory in files without a name: no process has to have it mapped, so nobody could see how much there is.
     _rule("memory in files", "memfd_create", errno.ENOSYS),
+    # The watch tells by the pages that a fork was given how much of its parent's memory it made its own.
+    _rule("huge pages", "prctl", errno.EPERM, Argument(0, "is one of", (PR_SET_THP_DISABLE,))),
     _rule("keys", "keyctl add_key request_key", errno.EPERM),
     # They outlive the run, and are seen by all.
     _rule("shared between processes", "mq_open msgget semget shmget", errno.EPERM),
