@@ -103,12 +103,20 @@ class Channel:
 
     async def ask(self, kind: str, content: Mapping[str, Any], seconds: float) -> Message:
         """Send a request and wait for its reply's content; `Gone` where the kernel ends first, or TimeoutError."""
-        reply = self.loop.create_future()
+        return await self.answer(self.begin(kind, content), seconds)
+
+    def begin(self, kind: str, content: Mapping[str, Any]) -> asyncio.Future[Message]:
+        """Send a request, also to a kernel that is still being made: it lies there when the kernel begins to read."""
+        reply: asyncio.Future[Message] = self.loop.create_future()
         self.replies[self.request(kind, content)] = reply
-        await asyncio.wait({reply, self.process.ended}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return reply
+
+    async def answer(self, reply: asyncio.Future[Message], seconds: float) -> Message:
+        """Wait for the reply to a request; `Gone` where the kernel ends first, or TimeoutError."""
+        either: set[asyncio.Future[Any]] = {reply, self.process.ended}
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if reply.done():
-            answer: Message = reply.result()
-            return answer
+            return reply.result()
         if self.process.ended.done():
             raise Gone
         raise TimeoutError

@@ -111,7 +111,9 @@ class Conduct:
             memory=limits.memory + INHERITED,
             file_size=limits.disk,
         )
-        return Channel(zygote, spec if zygote.sandbox else None, frame_limit=4 * limits.output + (1 << 20))
+        channel = Channel(zygote, spec if zygote.sandbox else None, frame_limit=4 * limits.output + (1 << 20))
+        self.activation = channel.begin("activate", self.given())
+        return channel
 
     async def run(self, channel: Channel) -> None:
         """All of it. When this returns, the kernel and everything that it started is gone."""
@@ -134,15 +136,18 @@ class Conduct:
             self.not_run(code, CellState.NEVER_RAN, reason)
         self.emit(SegmentEnded(reason))
 
-    async def activate(self, channel: Channel) -> None:
-        """Give the kernel what it needs; the connections travel here and nowhere else."""
+    def given(self) -> dict[str, Any]:
+        """What the kernel needs; the connections travel here and nowhere else."""
         connections = {name: dict(given) for name, given in self.segment.connections.items()}
         kit = {"stage": self.segment.stage, "connections": connections, "kept": dict(self.segment.kept)}
-        content = {"folder": str(self.folder / "work"), "environment": environment(self.folder), "kit": kit}
+        return {"folder": str(self.folder / "work"), "environment": environment(self.folder), "kit": kit}
+
+    async def activate(self, channel: Channel) -> None:
+        """Have the kernel ready for its first cell, and watched."""
         try:
             await channel.process.started
             channel.process.watch(self.folder, self.segment.limits)
-            reply = await channel.ask("activate", content, READY_TIMEOUT)
+            reply = await channel.answer(self.activation, READY_TIMEOUT)
         except Unavailable as error:
             self.over = str(error)
         except Gone:
