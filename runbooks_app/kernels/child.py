@@ -48,8 +48,11 @@ from runbooks_app.kernels.warm import Warm
 CHANNEL, CAPTURED_OUT, CAPTURED_ERROR = 3, 4, 5
 """Descriptors of a kernel, beside the usual three."""
 
-PRINTED_OUT, PRINTED_ERROR = 1 << 30, 2 << 30
-"""What a frame's kind adds to its length, where it holds printed bytes and no JSON."""
+PIPES = {1: CAPTURED_OUT, 2: CAPTURED_ERROR}
+"""Where it is read what was written to a descriptor."""
+
+KIND = 30
+"""Bits of a frame's length; above them stands its kind: 0 for JSON, else the descriptor that was printed to."""
 
 LIBRARIES = ("numpy", "pandas", "matplotlib.pyplot", "httpx", "psycopg")
 """Imported before the fork, so that no run waits for them."""
@@ -166,34 +169,40 @@ class Kernel:
             publisher.pub_socket = None
         self.session = session
         self.channel = -1
-        self.captured: dict[int, int] = {}  # a pipe's end, and the kind of frame that its bytes go in
+        self.pipes: dict[int, int] = {}  # as `PIPES`; none in the rehearsal
         self.parent = ""
         self.lock = threading.RLock()  # who writes to the channel
         self.printing = threading.RLock()  # who prints
-        self.printed_to = 0
+        self.printed_to = 1
+        self.line_ended = True
         self.waiting = 0  # bytes that Python printed and that were not moved on yet
         self.moved_at = 0.0
         self.piece = 0
         self.loop: asyncio.AbstractEventLoop | None = None
         self.running = self.sending = self.interrupted = False
         self.pid = 0
+        self.forked = False
+        self.others: dict[int, select.poll] = {}  # to look into the other pipe
 
     # ---- life
 
-    def attach(self, channel: int, out: int, error: int, captured: dict[int, int]) -> None:
-        """Speak over `channel` from now on, print to `out` and `error`, move on what is `captured`."""
+    def attach(self, channel: int, out: int, error: int, pipes: dict[int, int]) -> None:
+        """Speak over `channel` from now on, print to `out` and `error`, move on what is in the `pipes`."""
         self.pid = os.getpid()
         self.channel = channel
-        self.captured = captured
+        self.pipes = pipes
+        for descriptor in pipes:
+            self.others[descriptor] = select.poll()
+            self.others[descriptor].register(pipes[3 - descriptor], select.POLLIN)
         # Half of what a pipe holds: less is never waited for while there is nobody to empty it.
-        self.piece = min((fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) for fd in captured), default=1 << 16) // 2
+        self.piece = min((fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) for pipe in pipes.values()), default=1 << 16) // 2
         sys.stdout = Output(self, "stdout", out)
         sys.stderr = Output(self, "stderr", error)
         sys.displayhook = self.shell.displayhook
 
     def serve(self) -> NoReturn:
         """Answer requests until the worker closes the channel."""
-        self.attach(CHANNEL, 1, 2, {CAPTURED_OUT: PRINTED_OUT, CAPTURED_ERROR: PRINTED_ERROR})
+        self.attach(CHANNEL, 1, 2, PIPES)
         signal.signal(signal.SIGINT, self.on_interrupt)
         # `timeout` ends its whole process group. That is ours as well: the sandbox lets nobody leave it.
         signal.signal(signal.SIGTERM, lambda *_: None)
@@ -285,25 +294,25 @@ class Kernel:
     def print(self, descriptor: int, text: str) -> None:
         """Put text into a pipe, and move on what waits in it where that is due."""
         body = text.encode(errors="replace")
-        if os.getpid() != self.pid:
-            # A fork of ours, as multiprocessing makes them: the channel is not its own, the pipes are.
+        if self.forked:  # as multiprocessing does: the channel is not its own, the pipes are
             write_all(descriptor, body)
             return
         with self.printing:
-            if self.waiting and descriptor != self.printed_to:
+            if self.pipes and (self.line_ended or descriptor != self.printed_to) and self.others[descriptor].poll(0):
                 self.uninterrupted(self.move)  # what went to the other pipe came before
             self.printed_to = descriptor
-            if len(body) >= self.piece and self.captured:
+            if len(body) >= self.piece and self.pipes:
                 self.uninterrupted(lambda: self.write_printed(descriptor, body))
                 return
+            self.line_ended = text.endswith("\n")
             self.waiting += len(body)
             write_all(descriptor, body)
-            if self.waiting >= self.piece or ("\n" in text and time.monotonic() - self.moved_at >= LATE):
+            if self.waiting >= self.piece or (self.line_ended and time.monotonic() - self.moved_at >= LATE):
                 self.uninterrupted(self.move)
 
     def send(self, msg_type: str, content: dict[str, Any]) -> None:
         """One message to the worker, after whatever was printed before it."""
-        if os.getpid() != self.pid:
+        if self.forked:
             text = content.get("text") or content.get("data", {}).get("text/plain", "")
             write_all(2 if content.get("name") == "stderr" else 1, text.encode(errors="replace"))
             return
@@ -317,7 +326,7 @@ class Kernel:
         if main:
             self.sending = True
         try:
-            with self.lock:
+            with self.printing, self.lock:
                 act()
         finally:
             if main:
@@ -335,22 +344,23 @@ class Kernel:
     def write_printed(self, descriptor: int, body: bytes) -> None:
         """Print more than fits into a pipe. With the lock held."""
         self.move()
-        kind = PRINTED_ERROR if descriptor == 2 else PRINTED_OUT
         for at in range(0, len(body), 1 << 24):
             piece = body[at : at + (1 << 24)]
-            write_all(self.channel, struct.pack("!I", kind | len(piece)) + piece)
+            write_all(self.channel, struct.pack("!I", descriptor << KIND | len(piece)) + piece)
         self.moved_at = time.monotonic()
 
     def move(self) -> int:
         """Move on what is in the pipes; how many bytes. With the lock held."""
         moved = self.waiting = 0
-        for pipe, kind in self.captured.items():
-            (length,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))
-            if length:
-                write_all(self.channel, struct.pack("!I", kind | length))
+        # What Python printed came before what is in the other pipe: it looked there first.
+        for descriptor in sorted(self.pipes, key=lambda descriptor: descriptor != self.printed_to):
+            pipe = self.pipes[descriptor]
+            if length := waiting(pipe):
+                write_all(self.channel, struct.pack("!I", descriptor << KIND | length))
                 moved += length
             while length:
                 length -= os.splice(pipe, self.channel, length)
+        self.printed_to = 1
         if moved:
             self.moved_at = time.monotonic()
         return moved
@@ -359,18 +369,29 @@ class Kernel:
         """A thread: empties the pipes while the cell computes, or waits for whoever prints below Python."""
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         poll = select.poll()
-        for pipe in self.captured:
+        for pipe in self.pipes.values():
             poll.register(pipe, select.POLLIN)
         pause = LATE
         while True:
             poll.poll()
             time.sleep(max(QUICK, self.moved_at + pause - time.monotonic()))
+            # Nobody prints meanwhile, except who waits for room in a pipe, and so for us.
+            alone = self.printing.acquire(timeout=QUICK)
             with self.lock:
                 pause = LATE if self.move() < self.piece else QUICK
+            if alone:
+                self.printing.release()
 
     def renew_locks(self) -> None:
         """In a process that a cell has forked."""
+        self.forked = True
         self.lock, self.printing = threading.RLock(), threading.RLock()
+
+
+def waiting(pipe: int) -> int:
+    """Bytes that can be read from a pipe."""
+    (length,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))
+    return int(length)
 
 
 def write_all(descriptor: int, body: bytes) -> None:

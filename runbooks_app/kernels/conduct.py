@@ -26,8 +26,17 @@ from runbooks_app.core.errors import Unavailable
 from runbooks_app.core.run import CellState
 from runbooks_app.kernels.cells import Cells
 from runbooks_app.kernels.channel import Channel, Gone, Message
+from runbooks_app.kernels.displays import Displays
 from runbooks_app.kernels.ends import cause_of_death, oom_kills
-from runbooks_app.kernels.events import CellEnded, CellStarted, Event, GatewayRefused, Printed, SegmentEnded
+from runbooks_app.kernels.events import (
+    CellEnded,
+    CellStarted,
+    CellUpdated,
+    Event,
+    GatewayRefused,
+    Printed,
+    SegmentEnded,
+)
 from runbooks_app.kernels.folders import remove
 from runbooks_app.kernels.gateway import Gateway, Refusal
 from runbooks_app.kernels.launcher import Zygote, environment, make_folder
@@ -35,6 +44,7 @@ from runbooks_app.kernels.outputs import Outputs, clean, count_of
 from runbooks_app.kernels.redaction import Redactor
 from runbooks_app.kernels.sandbox.spec import Spec
 from runbooks_app.kernels.segment import Code, Segment
+from runbooks_app.kernels.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +65,9 @@ meets that, by a MemoryError, a little before the watch would end it."""
 COALESCE = 0.05
 """Seconds between two looks at what a cell printed; the first is shown at once."""
 
+UPDATE = 1.0
+"""Seconds between two updates of what ended cells show, each of which is stored."""
+
 
 @dataclass
 class Conduct:
@@ -69,6 +82,8 @@ class Conduct:
         self.redactor = Redactor(self.segment.known_secrets)
         self.over = ""  # why no further cell runs
         self.lost: dict[str, str] = {}  # name → the cell that should have defined it
+        self.displays = Displays()
+        self.left = self.segment.limits.output_total  # bytes of output that can still be kept
         self.deadline = time.monotonic() + self.segment.timeout
         self.kills = oom_kills()
         self.gateway: Gateway | None = None
@@ -229,9 +244,12 @@ class Cell:
     channel: Channel
 
     def __post_init__(self) -> None:
-        self.outputs = Outputs(self.conduct.redactor, self.conduct.segment.limits.output)
+        conduct = self.conduct
+        limit = min(conduct.segment.limits.output, conduct.left)
+        self.outputs = Outputs(conduct.redactor, limit, self.spool, conduct.displays)
         self.timer: asyncio.TimerHandle | None = None
         self.shown_at = 0.0
+        self.updated_at = 0.0
         self.idle = asyncio.Event()
         self.printed = time.monotonic()
 
@@ -323,12 +341,25 @@ class Cell:
             wait = max(0.0, self.shown_at + COALESCE - time.monotonic())
             self.timer = self.channel.loop.call_later(wait, self.show)
 
+    def spool(self) -> Spool:
+        """Where text goes that the run itself has no room for: a file that no kernel can reach."""
+        return Spool(self.conduct.redactor, self.conduct.folder.parent, self.conduct.left)
+
     def show(self, *, last: bool = False) -> None:
         """Tell what is new."""
         self.timer = None
         self.shown_at = time.monotonic()
+        clears = self.outputs.cleared()
         for output, display_id in self.outputs.live(last=last):
-            self.conduct.emit(Printed(self.code.cell_id, output, display_id))
+            self.conduct.emit(Printed(self.code.cell_id, output, display_id, clears))
+            clears = False
+        if clears:
+            nothing = {"output_type": "stream", "name": "stdout", "text": ""}
+            self.conduct.emit(Printed(self.code.cell_id, nothing, None, clears))
+        if last or self.shown_at - self.updated_at >= UPDATE:
+            self.updated_at = self.shown_at
+            for cell in self.conduct.displays.changed():
+                self.conduct.emit(CellUpdated(cell.cell_id, tuple(cell.outputs), cell.redacted))
 
     def finish(self, state: CellState, reason: str, started: datetime, reply: Message | None) -> None:
         """Tell the end."""
@@ -337,8 +368,11 @@ class Cell:
             self.timer.cancel()
         self.show(last=True)
         outputs, redacted = self.outputs.final()
+        self.outputs.settle(self.code.cell_id, outputs)
+        self.conduct.left -= self.outputs.kept
+        rest = self.outputs.rest
         count = count_of(reply.get("execution_count")) if reply else None
-        self.conduct.emit(CellEnded(self.code.cell_id, state, outputs, count, started, now(), reason, redacted))
+        self.conduct.emit(CellEnded(self.code.cell_id, state, outputs, count, started, now(), reason, redacted, rest))
 
 
 def now() -> datetime:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from runbooks_app.core.run import CellState
+from runbooks_app.kernels.spool import Rest
 
 Output: TypeAlias = dict[str, Any]
 """One output of a cell as nbformat has it: stream, display_data, execute_result or error."""
@@ -24,12 +25,14 @@ class CellStarted:
 class Printed:
     """Output of a running cell, for watching live; `CellEnded.outputs` is what counts.
 
-    `display_id` is set where a later `Printed` of the same cell with the same one replaces this.
+    `display_id` is set where a later `Printed` of the same cell with the same one replaces this. `clears`: whatever
+    the cell showed before is gone.
     """
 
     cell_id: str
     output: Output
     display_id: str | None = None
+    clears: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class CellEnded:
     """What became of a cell.
 
     `started_at` is None where the kernel was never given it; `reason` is one sentence, empty where all went well;
-    `redacted` counts the places where a secret was taken out.
+    `redacted` counts the places where a secret was taken out; `rest` is the whole of a text that is longer than what is
+    kept of it in `outputs`.
     """
 
     cell_id: str
@@ -64,6 +68,16 @@ class CellEnded:
     started_at: datetime | None
     ended_at: datetime
     reason: str
+    redacted: int = 0
+    rest: Rest | None = None
+
+
+@dataclass(frozen=True)
+class CellUpdated:
+    """A later cell has updated displays of one that had ended: its outputs are these from now on."""
+
+    cell_id: str
+    outputs: tuple[Output, ...]
     redacted: int = 0
 
 
@@ -79,4 +93,4 @@ class Pause:
     """Nothing has come for a moment: the time to do what can wait. Told to those who ask for it."""
 
 
-Event: TypeAlias = CellStarted | Printed | GatewayRefused | CellEnded | SegmentEnded | Pause
+Event: TypeAlias = CellStarted | Printed | GatewayRefused | CellEnded | CellUpdated | SegmentEnded | Pause

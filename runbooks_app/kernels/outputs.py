@@ -1,19 +1,20 @@
 """One cell's outputs: taken from the kernel's messages, capped, shown live, and at the end redacted as a whole.
 
-Everything here comes from a kernel, so nothing is believed about its shape. Sizes are bytes of UTF-8.
+Text beyond the cap goes to a file while it is printed (`spool`). Everything here comes from a kernel, so nothing is
+believed about its shape. Sizes are bytes of UTF-8.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from runbooks_app.kernels.displays import Displays, Settled, content, is_bundle
 from runbooks_app.kernels.events import Output
 from runbooks_app.kernels.redaction import Redactor, Stream, cut
-
-BUNDLE = "application/vnd.runbook."
-"""Findings, proposals and the like have a limit of their own, as high: a flood of prints must not drown them."""
+from runbooks_app.kernels.spool import Rest, Spool
 
 ERROR_LIMIT = 65536
 """Bytes kept of a traceback, whatever else the cell printed."""
@@ -31,6 +32,10 @@ MOST_COUNTED = 2**31 - 1
 """The largest execution count that is believed; the database holds no larger one."""
 
 WITHHELD = "[runbooks] The output of this cell is withheld: {}.\n"
+MORE = "[runbooks] It prints more than is shown here; the rest is kept.\n"
+WHOLE = "[runbooks] {:,} bytes of text are here; the whole of it, {:,} bytes, is kept beside them.\n"
+LOST = "[runbooks] {:,} bytes of text more were printed and are not kept: the run keeps no more than it has now.\n"
+LEFT_OUT = "[runbooks] {:,} bytes of output are left out: {:,} are kept per cell.\n"
 
 
 @dataclass(eq=False)
@@ -47,21 +52,36 @@ class _Item:
 
 
 class Outputs:
-    """Takes a cell's messages one by one."""
+    """Takes a cell's messages one by one.
 
-    def __init__(self, redactor: Redactor, limit: int) -> None:
+    `limit`: bytes that are kept in the run. Text beyond it goes into what `spool` makes; without, it is left out.
+    `displays`: those of the cells before, which this one may update.
+    """
+
+    def __init__(
+        self,
+        redactor: Redactor,
+        limit: int,
+        spool: Callable[[], Spool] | None = None,
+        displays: Displays | None = None,
+    ) -> None:
         self._redactor = redactor
         self._limit = limit
+        self._make_spool = spool
+        self._spool: Spool | None = None
         self._items: list[_Item] = []
         self._used = {False: 0, True: 0}  # bytes, by whether they are bundles
         self._errors = 0  # bytes
         self._last_error: _Item | None = None  # of those beyond the limit
-        self._displays: dict[str, str] = {}
+        self._displays = Displays() if displays is None else displays
         self._left_out = 0
+        self._full = False  # no text is kept in the run any more
         self._clear = False
         self._fresh: list[_Item] = []
+        self._cleared = False  # since live output was told last
         self._streams = {name: Stream(redactor) for name in ("stdout", "stderr")}
         self._broken = ""
+        self.rest: Rest | None = None  # with `final`: the whole text, where that is more than the limit
 
     # ---- taking
 
@@ -94,28 +114,44 @@ class Outputs:
         if name not in self._streams or not isinstance(text, str) or not text:
             return
         self._clear_now()
-        kept, size = self._fit(clean(text))
-        if not kept:
-            return
+        text = clean(text)
+        kept = "" if self._full else self._fit(text)
+        if kept:
+            self._keep(name, kept)
+        if len(kept) < len(text):
+            self._overflow(name, text[len(kept) :])
+
+    def _keep(self, name: str, text: str) -> None:
         for items in (self._items, self._fresh):
             if not (items and items[-1].kind == "stream" and items[-1].name == name):
                 items.append(_Item("stream", name))
-                size += FRAME if items is self._items and len(items) > 1 else 0
-            items[-1].text.append(kept)
-        self._used[False] += size
+                self._used[False] += FRAME if items is self._items and len(items) > 1 else 0
+            items[-1].text.append(text)
+        self._used[False] += len(text.encode())
 
-    def _fit(self, text: str) -> tuple[str, int]:
-        """As much of a text as there is room for; the rest is counted."""
+    def _fit(self, text: str) -> str:
+        """As much of a text as there is room for."""
         raw = text.encode()
         room = max(0, self._limit - self._used[False])
         if len(raw) <= room:
-            return text, len(raw)
+            return text
+        self._full = True
         kept = raw[:room].decode(errors="ignore")
         # The cut may go through a secret: what could be the beginning of one goes too.
-        kept = kept[: self._redactor.held(kept, self._redactor.spans(kept))]
-        size = len(kept.encode())
-        self._left_out += len(raw) - size
-        return kept, size
+        return kept[: self._redactor.held(kept, self._redactor.spans(kept))]
+
+    def _overflow(self, name: str, text: str) -> None:
+        """Text for which there is no room in the run."""
+        if self._make_spool is None:
+            self._left_out += len(text.encode())
+            return
+        if self._spool is None:
+            self._spool = self._make_spool()
+            for item in self._items:
+                if item.kind == "stream":
+                    self._spool.take(item.name, "".join(item.text))
+            self._fresh.append(_Item("stream", "stderr", [MORE]))
+        self._spool.take(name, text)
 
     def _take_display(self, kind: str, content: dict[str, Any]) -> None:
         data, metadata = content.get("data"), content.get("metadata")
@@ -129,26 +165,24 @@ class Outputs:
             output |= {"output_type": kind, "execution_count": count_of(content.get("execution_count"))}
         size = len(json.dumps(output, ensure_ascii=False).encode())
         item = _Item("display", data=output, size=size, display_id=self._known_as(display_id))
-        item.bundle = any(mime.startswith(BUNDLE) for mime in output["data"])
+        item.bundle = is_bundle(output)
         earlier = [shown for shown in self._items if item.display_id and shown.display_id == item.display_id]
-        if kind == "update_display_data" and earlier:
-            self._update(earlier, item)
+        self._update(earlier, item)
+        if item.display_id and not item.bundle:
+            self._displays.update(item.display_id, output)
+        # A finding, say, is read where it is made, whatever it is meant to take the place of.
+        if kind == "update_display_data" and (earlier or not item.bundle):
             return
         self._clear_now()
         if self._limit - self._used[item.bundle] < size:
             self._left_out += size
             return
         self._used[item.bundle] += size
-        # An update of what an earlier cell showed is shown where it happens: what a finished cell has put out is
-        # evidence, and does not change.
         self._items.append(item)
         self._fresh.append(item)
 
     def _known_as(self, display_id: Any) -> str | None:
-        """A number for an id: the kernel chooses it, so it may hold a secret as any text may."""
-        if not isinstance(display_id, str):
-            return None
-        return self._displays.setdefault(display_id, str(len(self._displays) + 1))
+        return self._displays.known_as(display_id) if isinstance(display_id, str) else None
 
     def _update(self, earlier: list[_Item], new: _Item) -> None:
         for item in earlier:
@@ -201,6 +235,10 @@ class Outputs:
         if self._clear:
             self._clear = False
             self._items.clear()
+            self._fresh.clear()
+            self._cleared, self._full = True, False
+            self._streams = {name: Stream(self._redactor) for name in self._streams}
+            self._spool = None
             self._used = {False: 0, True: 0}
             self._errors, self._last_error = 0, None
 
@@ -210,6 +248,11 @@ class Outputs:
         return any(item.kind == "error" for item in self._items)
 
     # ---- telling
+
+    def cleared(self) -> bool:
+        """Whether all that was told before the last call of this is gone; to be asked before `live`."""
+        cleared, self._cleared = self._cleared, False
+        return cleared
 
     def live(self, *, last: bool = False) -> list[tuple[Output, str | None]]:
         """What has come since the last call, redacted, with its display id; `last` tells what was held back too."""
@@ -234,18 +277,40 @@ class Outputs:
 
     def final(self) -> tuple[tuple[Output, ...], int]:
         """All outputs of the cell as they are kept, and how many places were redacted. Withheld where in doubt."""
+        self._places: dict[int, str] = {}
         try:
             if self._broken:
                 raise RuntimeError(self._broken)  # noqa: TRY301
+            rest = self._spool.finish() if self._spool is not None else None
             outputs, redacted = self._redacted()
-            if self._smuggles(outputs):
+            if self._smuggles(outputs) or (self._spool is not None and self._spool.spread):
                 return (_stream("stderr", WITHHELD.format("it holds a secret, spread out")),), redacted + 1
         except Exception:  # noqa: BLE001
             return (_stream("stderr", WITHHELD.format("it could not be searched for secrets")),), 0
-        if self._left_out:
-            note = f"[runbooks] {self._left_out:,} bytes of output are left out: {self._limit:,} are kept per cell.\n"
+        self.rest = rest
+        self._places = {at: item.display_id for at, item in enumerate(self._items) if item.display_id}
+        if note := self._note():
             outputs.append(_stream("stderr", note))
         return tuple(outputs), redacted
+
+    def _note(self) -> str:
+        """What is not here, and where it is."""
+        note = ""
+        if self._spool is not None:
+            here = sum(len(text.encode()) for item in self._items for text in item.text)
+            note += WHOLE.format(here, self._spool.size) if self.rest and self._spool.size > here else ""
+            note += LOST.format(self._spool.lost) if self._spool.lost else ""
+        return note + (LEFT_OUT.format(self._left_out, self._limit) if self._left_out else "")
+
+    def settle(self, cell_id: str, outputs: tuple[Output, ...]) -> None:
+        """After `final`: let later cells update the displays in these outputs."""
+        if self._places:
+            self._displays.add(Settled(cell_id, list(outputs), self._places, self._redactor, self._limit))
+
+    @property
+    def kept(self) -> int:
+        """Bytes of all that is kept, the file included."""
+        return sum(self._used.values()) + self._errors + (self._spool.size if self._spool is not None else 0)
 
     def _redacted(self) -> tuple[list[Output], int]:
         # A secret may be cut by an output in between, so that each stream is searched as one text.
@@ -262,6 +327,8 @@ class Outputs:
                 own = [(max(a, at) - at, min(b, end) - at) for a, b in spans if a < end and b > at]
                 texts[id(item)] = cut(piece, own)
                 at = end
+        if self._spool is not None:  # which has all of this text, and more
+            count = max(count, self._spool.places)
         outputs = []
         for item in self._items:
             if item.kind == "stream":
@@ -274,31 +341,12 @@ class Outputs:
 
     def _smuggles(self, outputs: list[Output]) -> bool:
         streams = ["".join(o["text"] for o in outputs if o.get("name") == name) for name in self._streams]
-        together = "".join(part for output in outputs for part in _content(output))
+        together = "".join(part for output in outputs for part in content(output))
         return any(self._redactor.smuggled(text) for text in (*streams, together))
 
 
 def _stream(name: str, text: str) -> Output:
     return {"output_type": "stream", "name": name, "text": text}
-
-
-def _content(output: Output) -> list[str]:
-    """Every text that an output shows, in order; what only frames it would hide that two texts are neighbours."""
-    if output["output_type"] == "stream":
-        return [output["text"]]
-    if output["output_type"] == "error":
-        return [output["ename"], output["evalue"], *output["traceback"]]
-    shown = [text for value in output["data"].values() for text in _strings(value)]
-    return [*shown, *output["data"], *_strings(output["metadata"])]
-
-
-def _strings(value: Any) -> list[str]:
-    """Every text in a JSON value, in order, numbers as they are written."""
-    if isinstance(value, dict):
-        return [text for key, item in value.items() for text in (key, *_strings(item))]
-    if isinstance(value, list):
-        return [text for item in value for text in _strings(item)]
-    return [] if value is None else [str(value)]
 
 
 def count_of(number: Any) -> int | None:
