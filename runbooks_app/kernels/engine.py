@@ -19,11 +19,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runbooks_app.core.errors import Unavailable
+from runbooks_app.core.errors import Misconfigured, Unavailable
 from runbooks_app.kernels.conduct import GRACE, Conduct
 from runbooks_app.kernels.events import Event, Pause
 from runbooks_app.kernels.folders import remove
 from runbooks_app.kernels.launcher import Zygote
+from runbooks_app.kernels.sandbox.selftest import prove, require_system
 from runbooks_app.kernels.segment import Segment
 from runbooks_app.kernels.uids import Uids
 
@@ -51,6 +52,7 @@ class Engine:
     ) -> None:
         self._folder = folder
         self._sandbox = sandbox
+        self.probes = 0  # how many answered rightly, of the zygote that there is
         # Only root may become somebody else.
         self._uids = Uids(uids if sandbox and os.geteuid() == 0 else ())
         self._roots = (*roots, ROOT)
@@ -76,12 +78,14 @@ class Engine:
         sandbox: bool = True,
         uids: Sequence[int] = (),
     ) -> Engine:
-        """An engine whose zygote is ready; Unavailable where it does not start.
+        """An engine whose zygote is ready; Unavailable where it does not start, Misconfigured where its sandbox fails.
 
         Runs' folders are made in `folder` (default: the system's temporary one). Kernels import from `roots`, then
         from where the service lies. `grace`: seconds that an interrupted cell has to stop. Where we are root, each
         kernel runs under one of `uids`; with none, or where that is not possible, as root without capabilities.
         """
+        if sandbox:
+            require_system()
         parent = folder or Path(tempfile.gettempdir())
         made = Path(tempfile.mkdtemp(prefix="runbooks-kernels-", dir=parent))
         made.chmod(0o711)  # kernels pass through it
@@ -166,7 +170,7 @@ class Engine:
                 uid = self._uids.take()
                 channel = conduct.fork(zygote, zygote.folder / f"segment-{next(self._numbers)}", uid)
                 await asyncio.wait({channel.process.started})
-        except Unavailable as error:
+        except (Unavailable, Misconfigured) as error:
             conduct.refuse(str(error))
         else:
             await conduct.run(channel)
@@ -184,17 +188,31 @@ class Engine:
             if self._zygote is None:
                 if self._closed:
                     raise Unavailable("The engine was closed.")
-                self._zygote = await Zygote.start(
-                    self._folder / f"zygote-{next(self._numbers)}",
-                    self._roots,
-                    sandbox=self._sandbox,
-                    uid=self._uids.example,
-                )
-                if self._zygote.stays:
-                    log.warning("kernels run as root, without capabilities: %s", self._zygote.stays)
-                    self._uids.close()
+                self._zygote = await self._start_zygote()
                 self._zygote.gone.add_done_callback(self._on_gone)
             return self._zygote
+
+    async def _start_zygote(self) -> Zygote:
+        """A zygote whose sandbox holds."""
+        zygote = await Zygote.start(
+            self._folder / f"zygote-{next(self._numbers)}",
+            self._roots,
+            sandbox=self._sandbox,
+            uid=self._uids.example,
+        )
+        if zygote.stays:
+            log.warning("kernels run as root, without capabilities: %s", zygote.stays)
+            self._uids.close()
+        if self._sandbox:
+            uids = [self._uids.take(), self._uids.take()]
+            try:
+                self.probes = await prove(zygote, uids)
+            except BaseException:
+                await zygote.close()
+                raise
+            for uid in uids:
+                self._uids.give_back(uid)
+        return zygote
 
     def _on_gone(self, _: asyncio.Future[None]) -> None:
         """Have the next zygote ready before a run asks for it."""
@@ -205,7 +223,7 @@ class Engine:
     async def _start_again(self) -> None:
         try:
             await self._ready()
-        except Unavailable:
+        except (Unavailable, Misconfigured):
             log.exception("no kernels can be had; the next run tries again")
 
     async def _end(self) -> None:

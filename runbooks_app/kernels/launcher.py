@@ -198,11 +198,17 @@ class Zygote:
         with suppress(OSError):
             self.lifeline.send(json.dumps(message).encode())
 
-    def fork(self, descriptors: Sequence[int], spec: Spec | None) -> KernelProcess:
-        """Ask for a kernel that gets `descriptors`, as `zygote.DESCRIPTORS` has them, and may do what `spec` says."""
+    def fork(
+        self, descriptors: Sequence[int], spec: Spec | None, *, probe: dict[str, Any] | None = None
+    ) -> KernelProcess:
+        """Ask for a kernel that gets `descriptors`, as `zygote.DESCRIPTORS` has them, and may do what `spec` says.
+
+        With a `probe` it serves no cells, but aims at these targets and says what came of it.
+        """
         kernel = KernelProcess(self, next(self.numbers))
         self.kernels[kernel.number] = kernel
-        if not self.tell({"fork": kernel.number, "sandbox": spec.to_json() if spec else None}, descriptors):
+        request = {"fork": kernel.number, "sandbox": spec.to_json() if spec else None, "probe": probe}
+        if not self.tell(request, descriptors):
             self.end(kernel, End(None), Unavailable("The kernel did not start: its zygote does not listen."))
         return kernel
 

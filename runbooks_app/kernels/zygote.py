@@ -2,7 +2,7 @@
 
 Requests and answers are JSON packets over one socket to the worker:
 
-    {"fork": id, "sandbox": spec or null} with five descriptors
+    {"fork": id, "sandbox": spec or null, "probe": targets or null} with five descriptors
                                         →  {"id": id, "pid": pid}   or   {"id": id, "error": why}
     {"signal": id, "number": 2 or 9}    →  nothing, or the end
                                            {"id": id, "status": exit status as wait(2) has it, "left": processes}
@@ -26,11 +26,12 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from runbooks_app.kernels import child
 from runbooks_app.kernels.huge import collapse
 from runbooks_app.kernels.processes import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, children, kill, prctl
+from runbooks_app.kernels.sandbox import probes
 from runbooks_app.kernels.sandbox.lockdown import Lockdown, bind, lock
 from runbooks_app.kernels.sandbox.privileges import hindrance
 from runbooks_app.kernels.sandbox.spec import Spec
@@ -123,7 +124,7 @@ class Zygote:
             return False
         request = json.loads(packet)
         if "fork" in request:
-            self.fork(request["fork"], descriptors, request["sandbox"])
+            self.fork(request, descriptors)
             return True
         for pid, number in self.kernels.items():
             if number == request["signal"]:
@@ -136,8 +137,9 @@ class Zygote:
                         os.kill(pid, request["number"])  # it has only just been forked
         return True
 
-    def fork(self, number: int, descriptors: list[int], sandbox: dict[str, Any] | None) -> None:
+    def fork(self, request: dict[str, Any], descriptors: list[int]) -> None:
         """Fork one kernel; the child never comes back from here."""
+        number = request["fork"]
         zygote = os.getpid()
         try:
             pid = os.fork()
@@ -145,13 +147,13 @@ class Zygote:
             self.tell({"id": number, "error": f"no process could be made: {error.strerror}"})
         else:
             if pid == 0:
-                self.become_kernel(zygote, descriptors, sandbox)
+                self.become_kernel(zygote, descriptors, request)
             self.kernels[pid] = number
             self.tell({"id": number, "pid": pid})
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def become_kernel(self, zygote: int, descriptors: list[int], sandbox: dict[str, Any] | None) -> None:
+    def become_kernel(self, zygote: int, descriptors: list[int], request: dict[str, Any]) -> None:
         """In the child: take its own descriptors, be locked down, keep no others, serve cells."""
         code = 70
         try:
@@ -160,8 +162,11 @@ class Zygote:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             settle(descriptors)
             bind()
-            lock(zygote, self.lockdown, Spec.from_json(sandbox) if sandbox is not None else None)
+            spec = Spec.from_json(request["sandbox"]) if request["sandbox"] is not None else None
+            lock(zygote, self.lockdown, spec)
             os.closerange(child.CAPTURED_ERROR + 1, _ALL)
+            if request["probe"] is not None:
+                tell_answers(probes.Targets(**request["probe"]))
             # Objects made by the zygote still hold numbers of descriptors that are something else by now. None of
             # them may be collected, and this frame, which never returns, keeps them.
             self.kernel.serve()
@@ -189,6 +194,14 @@ class Zygote:
             if not remains or now - end.since > PATIENCE:
                 self.ended.remove(end)
                 self.tell({"id": end.number, "status": end.status, "left": len(remains)})
+
+
+def tell_answers(targets: probes.Targets) -> NoReturn:
+    """Try the sandbox out from within, and tell the worker."""
+    answers = json.dumps(probes.ask(probes.ALL, targets)).encode()
+    with socket.socket(fileno=child.CHANNEL) as channel:
+        channel.sendall(answers)
+    os._exit(0)
 
 
 def settle(descriptors: list[int]) -> None:

@@ -76,7 +76,15 @@ RULES: tuple[Rule, ...] = (
     # Numerical libraries ask for it at their start and take no for a reason to abort.
     _rule("scheduling", "sched_setscheduler sched_setparam sched_setattr", SUCCESS),
     # On files of our own uid these need no write access, so Landlock lets them through. IPython does not start
-    # where chmod fails.
+    # where chmod fails. A file that is touched by its name may be about to be made: that must not seem to be done.
+    _rule("touching", "utime utimes", errno.EPERM, Argument(1, "is one of", (0,))),
+    _rule(
+        "touching by name",
+        "utimensat futimesat",
+        errno.EPERM,
+        Argument(1, "is none of", (0,)),
+        Argument(2, "is one of", (0,)),
+    ),
     _rule("metadata", "chmod fchmod fchmodat fchmodat2 utime utimes utimensat futimesat", SUCCESS),
     _rule("owners", "chown fchown lchown fchownat", errno.EPERM),
     _rule(
