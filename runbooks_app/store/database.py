@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import procrastinate
@@ -29,6 +29,10 @@ QUEUES = {
 }
 """The queue of each job. Each has workers of its own: neither a burst of diagnoses nor a chat that hangs may
 hold up what people have approved."""
+
+TELLING_WAITS = 0.25
+"""Seconds until a channel is told. Whoever asked has had an answer, and what the run itself shows comes first: messages
+that were composed at the same moment made a first output 20 ms later."""
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _QUEUE = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
@@ -91,10 +95,11 @@ class Transaction:
         self._entries.append((actor, event, objects, body or {}))
 
     def defer(self, task: str, *, after: int = 0, priority: int = 0, **arguments: Any) -> None:
-        """Queue a job when the transaction commits, and not otherwise; `after` is in seconds."""
-        options: dict[str, Any] = {"queue": QUEUES[task], "priority": priority}
-        if after:
-            options["schedule_in"] = {"seconds": after}
+        """Queue a job when the transaction commits, and not otherwise; `after` is in seconds of the database's clock."""
+        queue = QUEUES[task]
+        options: dict[str, Any] = {"queue": queue, "priority": priority}
+        if wait := after or (TELLING_WAITS if queue == QUEUES["tell_run"] else 0):
+            options["schedule_at"] = self.now + timedelta(seconds=wait)
         self._jobs.append((task, arguments, options))
 
     def flush(self) -> None:

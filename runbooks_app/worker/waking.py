@@ -22,7 +22,7 @@ from psycopg import sql
 LOOK = 0.1
 """Seconds between two looks."""
 
-_DUE = """SELECT queue FROM unnest(%s::text[]) AS queue WHERE EXISTS (
+_DUE = """SELECT queue FROM unnest({}::text[]) AS queue WHERE EXISTS (
     SELECT FROM procrastinate_jobs WHERE status = 'todo' AND queue_name = queue
     AND (scheduled_at IS NULL OR scheduled_at <= now()))"""
 
@@ -62,8 +62,9 @@ class Bell(JobManager):
         async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
             for channel in channels:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            look = sql.SQL(_DUE).format(sql.Literal(queues)).as_bytes(connection)  # the same each time: adapted once
             while True:
-                due = await (await connection.execute(_DUE, [queues])).fetchall()
+                due = await (await connection.execute(look)).fetchall()
                 for (queue,) in due:
                     await self._wake(queue, {"type": "job_inserted", "job_id": 0})
                 async for told in connection.notifies(timeout=LOOK):
