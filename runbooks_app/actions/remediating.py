@@ -27,9 +27,10 @@ from runbooks_app.core.errors import Conflict, RunbooksError
 from runbooks_app.core.people import Actor
 from runbooks_app.core.proposal import ProposalState, Verification, move, move_verification
 from runbooks_app.core.run import CellState, RunState
+from runbooks_app.core.runbook import Runbook
 from runbooks_app.store import people, proposals, runs
 from runbooks_app.store.database import Transaction, new_id, transaction
-from runbooks_app.store.records import Attempt, Proposal
+from runbooks_app.store.records import Attempt, Proposal, Run
 
 MAX_VERIFICATIONS = 20
 VERIFY_AGAIN = 15
@@ -143,7 +144,7 @@ def start_remediation(service: Service, proposal_id: str, worker: str) -> Claim 
             run = runs.get(tx, proposal.run_id)
             runbook = revision(tx, service, run.revision)
             try:
-                _may_start(tx, service, proposal)
+                _may_start(tx, service, proposal, run, runbook)
             except RunbooksError as refusal:
                 make_stale(tx, proposal, refusal.message, worker_actor(worker))
                 return None
@@ -291,9 +292,7 @@ def kept_values(service: Service, proposal_id: str) -> tuple[Proposal, dict[str,
         return proposal, runs.get(tx, proposal.run_id).kept
 
 
-def _may_start(tx: Transaction, service: Service, proposal: Proposal) -> None:
-    run = runs.get(tx, proposal.run_id)
-    runbook = revision(tx, service, run.revision)
+def _may_start(tx: Transaction, service: Service, proposal: Proposal, run: Run, runbook: Runbook) -> None:
     groups = {}
     for subject in proposal.asked.approvers:
         person = people.get(tx, subject)

@@ -79,7 +79,6 @@ class Conduct:
     grace: float = GRACE
 
     def __post_init__(self) -> None:
-        self.redactor = Redactor(self.segment.known_secrets)
         self.over = ""  # why no further cell runs
         self.lost: dict[str, str] = {}  # name → the cell that should have defined it
         self.displays = Displays()
@@ -128,6 +127,7 @@ class Conduct:
         )
         channel = Channel(zygote, spec if zygote.sandbox else None, frame_limit=4 * limits.output + (1 << 20))
         self.activation = channel.begin("activate", self.given())
+        self.redactor = Redactor(self.segment.known_secrets)  # takes a moment, in which the kernel is made
         return channel
 
     async def run(self, channel: Channel) -> None:

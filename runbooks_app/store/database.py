@@ -95,7 +95,7 @@ class Transaction:
         self._entries.append((actor, event, objects, body or {}))
 
     def defer(self, task: str, *, after: int = 0, priority: int = 0, **arguments: Any) -> None:
-        """Queue a job when the transaction commits, and not otherwise; `after` is in seconds of the database's clock."""
+        """Queue a job when the transaction commits, and not otherwise; `after` so many seconds of the database's."""
         queue = QUEUES[task]
         options: dict[str, Any] = {"queue": queue, "priority": priority}
         if wait := after or (TELLING_WAITS if queue == QUEUES["tell_run"] else 0):
