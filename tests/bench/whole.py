@@ -333,7 +333,8 @@ def flood(whole: Whole) -> Iterator[Figure]:
 def _kept(whole: Whole, run_id: str) -> Iterator[Figure]:
     """The whole of what was printed, beside what stands in the run: read back from where it is stored."""
     (row,) = whole.rows(
-        "SELECT c.whole FROM cells c JOIN attempts a ON a.id = c.attempt_id WHERE a.run_id = %s AND c.whole IS NOT NULL",
+        "SELECT c.whole FROM cells c JOIN attempts a ON a.id = c.attempt_id "
+        "WHERE a.run_id = %s AND c.whole IS NOT NULL",
         run_id,
     )
     told = row["whole"]
