@@ -38,10 +38,12 @@ from typing import Any, NoReturn
 
 from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.profiledir import ProfileDir
+from IPython.external.pickleshare import PickleShareDB
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 from traitlets.config import Config
 
+from runbooks_app.kernels.sharing import keep_to_the_run
 from runbooks_app.kernels.values import real_all
 from runbooks_app.kernels.warm import Warm
 
@@ -230,6 +232,9 @@ class Kernel:
     def activate(self, content: dict[str, Any]) -> dict[str, Any]:
         """Become the kernel of one segment: folder, environment, connections."""
         os.chdir(content["folder"])
+        # What `%cd` and `%bookmark` remember.
+        self.shell.user_ns["_dh"][:] = [content["folder"]]
+        self.shell.db = PickleShareDB(content["environment"]["HOME"] + "/.ipython")  # type: ignore[no-untyped-call]
         os.environ.clear()
         os.environ.update(content["environment"])
         tempfile.tempdir = None
@@ -386,6 +391,7 @@ class Kernel:
         """In a process that a cell has forked."""
         self.forked = True
         self.lock, self.printing = threading.RLock(), threading.RLock()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a pool ends its processes by it
 
 
 def waiting(pipe: int) -> int:
@@ -425,6 +431,7 @@ def prepare(folder: str) -> Kernel:
     sys.modules["debugpy"] = None  # type: ignore[assignment]
     for name in LIBRARIES:
         importlib.import_module(name)
+    keep_to_the_run()
     warm = Warm.imported(KIT)
     kernel = Kernel(folder, warm)
     builtins.input = refuse_input

@@ -43,7 +43,16 @@ SYSTEM = (
     # Of /etc what programs look up, and nothing that a machine keeps to itself.
     *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/os-release"),
     *("/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/hosts", "/etc/host.conf", "/etc/resolv.conf"),
-    *("/etc/localtime", "/etc/timezone", "/etc/mime.types", "/etc/services", "/etc/protocols", "/etc/fonts"),
+    *(
+        "/etc/localtime",
+        "/etc/timezone",
+        "/etc/gitconfig",
+        "/etc/inputrc",
+        "/etc/mime.types",
+        "/etc/services",
+        "/etc/protocols",
+        "/etc/fonts",
+    ),
     *("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/ca-certificates", "/etc/pki/tls/certs", "/etc/pki/ca-trust"),
     *("/dev/random", "/dev/urandom", "/sys/devices/system/cpu"),
     *("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/uptime", "/proc/loadavg", "/proc/version"),

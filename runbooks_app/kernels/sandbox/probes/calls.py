@@ -37,18 +37,6 @@ DENIED: dict[str, tuple[tuple[Argument, ...], str]] = {
     "ioprio_set": ((1, 0, 0x4004), "other processes' disk"),
     "migrate_pages": (("self", 0, None, None), "other processes' memory"),
     "move_pages": (("self", 0, None, None, None, 0), "other processes' memory"),
-    "chown": ((None, 0, 0), "owners of files"),
-    "fchown": ((-1, 0, 0), "owners of files"),
-    "lchown": ((None, 0, 0), "owners of files"),
-    "fchownat": ((-1, None, 0, 0, 0), "owners of files"),
-    "setxattr": ((None, None, None, 0, 0), "attributes of files"),
-    "lsetxattr": ((None, None, None, 0, 0), "attributes of files"),
-    "fsetxattr": ((-1, None, None, 0, 0), "attributes of files"),
-    "setxattrat": ((-1, None, 0, None, None, 0), "attributes of files"),
-    "removexattr": ((None, None), "attributes of files"),
-    "lremovexattr": ((None, None), "attributes of files"),
-    "fremovexattr": ((-1, None), "attributes of files"),
-    "removexattrat": ((-1, None, 0, None), "attributes of files"),
     "file_setattr": ((-1, None, None, 0, 0), "flags of files"),
     "mount": ((None, None, None, 0, None), "file systems"),
     "umount2": ((None, 0), "file systems"),
@@ -136,6 +124,18 @@ OTHERWISE: dict[str, tuple[str, tuple[Argument, ...], int, str]] = {
     ),
 }
 
+UNSUPPORTED: dict[str, tuple[Argument, ...]] = {
+    "setxattr": (None, None, None, 0, 0),
+    "lsetxattr": (None, None, None, 0, 0),
+    "fsetxattr": (-1, None, None, 0, 0),
+    "setxattrat": (-1, None, 0, None, None, 0),
+    "removexattr": (None, None),
+    "lremovexattr": (None, None),
+    "fremovexattr": (-1, None),
+    "removexattrat": (-1, None, 0, None),
+}
+"""Attributes of files: the answer is that there are none."""
+
 PRETENDED: dict[str, tuple[Argument, ...]] = {
     "chmod": (None, 0),
     "fchmod": (-1, 0),
@@ -145,6 +145,10 @@ PRETENDED: dict[str, tuple[Argument, ...]] = {
     "utimes": (None, 1),
     "futimesat": (-1, None, None),
     "utimensat": (-1, None, None, 0),
+    "chown": (None, 0, 0),
+    "fchown": (-1, 0, 0),
+    "lchown": (None, 0, 0),
+    "fchownat": (-1, None, 0, 0, 0),
     "sched_setscheduler": (0, -1, None),
     "sched_setparam": (0, None),
     "sched_setattr": (0, None, 0),
@@ -167,6 +171,8 @@ def _probes() -> tuple[Probe, ...]:
         f"call_{call}": (call, given, errno.EPERM, f"no access to {gives}") for call, (given, gives) in DENIED.items()
     }
     wanted |= OTHERWISE
+    none = errno.EOPNOTSUPP
+    wanted |= {f"call_{call}": (call, given, none, "files have no attributes") for call, given in UNSUPPORTED.items()}
     wanted |= {f"pretend_{call}": (call, given, 0, "it says it succeeded") for call, given in PRETENDED.items()}
     return tuple(
         Probe(name, shows, partial(_call, call, given, answer), fails=False)
