@@ -201,7 +201,8 @@ class Story:
         now = datetime.now(UTC)
         outputs = how.get("outputs", told_by(cell_id) if state is CellState.OK else [])
         began = now - timedelta(seconds=how.get("took", 0.3))
-        record_cells(self.service, claim, [CellTold(cell_id, state, began, now, tuple(outputs), 1, reason)], said)
+        told = CellTold(cell_id, state, began, now, tuple(outputs), 1, reason, how.get("whole"))
+        record_cells(self.service, claim, [told], said)
 
     def finish(self, run_id: str, reason: str = "") -> None:
         claim, said = self._claims[run_id]

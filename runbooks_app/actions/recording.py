@@ -6,9 +6,11 @@ Cells come in batches: of those that began and ended between two writes only the
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import FileIO
 from typing import Any
 
 from runbooks_app.actions.context import Service, worker_actor
@@ -16,7 +18,7 @@ from runbooks_app.actions.diagnosing import Claim, Said
 from runbooks_app.actions.running import tell_run
 from runbooks_app.core import bundles
 from runbooks_app.core.audit import Event
-from runbooks_app.core.errors import Problem
+from runbooks_app.core.errors import Problem, Unavailable
 from runbooks_app.core.run import CellState
 from runbooks_app.store import runs
 from runbooks_app.store.database import Transaction, transaction
@@ -25,9 +27,24 @@ INLINE_OUTPUT = 256_000
 """Bytes of a cell's outputs that stay in its row; larger ones go to the artifact store."""
 
 
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All the text that a cell printed, redacted: `size` bytes in `file`; `lost` bytes more are kept nowhere."""
+
+    file: FileIO
+    size: int
+    lost: int
+
+
 @dataclass(frozen=True)
 class CellTold:
-    """How a cell stands: it runs since `started_at`, or it ended; `reason` says why it did not end well."""
+    """How a cell stands: it runs since `started_at`, or it ended; `reason` says why it did not end well.
+
+    `whole` where it printed more than its `outputs` hold.
+    """
 
     cell_id: str
     state: CellState
@@ -36,19 +53,31 @@ class CellTold:
     outputs: tuple[dict[str, Any], ...] = ()
     execution_count: int | None = None
     reason: str = ""
+    whole: Whole | None = None
 
 
-def record_cells(service: Service, claim: Claim, told: Sequence[CellTold], said: Said, *, tell: bool = False) -> None:
+def record_cells(
+    service: Service,
+    claim: Claim,
+    told: Sequence[CellTold],
+    said: Said,
+    *,
+    updates: Mapping[str, tuple[dict[str, Any], ...]] | None = None,
+    tell: bool = False,
+) -> None:
     """Store how these cells stand, and what they found; what else they said is added to `said`.
 
-    `tell`: have the run's message brought up to date. Raises `Conflict` if the attempt was fenced off: then nothing
-    of any of them is kept.
+    `updates`: what cells show that had ended before, by their ids; findings in it are none. `tell`: have the run's
+    message brought up to date. Raises `Conflict` if the attempt was fenced off: then nothing of any of them is kept.
     """
     latest = {cell.cell_id: cell for cell in told}
     read = {cell.cell_id: bundles.read(list(cell.outputs)) for cell in latest.values()}
-    artifacts = {cell.cell_id: _artifact(service, cell) for cell in latest.values()}
+    rows = [_row(service, cell) for cell in latest.values()]
+    updated = [(cell_id, *_place(service, outputs)) for cell_id, outputs in (updates or {}).items()]
     with transaction(service.engine) as tx:
-        runs.record_cells(tx, claim.attempt.id, [_row(cell, artifacts[cell.cell_id]) for cell in latest.values()])
+        runs.record_cells(tx, claim.attempt.id, rows)
+        for update in updated:
+            runs.update_outputs(tx, claim.attempt.id, *update)
         for cell in latest.values():
             for finding in read[cell.cell_id].findings:
                 _find(tx, claim, cell.cell_id, finding)
@@ -61,23 +90,38 @@ def record_cells(service: Service, claim: Claim, told: Sequence[CellTold], said:
         said.problems += [Problem(cell_id, problem.message, problem.fix) for problem in found.problems]
 
 
-def _artifact(service: Service, cell: CellTold) -> str:
-    """Address of the outputs where they are too large for a row; else empty."""
-    text = json.dumps(cell.outputs)
-    return service.artifacts.put(text.encode()) if len(text) > INLINE_OUTPUT else ""
+def _place(service: Service, outputs: tuple[dict[str, Any], ...]) -> tuple[list[dict[str, Any]], str]:
+    """The outputs for a row and, where they are too large for it, none and the address of an artifact."""
+    text = json.dumps(outputs)
+    return ([], service.artifacts.put(text.encode())) if len(text) > INLINE_OUTPUT else (list(outputs), "")
 
 
-def _row(cell: CellTold, artifact: str) -> runs.RecordedCell:
+def _row(service: Service, cell: CellTold) -> runs.RecordedCell:
+    outputs, artifact = _place(service, cell.outputs)
     return runs.RecordedCell(
         cell.cell_id,
         str(cell.state),
-        [] if artifact else list(cell.outputs),
+        outputs,
         artifact,
         cell.execution_count,
         cell.started_at,
         cell.ended_at,
         cell.reason,
+        _whole(service, cell),
     )
+
+
+def _whole(service: Service, cell: CellTold) -> dict[str, Any] | None:
+    """Store the whole text of a cell; what its row says of it."""
+    if cell.whole is None:
+        return None
+    address = ""
+    try:
+        address = service.artifacts.put_file(cell.whole.file)
+    except (Unavailable, OSError):
+        # The beginning of it is in the row: a diagnosis does not fail for want of the rest.
+        log.exception("the whole output of cell %s could not be stored and is lost", cell.cell_id)
+    return {"artifact": address, "size": cell.whole.size, "lost": cell.whole.lost}
 
 
 def _find(tx: Transaction, claim: Claim, cell_id: str, finding: bundles.Finding) -> None:

@@ -82,7 +82,11 @@ class Attempt(Record):
 
 @dataclass(frozen=True)
 class Cell(Record):
-    """What became of one cell in one attempt; `outputs` are nbformat outputs, redacted."""
+    """What became of one cell in one attempt; `outputs` are nbformat outputs, redacted.
+
+    `whole` is set where it printed more text than they hold: `artifact` (empty: could not be stored), `size` and how
+    many bytes more are `lost`. `updates` counts how often later cells have updated its displays.
+    """
 
     attempt_id: int
     cell_id: str
@@ -96,6 +100,8 @@ class Cell(Record):
     execution_count: int | None
     started_at: datetime | None
     ended_at: datetime | None
+    whole: dict[str, Any] | None = None
+    updates: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", CellState(self.state))

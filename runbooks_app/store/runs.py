@@ -38,6 +38,7 @@ class RecordedCell:
     started_at: datetime | None
     ended_at: datetime | None
     reason: str
+    whole: dict[str, Any] | None = None
 
 
 def insert(tx: Transaction, run: dict[str, Any]) -> None:
@@ -230,9 +231,10 @@ def record_cells(tx: Transaction, attempt_id: int, cells: Sequence[RecordedCell]
     written = tx.execute(
         """UPDATE cells SET state = told.state, outputs = told.outputs, artifact = told.artifact,
              execution_count = told.execution_count, started_at = told.started_at, ended_at = told.ended_at,
-             reason = told.reason
+             reason = told.reason, whole = told.whole
            FROM jsonb_to_recordset(:told) AS told (cell_id text, state text, outputs jsonb, artifact text,
-             execution_count integer, started_at timestamptz, ended_at timestamptz, reason text)
+             execution_count integer, started_at timestamptz, ended_at timestamptz, reason text,
+             whole jsonb)
            WHERE cells.attempt_id = :attempt AND cells.cell_id = told.cell_id
              AND EXISTS (SELECT FROM attempts WHERE id = :attempt AND ended_at IS NULL)""",
         attempt=attempt_id,
@@ -243,6 +245,22 @@ def record_cells(tx: Transaction, attempt_id: int, cells: Sequence[RecordedCell]
     )
     if written.rowcount != len(cells):
         raise Conflict(f"Cells of attempt {attempt_id} have moved on in the meantime; look at them again.")
+
+
+def update_outputs(
+    tx: Transaction, attempt_id: int, cell_id: str, outputs: list[dict[str, Any]], artifact: str
+) -> None:
+    """Show other outputs for a cell of a going attempt that has ended; `Conflict` if the attempt was fenced off."""
+    tx.moved(
+        f"Cell {cell_id}",
+        """UPDATE cells SET outputs = :outputs, artifact = :artifact, updates = updates + 1
+           WHERE attempt_id = :attempt AND cell_id = :cell AND state NOT IN ('waiting', 'running')
+             AND EXISTS (SELECT FROM attempts WHERE id = :attempt AND ended_at IS NULL)""",
+        attempt=attempt_id,
+        cell=cell_id,
+        outputs=outputs,
+        artifact=artifact,
+    )
 
 
 def cells(tx: Transaction, attempt_id: int) -> list[Cell]:

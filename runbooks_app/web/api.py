@@ -23,6 +23,7 @@ from runbooks_app.web import models, shapes
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import guard, signed_in
 from runbooks_app.web.models import body, query
+from runbooks_app.web.pages.cells import whole_response
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -107,6 +108,14 @@ def get_run(run_id: str) -> Response:
     asked = query(models.RunQuery)
     with reading(service().engine) as tx:
         return jsonify(shapes.whole_run(tx, service(), run_id, outputs=asked.outputs))
+
+
+@blueprint.get("/runs/<run_id>/cells/<int:attempt_id>/<cell_id>/whole")
+@guard(Permission.READ)
+def get_whole_text(run_id: str, attempt_id: int, cell_id: str) -> Response:
+    """All the text that a cell printed, where the run has only its beginning."""
+    query(models.NoQuery)
+    return whole_response(run_id, attempt_id, cell_id, download=True)
 
 
 @blueprint.post("/runs/<run_id>/cancel")

@@ -195,15 +195,18 @@ def parts(html: str) -> str:
     return _event("parts", html)
 
 
-def output(into: str, printed: Any) -> str:
-    """One output as escaped HTML, in JSON with the id of the element that it belongs into."""
+def output(into: str, printed: Any, *, display: str = "", clears: bool = False) -> str:
+    """One output as escaped HTML, in JSON with the id of the element that it belongs into.
+
+    It takes the place of what is shown there under the same `display`; `clears`: of all that is shown there.
+    """
     try:
         shown = pieces([printed])
     except RunbooksError:
         return ""
     live = get_template_attribute("parts/outputs.html", "live")
     html = "".join(str(live(piece)) for piece in shown)
-    return _event("output", json.dumps({"into": into, "html": html}))
+    return _event("output", json.dumps({"into": into, "html": html, "display": display, "clears": clears}))
 
 
 def _event(name: str, data: str) -> str:

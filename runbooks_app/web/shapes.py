@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runbooks_app.core.quotas import Place
     from runbooks_app.core.runbook import Runbook
     from runbooks_app.store.database import Transaction
-    from runbooks_app.store.records import Attempt, Incident, Note, Proposal, Run
+    from runbooks_app.store.records import Attempt, Cell, Incident, Note, Proposal, Run
 
 
 def runbook(found: Runbook) -> dict[str, Any]:
@@ -151,11 +151,20 @@ def _attempt(tx: Transaction, service: Service, attempt: Attempt, *, outputs: bo
                 "reason": cell.reason,
                 "started_at": _at(cell.started_at),
                 "ended_at": _at(cell.ended_at),
+                "whole": _whole(attempt, cell),
                 **({"outputs": outputs_of(service, cell)} if outputs else {}),
             }
             for cell in runs.cells(tx, attempt.id)
         ],
     }
+
+
+def _whole(attempt: Attempt, cell: Cell) -> dict[str, Any] | None:
+    """Where all the text of a cell is that printed more than its outputs hold; sizes in bytes."""
+    if cell.whole is None:
+        return None
+    href = f"/api/v1/runs/{attempt.run_id}/cells/{attempt.id}/{cell.cell_id}/whole" if cell.whole["artifact"] else None
+    return {"bytes": cell.whole["size"], "lost": cell.whole["lost"], "href": href}
 
 
 def _waiting(found: Run, place: Place | None) -> dict[str, Any] | None:

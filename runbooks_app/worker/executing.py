@@ -9,18 +9,26 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runbooks_app.actions.diagnosing import Claim, Said
-from runbooks_app.actions.recording import CellTold, record_cells
+from runbooks_app.actions.recording import CellTold, Whole, record_cells
 from runbooks_app.actions.refusals import gateway_refused
 from runbooks_app.core.errors import Conflict
 from runbooks_app.core.kernel_limits import AMOUNTS
 from runbooks_app.core.parameters import typed
 from runbooks_app.core.run import CellState
 from runbooks_app.core.runbook import Cell, Section, Stage
-from runbooks_app.kernels.events import CellEnded, CellStarted, GatewayRefused, Pause, Printed, SegmentEnded
+from runbooks_app.kernels.events import (
+    CellEnded,
+    CellStarted,
+    CellUpdated,
+    GatewayRefused,
+    Pause,
+    Printed,
+    SegmentEnded,
+)
 from runbooks_app.kernels.limits import Limits
 from runbooks_app.kernels.segment import Code, Segment
 from runbooks_app.worker.context import Hold, Worker
@@ -66,7 +74,7 @@ def execute(
                 if hold.abandoned:
                     raise FencedError
                 match event:
-                    case CellStarted() | CellEnded():
+                    case CellStarted() | CellEnded() | CellUpdated():
                         cells.take(event)
                     case Printed():
                         cells.show(event)
@@ -108,14 +116,18 @@ class _Cells:
     said: Said = field(default_factory=Said)
     ends: dict[str, CellEnded] = field(default_factory=dict)
     waiting: list[CellTold] = field(default_factory=list)
+    updates: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     printed: list[dict[str, Any]] = field(default_factory=list)
     since: float = 0.0
     shown: float = 0.0
     channel_told: float = field(default_factory=time.monotonic)
 
-    def take(self, event: CellStarted | CellEnded) -> None:
+    def take(self, event: CellStarted | CellEnded | CellUpdated) -> None:
         """Have it stored soon."""
         self._begin()
+        if isinstance(event, CellUpdated):
+            self._update(event)
+            return
         if isinstance(event, CellStarted):
             self.waiting.append(CellTold(event.cell_id, CellState.RUNNING, event.at))
             return
@@ -129,8 +141,19 @@ class _Cells:
                 event.outputs,
                 event.execution_count,
                 event.reason,
+                Whole(event.rest.file, event.rest.size, event.rest.lost) if event.rest else None,
             )
         )
+
+    def _update(self, event: CellUpdated) -> None:
+        """A cell that has ended shows something else, be its end stored already or not."""
+        stored = True
+        for at, told in enumerate(self.waiting):
+            if told.cell_id == event.cell_id and told.ended_at:
+                self.waiting[at] = replace(told, outputs=event.outputs)
+                stored = False
+        if stored:
+            self.updates[event.cell_id] = event.outputs
 
     def show(self, event: Printed) -> None:
         """Have viewers see what a cell printed."""
@@ -142,6 +165,7 @@ class _Cells:
                 "cell": event.cell_id,
                 "output": event.output,
                 "display_id": event.display_id,
+                "clears": event.clears,
             }
         )
         if time.monotonic() - self.shown >= GATHER:
@@ -149,21 +173,22 @@ class _Cells:
 
     def due(self) -> bool:
         """Whether something has waited long enough."""
-        return bool(self.waiting or self.printed) and time.monotonic() - self.since >= GATHER
+        return bool(self.waiting or self.updates or self.printed) and time.monotonic() - self.since >= GATHER
 
     def store(self) -> None:
         """Store what waits, and let viewers know."""
         told, self.waiting = self.waiting, []
-        if told:
+        updates, self.updates = self.updates, {}
+        if told or updates:
             now = time.monotonic()
             tell = self.tells and any(cell.ended_at for cell in told) and now - self.channel_told > TELL_EVERY
             self.channel_told = now if tell else self.channel_told
-            record_cells(self.worker.service, self.claim, told, self.said, tell=tell)
+            record_cells(self.worker.service, self.claim, told, self.said, updates=updates, tell=tell)
             self.printed.append({"kind": "changed"})
         self._tell()
 
     def _begin(self) -> None:
-        if not self.waiting and not self.printed:
+        if not self.waiting and not self.updates and not self.printed:
             self.since = time.monotonic()
 
     def _tell(self) -> None:

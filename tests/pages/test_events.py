@@ -15,7 +15,7 @@ from runbooks_app.actions import people
 from runbooks_app.live import Live
 from runbooks_app.main.embedded import Redis
 from runbooks_app.store import runs
-from runbooks_app.store.database import reading
+from runbooks_app.store.database import reading, transaction
 from runbooks_app.web import live
 
 
@@ -63,6 +63,32 @@ class TestWithRedis:
         _, html = events.until(lambda _, data: f'id="cell-{attempt_of(service, run_id)}-latency"' in data)
         assert "200 reads of 8 tables" in html
         assert "✓" in html
+        events.close()
+
+    @pytest.mark.kernels
+    def test_a_display_of_an_ended_cell_that_is_updated_shows_at_once(self, story, anna, service, voice):
+        run_id = story.request()
+        attempt = story.claim(run_id).attempt.id
+        story.end(run_id, "latency", outputs=[stream("before\n")])
+        events = anna.stream(f"/runs/{run_id}/events?since={now()}")
+        events.next()
+        with transaction(service.engine) as tx:
+            runs.update_outputs(tx, attempt, "latency", [stream("after\n")], "")
+        voice.publish(run_id, {"kind": "changed"})
+        _, html = events.until(lambda _, data: f'id="cell-{attempt}-latency"' in data and "after" in data)
+        assert "before" not in html
+        events.close()
+
+    @pytest.mark.kernels
+    def test_a_live_display_is_told_with_its_number_and_clearing_as_such(self, story, anna, voice):
+        run_id = story.request()
+        attempt = story.claim(run_id).attempt.id
+        story.begin(run_id, "latency")
+        events = anna.stream(f"/runs/{run_id}/events?since={now()}")
+        printed = {"kind": "output", "attempt": attempt, "cell": "latency", "output": stream("x\n")}
+        voice.publish(run_id, {**printed, "display_id": "3", "clears": True})
+        _, data = events.until(lambda name, _: name == "output")
+        assert (json.loads(data)["display"], json.loads(data)["clears"]) == ("3", True)
         events.close()
 
     def test_who_comes_late_sees_what_the_running_cell_printed_so_far_and_nothing_of_those_that_ended(

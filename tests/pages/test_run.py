@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from io import FileIO
 
+import pytest
 from page_stories import CRITICAL, SURFACE, bundle, chart, shown, stream
 
 from runbooks_app.actions import incidents as acting
+from runbooks_app.actions.recording import Whole
 from runbooks_app.core.run import CellState
 from runbooks_app.store import runs
 from runbooks_app.store.database import reading
@@ -154,6 +157,33 @@ def test_an_output_too_large_for_a_row_is_read_from_the_artifact_store(story, an
     story.claim(run_id)
     story.end(run_id, "latency", outputs=[stream("first line\n" + "x" * 300_000)])
     assert "first line" in anna.get(f"/runs/{run_id}").text
+
+
+@pytest.mark.kernels
+def test_the_whole_output_of_a_flood_is_linked_and_served_as_plain_text(story, anna, service, tmp_path):
+    run_id = story.request()
+    story.claim(run_id)
+    text = "<script>alert(1)</script>\n" * 100_000
+    (tmp_path / "whole").write_text(text)
+    with FileIO(tmp_path / "whole") as file:
+        whole = Whole(file, len(text), 7_000_000)
+        story.end(run_id, "latency", outputs=[stream("first line\n" * 1000)], whole=whole)
+    attempt = attempt_of(service, run_id)
+    address = f"/runs/{run_id}/cells/{attempt}/latency/whole"
+    page = anna.get(f"/runs/{run_id}")
+    assert f'href="{address}"' in page.html
+    assert "2.6 MB of text" in page.text
+    assert "7.0 MB more were printed and are not kept" in page.text
+    for place in (address, f"{address}?download=1", f"/api/v1{address}"):
+        told = anna.client.get(place)
+        assert told.data.decode() == text
+        assert told.content_type == "text/plain; charset=utf-8"
+        assert told.headers["X-Content-Type-Options"] == "nosniff"
+        assert told.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+        assert ("attachment" in told.headers.get("Content-Disposition", "")) is (place != address)
+    assert anna.get(f"/runs/{run_id}/cells/{attempt}/locks/whole").status == 404
+    (cell,) = [cell for cell in anna.client.get(f"/api/v1/runs/{run_id}").json["attempts"][0]["cells"] if cell["whole"]]
+    assert cell["whole"] == {"bytes": len(text), "lost": 7_000_000, "href": f"/api/v1{address}"}
 
 
 def test_an_artifact_that_is_gone_is_told_and_the_page_stands(story, anna, service, tmp_path):

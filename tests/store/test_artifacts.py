@@ -46,6 +46,27 @@ def test_what_is_put_is_got_by_its_digest_also_twice(store):
     assert store.get(address) == b"outputs"
 
 
+def test_a_file_is_stored_and_read_in_pieces(store, tmp_path):
+    content = bytes(range(256)) * 9000
+    (tmp_path / "file").write_bytes(content)
+    with (tmp_path / "file").open("rb", buffering=0) as file:
+        address = store.put_file(file)
+    assert address == hashlib.sha256(content).hexdigest()
+    pieces = list(store.pieces(address))
+    assert b"".join(pieces) == content
+    assert max(map(len, pieces)) < 300_000
+
+
+def test_the_end_of_an_altered_artifact_is_not_read(tmp_path, folder):
+    store = Artifacts(folder, tmp_path)
+    address = store.put(b"x" * 600_000)
+    (tmp_path / "artifacts" / address[:2] / address).write_bytes(b"x" * 599_999 + b"y")
+    read = []
+    with pytest.raises(NotFound, match="altered"):
+        read.extend(iter(store.pieces(address)))
+    assert sum(map(len, read)) < 600_000
+
+
 def test_many_writers_of_the_same_content_do_not_disturb_each_other(store):
     content = b"x" * 300_000
     writers = [threading.Thread(target=store.put, args=(content,)) for _ in range(8)]

@@ -126,8 +126,10 @@ def test_a_database_that_is_away_is_told_as_unavailable():
 
 
 def test_the_migration_goes_back_and_forth(database):
-    assert migrate(database.owner_url, "", "runbooks_app") == ("0001", "0001")
-    assert migrate(database.owner_url, "", "runbooks_app", to="base") == ("0001", "empty")
+    assert migrate(database.owner_url, "", "runbooks_app") == (latest(), latest())
+    assert migrate(database.owner_url, "", "runbooks_app", to="0001") == (latest(), "0001")
+    assert migrate(database.owner_url, "", "runbooks_app") == ("0001", latest())
+    assert migrate(database.owner_url, "", "runbooks_app", to="base") == (latest(), "empty")
     with psycopg.connect(database.owner_url) as owner:
         left = owner.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"

@@ -6,9 +6,9 @@ What a kernel printed is hostile: HTML and SVG are cleaned and answered with hea
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, render_template, request
 
-from runbooks_app.actions.outputs import outputs_of
+from runbooks_app.actions.outputs import outputs_of, whole_text
 from runbooks_app.core.errors import NotFound
 from runbooks_app.core.people import Permission
 from runbooks_app.documents.fragments import HTML_HEADERS, html_document
@@ -31,6 +31,9 @@ _IMAGE_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "private, no-store",
 }
+
+
+_TEXT_HEADERS = _IMAGE_HEADERS | {"Content-Security-Policy": "sandbox; default-src 'none'"}
 
 
 @blueprint.get("/<int:n>/document")
@@ -66,6 +69,25 @@ def full(run_id: str, attempt_id: int, cell_id: str, n: int | None) -> str:
         raise NotFound(f"Cell {cell.cell_id} has no such output.")
     address = f"/runs/{run_id}/cells/{attempt_id}/{cell.cell_id}"
     return render_template("full.html", run_id=run_id, cell=cell, pieces=shown, address=address)
+
+
+@blueprint.get("/whole")
+@guard(Permission.READ)
+def whole(run_id: str, attempt_id: int, cell_id: str) -> Response:
+    """Serve all the text that a cell printed, where the run has only its beginning; `?download=1` as a file."""
+    return whole_response(run_id, attempt_id, cell_id, download=bool(request.args.get("download")))
+
+
+def whole_response(run_id: str, attempt_id: int, cell_id: str, *, download: bool) -> Response:
+    """The text, streamed: what a kernel printed is plain text to every browser, and nothing else."""
+    cell = _cell(run_id, attempt_id, cell_id)
+    size, pieces_of_text = whole_text(service(), cell)
+    response = Response(pieces_of_text, content_type="text/plain; charset=utf-8", headers=_TEXT_HEADERS)
+    response.content_length = size
+    if download:
+        name = f"{run_id}-{cell.cell_id}.txt"
+        response.headers.set("Content-Disposition", "attachment", filename=name)
+    return response
 
 
 def _pieces_of_output(run_id: str, attempt_id: int, cell_id: str, n: int) -> tuple[Piece, ...]:

@@ -53,6 +53,7 @@ class _RunPage(Page):
         self._shape: tuple[int, ...] | None = None
         self._cells: dict[tuple[int, str], CellView] = {}
         self._states: dict[tuple[int, str], CellState] = {}
+        self._updates: dict[tuple[int, str], int] = {}
 
     def read(self, tx: Any) -> None:
         self._view = run_view.read(tx, self._run_id)
@@ -68,10 +69,12 @@ class _RunPage(Page):
         else:
             for key, cell in self._cells.items():
                 first = key not in self._states
-                if self._states.get(key) != states[key] and not (first and not self._is_new(cell)):
+                same = self._states.get(key) == states[key] and self._updates.get(key) == cell.cell.updates
+                if not same and not (first and not self._is_new(cell)):
                     fresh.append(str(run_view.cell_part(cell)))
         self._shape = shape
         self._states = states
+        self._updates = {key: cell.cell.updates for key, cell in self._cells.items()}
         return fresh
 
     def output(self, event: dict[str, Any]) -> str:
@@ -89,7 +92,13 @@ class _RunPage(Page):
             begins = parts(str(run_view.cell_part(replace(cell, cell=running))))
         if self._states.get(key) is not CellState.RUNNING:
             return ""
-        return begins + output(f"live-{key[0]}-{key[1]}", printed)
+        display = event.get("display_id")
+        return begins + output(
+            f"live-{key[0]}-{key[1]}",
+            printed,
+            display=display if isinstance(display, str) else "",
+            clears=event.get("clears") is True,
+        )
 
     def knows(self, event: dict[str, Any]) -> bool:
         return (event.get("attempt"), event.get("cell")) in self._states

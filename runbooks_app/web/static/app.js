@@ -123,11 +123,20 @@
       tick();
     });
     source.addEventListener("output", (event) => {
-      const { into, html } = JSON.parse(event.data);
+      const { into, html, display, clears } = JSON.parse(event.data);
       const box = document.getElementById(into);
       if (!box) return;
-      let pre = box.querySelector("pre");
+      if (clears) box.replaceChildren();
       const fresh = elements(html);
+      if (display) {
+        const shown = document.createElement("div");
+        shown.dataset.display = display;
+        shown.append(fresh);
+        const old = [...box.children].find((child) => child.dataset.display === display);
+        if (old) old.replaceWith(shown); else box.append(shown);
+        return;
+      }
+      let pre = box.lastElementChild && box.lastElementChild.matches("pre") ? box.lastElementChild : null;
       const printed = fresh.querySelector(".out > pre");
       if (printed && fresh.children.length === 1) {
         if (!pre) { pre = document.createElement("pre"); box.append(pre); }
