@@ -92,7 +92,8 @@ class Stage:
 
     def environment(self) -> dict[str, str]:
         """The environment of the service's own processes: settings alone; secrets are in files."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("RUNBOOKS_")}
+        # Of our settings only whether this machine can seal kernels at all.
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("RUNBOOKS_") or k == "RUNBOOKS_SANDBOX"}
         return {**kept, "NO_PROXY": "127.0.0.1,localhost", "RUNBOOKS_CONFIG": str(self.folder / "runbooks.toml")}
 
     def start_worker(self) -> Guarded:
