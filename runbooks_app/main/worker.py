@@ -26,9 +26,6 @@ the same time but that all begin at once. PostgreSQL refuses the hundredth sessi
 def work(settings: Settings) -> None:
     """Work on jobs until told to stop."""
     assemble.log_to_stderr(settings)
-    # Whoever waited for the database, Redis or a kernel waits for Python's lock afterwards, 5 ms each time by default
-    # while another job computes: a login was minted 40 ms later for it.
-    sys.setswitchinterval(0.0005)
     engine = start_engine(settings)
     try:
         # From here on this process holds secrets: no neighbour of the same user may read its memory.
@@ -42,7 +39,10 @@ def work(settings: Settings) -> None:
 
 
 def start_engine(settings: Settings) -> Engine:
-    """The kernels' engine of these settings."""
+    """The kernels' engine of these settings, in a process whose jobs take turns quickly."""
+    # Whoever waited for the database, Redis or a kernel waits for Python's lock afterwards, 5 ms each time by default
+    # while another job computes: a login was minted 40 ms later for it.
+    sys.setswitchinterval(0.0005)
     if settings.sandbox == "off":
         log.warning("RUNBOOKS_SANDBOX is off: kernels may do what this process may do. Never run it so in production.")
     return Engine.start(
