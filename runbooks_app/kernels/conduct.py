@@ -87,6 +87,7 @@ class Conduct:
         self.kills = oom_kills()
         self.gateway: Gateway | None = None
         self.cell: Cell | None = None  # the one that runs
+        self.shown = False
 
     async def connect(self) -> None:
         """Open the run's gateway: its connections lead to its ports from here on. Unavailable where that fails."""
@@ -143,6 +144,12 @@ class Conduct:
             if not await asyncio.to_thread(remove, self.folder):
                 log.warning("the folder of a run could not be removed; remove it by hand: %s", self.folder)
         self.emit(SegmentEnded(self.over))
+
+    def has_shown(self, channel: Channel) -> None:
+        """Somebody has something to read now: newcomers' first outputs go before the rest of this run."""
+        if not self.shown:
+            self.shown = True
+            channel.process.give_way()
 
     def refuse(self, reason: str) -> None:
         """Tell that no kernel could be had."""
@@ -352,6 +359,7 @@ class Cell:
         clears = self.outputs.cleared()
         for output, display_id in self.outputs.live(last=last):
             self.conduct.emit(Printed(self.code.cell_id, output, display_id, clears))
+            self.conduct.has_shown(self.channel)
             clears = False
         if clears:
             nothing = {"output_type": "stream", "name": "stdout", "text": ""}

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from runbooks_app.core.errors import Misconfigured, Unavailable
+from runbooks_app.kernels.channel import Channel
 from runbooks_app.kernels.conduct import GRACE, Conduct
 from runbooks_app.kernels.events import Event, Pause
 from runbooks_app.kernels.folders import remove
@@ -165,11 +166,9 @@ class Engine:
         conduct = Conduct(segment, emit, stop, self._grace)
         try:
             async with self._starting:
-                zygote = await self._ready()
                 await conduct.connect()
                 uid = self._uids.take()
-                channel = conduct.fork(zygote, zygote.folder / f"segment-{next(self._numbers)}", uid)
-                await asyncio.wait({channel.process.started})
+                channel = await self._fork(conduct, uid)
         except (Unavailable, Misconfigured) as error:
             conduct.refuse(str(error))
         else:
@@ -178,6 +177,18 @@ class Engine:
             await conduct.disconnect()
             self._stops.discard(stop)
             self._uids.give_back(uid)
+
+    async def _fork(self, conduct: Conduct, uid: int | None) -> Channel:
+        """A kernel that has been started, or could not be, which is then told by its `started`."""
+        while True:
+            zygote = await self._ready()
+            channel = conduct.fork(zygote, zygote.folder / f"segment-{next(self._numbers)}", uid)
+            await asyncio.wait({channel.process.started})
+            if not channel.process.lost or channel.process.started.exception() is None:
+                return channel
+            # The zygote died while this kernel waited to be made. It has run nothing: another one is made.
+            channel.close()
+            remove(conduct.folder)
 
     async def _ready(self) -> Zygote:
         """The zygote, started anew where the last one was lost."""

@@ -91,6 +91,7 @@ class KernelProcess:
         self.started: asyncio.Future[int] = loop.create_future()
         self.ended: asyncio.Future[End] = loop.create_future()
         self.killed = False
+        self.lost = False  # with its zygote
         self.over = ""  # the limit that it was killed for
         self.on_still: Callable[[float], None] = lambda _: None  # is told for how long it has not computed
         self.has_kernel = True  # nbclient asks its kernel manager, which we are to it
@@ -111,6 +112,10 @@ class KernelProcess:
     def interrupt(self) -> None:
         """SIGINT to the kernel and its subprocesses."""
         self.zygote.tell({"signal": self.number, "number": int(signal.SIGINT)})
+
+    def give_way(self) -> None:
+        """From now on the kernel stands back behind others."""
+        self.zygote.tell({"nice": self.number})
 
     def kill(self) -> None:
         """SIGKILL to the kernel; its descendants follow."""
@@ -134,6 +139,7 @@ class Zygote:
     lost: bool = False
     sandbox: bool = True
     stays: str = ""
+    losses: int = 0  # how often its kernels were lost
 
     @classmethod
     async def start(
@@ -229,7 +235,13 @@ class Zygote:
             self.stays = message["stays"]
             self.ready.set_result(message["ready"])
             return
-        kernel = self.kernels[message["id"]]
+        if "lost" in message:
+            log.error("the kernels' zygote was killed, and %d kernels with it; its heir goes on", len(self.kernels))
+            self.lose_kernels()
+            return
+        kernel = self.kernels.get(message["id"])
+        if kernel is None:
+            return  # the heir has made one that was asked of its predecessor; nobody speaks with it, so it ends
         if "pid" in message:
             kernel.started.set_result(message["pid"])
         elif "error" in message:
@@ -288,9 +300,15 @@ class Zygote:
         for source in (self.control, self.lifeline, self.process.stderr):
             loop.remove_reader(source)
             source.close()
-        for kernel in list(self.kernels.values()):
-            self.end(kernel, End(None))
+        self.lose_kernels()
         self.gone.set_result(None)
+
+    def lose_kernels(self) -> None:
+        """All that there were are gone with their zygote."""
+        self.losses += 1
+        for kernel in list(self.kernels.values()):
+            kernel.lost = True
+            self.end(kernel, End(None))
 
     async def close(self) -> None:
         """End it with all its kernels; returns when everything is gone."""

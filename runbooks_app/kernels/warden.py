@@ -3,7 +3,8 @@
     worker ── warden ── zygote ── kernels ── whatever their cells started
 
 A kernel dies with its zygote, but what its cells started need not. All of it falls to the warden as the nearest
-subreaper, who kills until nothing is left and then removes the folder of all runs. It is small, runs no foreign
+subreaper, who kills until nothing is left but the zygote's heir. That goes on; where there is none, or where the
+worker has gone, the warden kills all and removes the folder of all runs. It is small, runs no foreign
 code and waits for three things: the worker's end of a socket closing (also by kill -9), SIGTERM, the zygote's death.
 Meanwhile it watches what kernels use up (`watch`).
 """
@@ -16,6 +17,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 from contextlib import suppress
@@ -53,10 +55,15 @@ def main(lifeline: int, control: int, plan: dict[str, Any]) -> None:
     # Where the worker died before this line, its end of the lifeline is closed already.
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     warden = os.getpid()
+    line = _Line()
     zygote = os.fork()
     if zygote == 0:
-        _become_zygote(warden, lifeline, control, plan, (wakened, wake))
+        signal.set_wakeup_fd(-1)
+        for descriptor in (lifeline, wakened, wake):
+            os.close(descriptor)
+        _become_zygote(warden, control, line, plan)
     os.close(control)
+    line.keep()
     poll = select.poll()
     poll.register(lifeline, select.POLLIN)
     poll.register(wakened, select.POLLIN)
@@ -69,8 +76,14 @@ def main(lifeline: int, control: int, plan: dict[str, Any]) -> None:
             if not packet:
                 break
             watch.take(json.loads(packet))
-        if wakened in ready and (signal.SIGTERM in os.read(wakened, 512) or not _alive(zygote)):
-            break
+        if wakened in ready:
+            if signal.SIGTERM in os.read(wakened, 512):
+                break
+            if not _alive(zygote):
+                watch.forget_all()
+                zygote = watch.zygote = line.succeed()
+                if not zygote:
+                    break
         if watch.due:
             watch.look()
     _kill_all()
@@ -95,19 +108,49 @@ def _tell(worker: socket.socket, message: dict[str, Any]) -> None:
         worker.send(json.dumps(message).encode(), socket.MSG_DONTWAIT)
 
 
-def _become_zygote(warden: int, lifeline: int, control: int, plan: dict[str, Any], wake: tuple[int, int]) -> None:
-    signal.set_wakeup_fd(-1)
+class _Line:
+    """The zygote's heirs: which one waits, and that it is to go on."""
+
+    def __init__(self) -> None:
+        self.heirs, self.name_heir = os.pipe2(os.O_CLOEXEC)
+        self.go, self.let_go = os.pipe2(os.O_CLOEXEC)
+        self.heir = 0
+
+    def keep(self) -> None:
+        """In the warden: our ends alone."""
+        os.close(self.name_heir)
+        os.close(self.go)
+        os.set_blocking(self.heirs, False)
+
+    def hand_over(self) -> tuple[int, int]:
+        """In the zygote: its ends alone."""
+        os.close(self.heirs)
+        os.close(self.let_go)
+        return self.name_heir, self.go
+
+    def succeed(self) -> int:
+        """After a zygote's death: end all that it left but its heir, who goes on; its pid, 0 where there is none."""
+        with suppress(BlockingIOError):
+            while named := os.read(self.heirs, 4):
+                (self.heir,) = struct.unpack("=i", named)
+        # It is our child only now, and stays one until it is waited for.
+        if self.heir not in children():
+            return 0
+        _kill_all(but=self.heir)
+        os.write(self.let_go, b"x")
+        return self.heir
+
+
+def _become_zygote(warden: int, control: int, line: _Line, plan: dict[str, Any]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for descriptor in (lifeline, *wake):
-        os.close(descriptor)
     code = 1
     try:
         die_with(warden)
         # Imported here: the warden needs none of it.
         from runbooks_app.kernels import zygote  # noqa: PLC0415
 
-        zygote.main(control, plan)
+        zygote.main(control, *line.hand_over(), plan)
         code = 0
     except BaseException:  # noqa: BLE001  whatever it was, it is told to the worker's log and ends this process
         sys.excepthook(*sys.exc_info())
@@ -125,10 +168,10 @@ def _alive(zygote: int) -> bool:
     return False
 
 
-def _kill_all() -> None:
+def _kill_all(but: int = 0) -> None:
     deadline = time.monotonic() + PATIENCE
     # Whoever forks between two rounds leaves a child that the next round finds.
-    while (left := children()) and time.monotonic() < deadline:
+    while (left := [pid for pid in children() if pid != but]) and time.monotonic() < deadline:
         for pid in left:
             kill(pid)
         _alive(0)

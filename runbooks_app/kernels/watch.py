@@ -136,6 +136,11 @@ class Watch:
         self.kernels.pop(pid, None)
         self.owner = {member: kernel for member, kernel in self.owner.items() if kernel != pid}
 
+    def forget_all(self) -> None:
+        """The zygote has died, and all kernels with it."""
+        self.kernels.clear()
+        self.owner.clear()
+
     @property
     def due(self) -> bool:
         """Whether it is time for a look."""

@@ -6,10 +6,12 @@ Requests and answers are JSON packets over one socket to the worker:
                                         →  {"id": id, "pid": pid}   or   {"id": id, "error": why}
     {"signal": id, "number": 2 or 9}    →  nothing, or the end
                                            {"id": id, "status": exit status as wait(2) has it, "left": processes}
-
     {"nice": id}                        →  nothing: from now on the kernel gives way to others
 
 An end is told when the kernel and all that it had started is gone. The worker closing its end ends us.
+
+Beside the zygote waits its heir, a fork of it from before its first kernel, which has cost nothing but the fork. When
+the zygote is killed, the warden ends what it leaves and lets the heir go on, which tells {"lost": pid} and is ready.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import os
 import selectors
 import signal
 import socket
+import struct
 import sys
 import time
 from contextlib import suppress
@@ -30,7 +33,7 @@ from typing import Any, NoReturn
 
 from runbooks_app.kernels import child
 from runbooks_app.kernels.huge import collapse
-from runbooks_app.kernels.processes import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, children, kill, prctl
+from runbooks_app.kernels.processes import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, children, die_with, kill, prctl
 from runbooks_app.kernels.sandbox import probes
 from runbooks_app.kernels.sandbox.lockdown import Lockdown, bind, lock
 from runbooks_app.kernels.sandbox.privileges import hindrance
@@ -48,8 +51,18 @@ _ALL = 2**31 - 1
 """More than any descriptor: what is open from a number on is closed by one call of the system's."""
 
 
-def main(control: int, plan: dict[str, Any]) -> None:
-    """Prepare as the worker's `plan` says, say so, serve until the worker closes the socket."""
+NICE = 10
+"""How far a kernel that has shown something stands back: it gets a ninth of what another one gets."""
+
+AGAIN = 0.1
+"""Seconds after which a priority is set again: whoever is not root may set ten a second on the whole machine."""
+
+
+def main(control: int, heirs: int, go: int, plan: dict[str, Any]) -> None:
+    """Prepare as the worker's `plan` says, say so, serve until the worker closes the socket.
+
+    Into `heirs` goes the pid of each heir; a byte comes out of `go` for the one that is to go on.
+    """
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_DUMPABLE, 0)
     roots = [Path(root) for root in plan["roots"]]
@@ -64,7 +77,7 @@ def main(control: int, plan: dict[str, Any]) -> None:
     # What exists now is never looked at by the collector again, so that kernels go on sharing its pages.
     gc.freeze()
     collapse()
-    Zygote(socket.socket(fileno=control), kernel, lockdown, stays).serve()
+    Zygote(socket.socket(fileno=control), heirs, go, kernel, lockdown, stays).serve()
 
 
 def _imported() -> list[str]:
@@ -88,11 +101,16 @@ class Zygote:
     """Serves one worker."""
 
     control: socket.socket
+    heirs: int
+    go: int
     kernel: child.Kernel
     lockdown: Lockdown | None
     stays: str  # why kernels stay who we are; empty where they may become another user
+    heir: int = 0  # its pid
     kernels: dict[int, int] = field(default_factory=dict)  # pid → the worker's number for it
     ended: list[Ended] = field(default_factory=list)
+    levers: dict[int, socket.socket] = field(default_factory=dict)  # pid → what brings the file of its priority
+    slowing: dict[int, int] = field(default_factory=dict)  # pid → that file, where it could not be written yet
 
     def serve(self) -> None:
         """Returns when the worker is gone; in a forked kernel it never returns."""
@@ -103,14 +121,43 @@ class Zygote:
         selector.register(self.control, selectors.EVENT_READ)
         selector.register(wakened, selectors.EVENT_READ)
         self.tell({"ready": os.getpid(), "stays": self.stays})
+        self.provide_heir()
         while True:
-            for key, _ in selector.select(0.02 if self.ended else None):
+            for key, _ in selector.select(0.02 if self.ended else AGAIN if self.slowing else None):
                 if key.fd == wakened:
                     with suppress(BlockingIOError):
                         os.read(wakened, PACKET)
                 elif not self.answer():
                     return
             self.clear_up()
+            for pid, priority in list(self.slowing.items()):
+                self.slow(pid, priority)
+
+    # ---- succession
+
+    def provide_heir(self) -> None:
+        """Fork who goes on in our place when we are killed. In the heir, this returns when that has happened."""
+        try:
+            while (pid := os.fork()) == 0:
+                if not os.read(self.go, 1):
+                    os._exit(0)  # the warden has gone
+                self.take_over()
+        except OSError:
+            return  # no process could be made; without an heir, the next zygote is started from the beginning
+        self.heir = pid
+        os.write(self.heirs, struct.pack("=i", pid))
+
+    def take_over(self) -> None:
+        """Be the zygote. All kernels of the one before are gone."""
+        die_with(os.getppid())
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        for pid in list(self.levers):
+            self.let_go(pid)
+        self.kernels.clear()
+        self.ended.clear()
+        self.tell({"lost": os.getpid()})
+
+    # ---- kernels
 
     def tell(self, message: dict[str, object]) -> None:
         """One packet to the worker. One that has gone needs none: the next read ends us."""
@@ -127,7 +174,9 @@ class Zygote:
             self.fork(request, descriptors)
             return True
         for pid, number in self.kernels.items():
-            if number == request["signal"]:
+            if number == request.get("nice"):
+                self.give_way(pid)
+            elif number == request.get("signal"):
                 with suppress(ProcessLookupError):
                     # A kernel leads its own group: with it are interrupted, as Ctrl-C does, or killed at once, before
                     # they multiply, its subprocesses.
@@ -141,27 +190,30 @@ class Zygote:
         """Fork one kernel; the child never comes back from here."""
         number = request["fork"]
         zygote = os.getpid()
+        lever, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             pid = os.fork()
         except OSError as error:
             self.tell({"id": number, "error": f"no process could be made: {error.strerror}"})
+            lever.close()
         else:
             if pid == 0:
-                self.become_kernel(zygote, descriptors, request)
-            self.kernels[pid] = number
+                self.become_kernel(zygote, theirs, descriptors, request)
+            self.kernels[pid], self.levers[pid] = number, lever
             self.tell({"id": number, "pid": pid})
+        theirs.close()
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def become_kernel(self, zygote: int, descriptors: list[int], request: dict[str, Any]) -> None:
+    def become_kernel(self, zygote: int, lever: socket.socket, descriptors: list[int], request: dict[str, Any]) -> None:
         """In the child: take its own descriptors, be locked down, keep no others, serve cells."""
         code = 70
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            bind(lever)
             settle(descriptors)
-            bind()
             spec = Spec.from_json(request["sandbox"]) if request["sandbox"] is not None else None
             lock(zygote, self.lockdown, spec)
             os.closerange(child.CAPTURED_ERROR + 1, _ALL)
@@ -184,9 +236,12 @@ class Zygote:
                     break
                 if pid in self.kernels:
                     self.ended.append(Ended(self.kernels.pop(pid), status, time.monotonic()))
+                    self.let_go(pid)
+                elif pid == self.heir:
+                    self.provide_heir()
         if not self.ended:
             return
-        remains = [pid for pid in children() if pid not in self.kernels]
+        remains = [pid for pid in children() if pid not in self.kernels and pid != self.heir]
         for pid in remains:
             kill(pid)
         now = time.monotonic()
@@ -194,6 +249,36 @@ class Zygote:
             if not remains or now - end.since > PATIENCE:
                 self.ended.remove(end)
                 self.tell({"id": end.number, "status": end.status, "left": len(remains)})
+
+    # ---- priorities
+
+    def give_way(self, pid: int) -> None:
+        """Have a kernel, which has shown something, stand back behind those that have not."""
+        # Where processes are not grouped by session, their own priorities count.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PGRP, pid, NICE)
+        with suppress(BlockingIOError):
+            _, files, _, _ = socket.recv_fds(self.levers[pid], 1, 1, socket.MSG_DONTWAIT)
+            for priority in files:
+                self.slow(pid, priority)
+
+    def slow(self, pid: int, priority: int) -> None:
+        """Write into the file of a kernel's priority, now or a little later."""
+        try:
+            os.write(priority, b"%d" % NICE)
+        except BlockingIOError:
+            self.slowing[pid] = priority
+            return
+        except OSError as error:
+            sys.stderr.write(f"a kernel does not give way: {error.strerror}\n")
+        self.slowing.pop(pid, None)
+        os.close(priority)
+
+    def let_go(self, pid: int) -> None:
+        """Of a kernel that is gone."""
+        self.levers.pop(pid).close()
+        if (priority := self.slowing.pop(pid, None)) is not None:
+            os.close(priority)
 
 
 def tell_answers(targets: probes.Targets) -> NoReturn:

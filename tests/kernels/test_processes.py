@@ -111,16 +111,49 @@ def start_sleeping(engine):
     return thread, events, [int(pid) for pid in first.outputs[0]["text"].split()]
 
 
-def test_with_the_zygote_die_its_kernels_truthfully_and_the_next_run_has_another(own_engine, caplog):
-    thread, events, started = start_sleeping(own_engine)
-    warden = own_engine._zygote.process.pid
-    zygote = int(Path(f"/proc/{warden}/task/{warden}/children").read_text().split()[0])
+def zygote_of(engine) -> int:
+    """Who kernels are forked from now: the kernels' parent, not its heir."""
+    (pid,) = {int(line) for line in Ran(list(engine.run(segment("import os; print(os.getppid())")))).text().split()}
+    return pid
+
+
+def test_with_the_zygote_die_its_kernels_truthfully_and_its_heir_goes_on_at_once(own_engine, caplog):
+    for _ in range(3):
+        thread, events, started = start_sleeping(own_engine)
+        zygote = zygote_of(own_engine)
+        began = time.monotonic()
+        os.kill(zygote, signal.SIGKILL)
+        thread.join(5)
+        ran = Ran(events)
+        assert ran.states == [CellState.OK, CellState.DIED, CellState.NEVER_RAN]
+        assert "forked from was lost" in ran.ended["c1"].reason
+        assert not [pid for pid in (*started, zygote) if alive(pid)]
+        assert Ran(list(own_engine.run(segment("print(1)")))).text() == "1\n"
+        assert time.monotonic() - began < 3
+    assert caplog.text.count("its heir goes on") == 3
+
+
+def test_an_heir_that_is_killed_has_a_successor(own_engine):
+    for _ in range(2):
+        zygote = zygote_of(own_engine)
+        (heir,) = map(int, Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split())
+        os.kill(heir, signal.SIGKILL)
+        assert gone_within([heir], 5)
+        assert Ran(list(own_engine.run(segment("print(1)")))).text() == "1\n"
     os.kill(zygote, signal.SIGKILL)
-    thread.join(5)
-    ran = Ran(events)
-    assert ran.states == [CellState.OK, CellState.DIED, CellState.NEVER_RAN]
-    assert "forked from was lost" in ran.ended["c1"].reason
-    assert not [pid for pid in (*started, warden, zygote) if alive(pid)]
+    assert Ran(list(own_engine.run(segment("print(2)")))).text() == "2\n"
+    assert zygote_of(own_engine) != zygote
+
+
+def test_without_an_heir_everything_is_started_from_the_beginning(own_engine, caplog):
+    warden = own_engine._zygote.process.pid
+    zygote = zygote_of(own_engine)
+    # Stopped, it can neither wait for its heir nor fork another one.
+    os.kill(zygote, signal.SIGSTOP)
+    (heir,) = map(int, Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split())
+    os.kill(heir, signal.SIGKILL)
+    os.kill(zygote, signal.SIGKILL)
+    assert gone_within([warden, zygote, heir], 5)
     # This thread ends before the run that follows: the zygote must not have been started from it.
     later: list = []
     first = threading.Thread(target=lambda: later.append(Ran(list(own_engine.run(segment("print(1)"))))))
@@ -129,6 +162,46 @@ def test_with_the_zygote_die_its_kernels_truthfully_and_the_next_run_has_another
     assert Ran(list(own_engine.run(segment("print(2)")))).text() == "2\n"
     assert later[0].states == [CellState.OK]
     assert "was lost" in caplog.text
+
+
+def test_runs_that_wait_for_a_kernel_while_the_zygote_dies_get_one(own_engine):
+    """Under load: of many at once, those in kernels say so, and all others go on."""
+    zygote, told, began = zygote_of(own_engine), [], threading.Event()
+
+    def job(number):
+        events = []
+        for event in own_engine.run(segment("print('begun', flush=True)", "import time; time.sleep(0.5)")):
+            events.append(event)
+            began.set()
+        told.append((Ran(events), time.monotonic()))
+
+    jobs = [threading.Thread(target=job, args=[number]) for number in range(24)]
+    for thread in jobs:
+        thread.start()
+    assert began.wait(20)
+    os.kill(zygote, signal.SIGKILL)
+    killed = time.monotonic()
+    for thread in jobs:
+        thread.join(30)
+    whole = [ran for ran, _ in told if ran.states == [CellState.OK, CellState.OK]]
+    hit = [ran for ran, _ in told if ran not in whole]
+    assert len(told) == 24
+    assert hit
+    assert len(whole) >= 8
+    for ran in hit:
+        assert CellState.DIED in ran.states or "forked from was lost" in ran.reason
+    assert min(at for ran, at in told if ran in whole) - killed < 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this system does not group by session")
+def test_a_kernel_gives_way_once_it_has_shown_something(run):
+    ran = run(
+        "import os\nfrom pathlib import Path\nbefore = os.getpriority(os.PRIO_PROCESS, 0)\nprint('shown')",
+        # What is shown is told at once, and the zygote acts on it in its own time.
+        "while os.getpriority(os.PRIO_PROCESS, 0) == before: pass\n"
+        "print(before, os.getpriority(os.PRIO_PROCESS, 0), Path('/proc/self/autogroup').read_text().split()[-1])",
+    )
+    assert ran.text("c1") == "0 10 10\n"
 
 
 def test_with_the_warden_everything_dies_too(own_engine):

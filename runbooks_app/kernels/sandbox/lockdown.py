@@ -7,7 +7,9 @@ The order is not free. Each step needs something that a later one takes away.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import runbooks_app
@@ -40,24 +42,22 @@ class Lockdown:
         self.filter = Filter()
 
 
-def bind() -> int:
+def bind(lever: socket.socket) -> None:
     """Make this fresh fork a kernel among others: its own session, first to go for want of memory.
 
-    Gives a descriptor by which its priority can be changed (autogroup, see sched(7)), -1 where the system has none.
+    By the `lever` the zygote gets a descriptor for its priority (autogroup, see sched(7)), where the system has one.
     """
     # Its own session: interrupts reach it with its subprocesses, and nobody else.
     os.setsid()
     # Orphans among its descendants stay below the kernel while it lives, and fall to the zygote with its death:
     # a child of the zygote that is no kernel is always the remains of a dead one.
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    # /proc/self belongs to root while we are not dumpable.
+    # /proc/self belongs to root while we are not dumpable, so the zygote may not open these itself.
     prctl(PR_SET_DUMPABLE, 1)
     # The system kills a kernel before it kills a worker.
     Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    try:
-        return os.open("/proc/self/autogroup", os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
-        return -1
+    with suppress(FileNotFoundError), Path("/proc/self/autogroup").open("wb") as priority:
+        socket.send_fds(lever, [b"x"], [priority.fileno()])
 
 
 def lock(zygote: int, lockdown: Lockdown | None, spec: Spec | None) -> None:
@@ -65,9 +65,9 @@ def lock(zygote: int, lockdown: Lockdown | None, spec: Spec | None) -> None:
 
     Without a spec it is only tied, as RUNBOOKS_SANDBOX=off has it. A spec without a lockdown is refused.
     """
+    # What it takes for itself comes page by page from here on: the watch counts pages.
+    prctl(PR_SET_THP_DISABLE, 1)
     if spec is not None:
-        # What it takes for itself comes page by page from here on: the watch counts pages.
-        prctl(PR_SET_THP_DISABLE, 1)
         limit(spec)
         drop(spec.uid)
     # A change of uid would undo these two. No other process of our uid can read our memory and environment.
