@@ -79,6 +79,7 @@ class Conduct:
     grace: float = GRACE
 
     def __post_init__(self) -> None:
+        self.redactor = Redactor(())  # until a kernel is being made, which knows no secret before
         self.over = ""  # why no further cell runs
         self.lost: dict[str, str] = {}  # name → the cell that should have defined it
         self.displays = Displays()

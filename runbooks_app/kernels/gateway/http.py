@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hmac
+import importlib
 import ssl
 from contextlib import suppress
 from http import HTTPStatus
@@ -23,6 +24,10 @@ from runbooks_app.kernels.gateway.masking import Mask
 from runbooks_app.kernels.gateway.peer import Body, Gone, Peer
 from runbooks_app.kernels.gateway.refusals import CELLS, Refusal, Refusals, not_allowed
 from runbooks_app.kernels.gateway.route import NONCE_HEADER, Route
+
+# httpx would import this with the first request: 0.4 s in the one thread that serves all kernels.
+with suppress(ImportError):
+    importlib.import_module("anyio._backends._asyncio")
 
 CONNECT = 5.0
 """Seconds to reach a system."""
@@ -54,8 +59,14 @@ class HttpPort:
     def __init__(self, route: Route, nonce: str, refusals: Refusals, patience: float) -> None:
         self.route, self.nonce, self.refusals, self.patience = route, nonce, refusals, patience
         self.port = 0
-        # Without a client around it: no cookies, no redirects, no proxies of the environment, nothing decoded.
-        self.transport = httpx.AsyncHTTPTransport(
+
+    @functools.cached_property
+    def transport(self) -> httpx.AsyncHTTPTransport:
+        """What requests go out by, made for the first of them; most runs send none.
+
+        Without a client around it: no cookies, no redirects, no proxies of the environment, nothing decoded.
+        """
+        return httpx.AsyncHTTPTransport(
             verify=trust(),
             trust_env=False,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=4, keepalive_expiry=KEPT_ALIVE),
@@ -71,7 +82,8 @@ class HttpPort:
 
     async def close(self) -> None:
         """Let go of connections to the system."""
-        await self.transport.aclose()
+        if "transport" in vars(self):
+            await self.transport.aclose()
 
     async def exchange(self, peer: Peer) -> bool:
         """One request and its answer; whether another may follow."""

@@ -8,7 +8,6 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.kernels.gateway.database import DatabasePort
@@ -24,6 +23,9 @@ HOST = "127.0.0.1"
 PATIENCE = 30.0
 """Seconds in which an HTTP system must begin to answer, and go on answering."""
 
+PAUSE = 0.5
+"""Seconds until connections are taken again after there was no descriptor left for one."""
+
 MOST_AT_ONCE = 32
 """Connections that a kernel may hold to one port; one more is closed at once."""
 
@@ -36,8 +38,9 @@ class Gateway:
     refusals: Refusals = field(repr=False)
     ports: dict[str, int] = field(default_factory=dict)
     _serving: dict[str, HttpPort | DatabasePort] = field(default_factory=dict, repr=False)
-    _servers: list[asyncio.Server] = field(default_factory=list, repr=False)
+    _listening: dict[str, socket.socket] = field(default_factory=dict, repr=False)
     _tasks: dict[str, set[asyncio.Task[None]]] = field(default_factory=dict, repr=False)
+    _fresh: set[socket.socket] = field(default_factory=set, repr=False)
 
     @classmethod
     async def open(
@@ -47,7 +50,7 @@ class Gateway:
         gateway = cls(secrets.token_urlsafe(24), Refusals(refused))
         try:
             for name, route in routes.items():
-                await gateway._listen(name, route, patience)
+                gateway._listen(name, route, patience)
         except BaseException as error:
             await gateway.close()
             if isinstance(error, OSError):
@@ -66,37 +69,64 @@ class Gateway:
         return led
 
     async def close(self) -> None:
-        """Close every port and every connection, and tell what was only counted."""
-        for server in self._servers:
-            server.close()
+        """Close every port and every connection, and tell what was only counted. Doing so twice is harmless."""
+        loop = asyncio.get_running_loop()
+        while self._listening:
+            _, listening = self._listening.popitem()
+            loop.remove_reader(listening)
+            listening.close()
         tasks = [task for tasks in self._tasks.values() for task in tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in self._fresh:  # taken this moment: its task was ended before its first step
+            connection.close()
         for serving in self._serving.values():
             await serving.close()
         self.refusals.close()
 
-    async def _listen(self, name: str, route: Route, patience: float) -> None:
+    def _listen(self, name: str, route: Route, patience: float) -> None:
         serving = HttpPort(route, self.nonce, self.refusals, patience) if route.kind == "http" else DatabasePort(route)
         self._serving[name] = serving
         self._tasks[name] = set()
-        listening = socket.create_server((HOST, 0), backlog=MOST_AT_ONCE)
+        listening = self._listening[name] = socket.create_server((HOST, 0), backlog=MOST_AT_ONCE)
+        listening.setblocking(False)
         serving.port = self.ports[name] = listening.getsockname()[1]
-        self._servers.append(await asyncio.start_server(partial(self._serve, name), sock=listening, limit=CHUNK))
+        asyncio.get_running_loop().add_reader(listening, self._accept, name)
 
-    async def _serve(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection of the kernel, whatever becomes of it."""
-        tasks = self._tasks[name]
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  streams make one for each connection
+    def _accept(self, name: str) -> None:
+        """Take a connection of the kernel; asyncio's own servers lose track of one that comes while they are closed."""
+        tasks, listening, loop = self._tasks[name], self._listening[name], asyncio.get_running_loop()
+        try:
+            connection, _ = listening.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # it went as it came
+        except OSError as error:
+            log.warning("no connection to %s can be taken for %g s: %s", name, PAUSE, error.strerror)
+            loop.remove_reader(listening)
+            loop.call_later(PAUSE, self._go_on, name)
+            return
         if len(tasks) >= MOST_AT_ONCE:
             self.refusals.add(
                 Refusal(name, "", "", f"more than {MOST_AT_ONCE} connections to {name} at once are refused.")
             )
-            writer.transport.abort()
+            connection.close()
             return
+        connection.setblocking(False)
+        self._fresh.add(connection)
+        task = loop.create_task(self._serve(name, connection))
         tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def _go_on(self, name: str) -> None:
+        """Take connections again, unless the gateway was closed meanwhile."""
+        if listening := self._listening.get(name):
+            asyncio.get_running_loop().add_reader(listening, self._accept, name)
+
+    async def _serve(self, name: str, connection: socket.socket) -> None:
+        """One connection of the kernel, whatever becomes of it."""
+        self._fresh.discard(connection)
+        reader, writer = await asyncio.open_connection(sock=connection, limit=CHUNK)
         try:
             await self._serving[name].serve(reader, writer)
         except asyncio.CancelledError:
@@ -104,5 +134,4 @@ class Gateway:
         except Exception:
             log.exception("a connection to %s through a run's gateway failed; the cell sees it closed", name)
         finally:
-            tasks.discard(task)
             writer.close()

@@ -47,9 +47,11 @@ def http_server(handle: Callable[[BaseHTTPRequestHandler, System], None]) -> Ite
         system = System(server.server_port)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield system
-        server.shutdown()
-        thread.join()
+        try:
+            yield system
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def answer(handler: BaseHTTPRequestHandler, body: bytes = b"", status: int = 200, **headers: str) -> None:
@@ -109,13 +111,15 @@ def raw_server(talk: Callable[[socket.socket, System], None]) -> Iterator[System
 
     accepting = threading.Thread(target=serve)
     accepting.start()
-    yield system
-    with contextlib.suppress(OSError):
-        listening.shutdown(socket.SHUT_RDWR)
-    listening.close()
-    accepting.join()
-    for thread in threads:
-        thread.join(10)
+    try:
+        yield system
+    finally:
+        with contextlib.suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        accepting.join()
+        for thread in threads:
+            thread.join(10)
 
 
 def saying(data: bytes) -> Callable[[socket.socket, System], None]:

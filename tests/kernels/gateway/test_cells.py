@@ -9,7 +9,9 @@ from kernels.segments import code, segment
 
 from runbook_library.kit import connecting
 from runbooks_app.core.run import CellState
+from runbooks_app.kernels.conduct import Conduct
 from runbooks_app.kernels.events import GatewayRefused, SegmentEnded
+from runbooks_app.kernels.gateway import Refusal
 from runbooks_app.kernels.gateway.http import CONNECT
 from runbooks_app.kernels.gateway.ports import PATIENCE
 from runbooks_app.kernels.gateway.refusals import MOST_TOLD
@@ -203,3 +205,11 @@ def test_a_cell_that_is_interrupted_cancels_its_query_at_the_server(run, databas
     assert ran.text("c1") == "0\n"
     with psycopg.connect(orders_server.server.url(), autocommit=True) as admin:
         assert admin.execute(left).fetchone() == (0,)
+
+
+def test_a_stranger_at_a_port_before_there_is_a_kernel_is_told_of_too(echoing):
+    events = []
+    one = route(echoing.port)
+    Conduct(over_http("pass", routes=[one]), events.append).refused(Refusal(one.name, "GET", "/x", "refused."))
+    (told,) = events
+    assert (told.cell_id, told.path, told.reason) == ("", "/x", "refused.")

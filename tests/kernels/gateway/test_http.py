@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
 import socket
 import threading
 from pathlib import Path
@@ -274,6 +275,16 @@ def test_a_kernel_that_goes_away_ends_its_request_at_the_system(opened):
         assert ended.wait(5)
 
 
+@pytest.mark.parametrize("turn", range(30))
+def test_closing_the_gateway_ends_also_what_came_this_moment(opened, turn):
+    with raw_server(silent) as system:
+        gateway = opened(route(system.port), patience=60)
+        with socket.create_connection((HOST, gateway.port), timeout=5) as kernel:
+            gateway.close()
+            with contextlib.suppress(ConnectionResetError):
+                assert kernel.recv(1) == b""
+
+
 def test_closing_the_gateway_ends_what_is_going_on(opened):
     with raw_server(silent) as system:
         gateway = opened(route(system.port), patience=60)
@@ -340,3 +351,50 @@ def test_a_kernel_that_does_not_read_holds_the_system_back(opened):
             kernel.sendall(gateway.head("GET /x HTTP/1.1"))
             assert stuck.wait(20)
     assert sent < 40 << 20
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+def test_an_answer_without_a_body_ends_where_it_ends(opened, method, status):
+    def bodyless(handler, system):
+        handler.send_response(status)
+        handler.send_header("Content-Length" if method == "HEAD" else "ETag", "12")
+        handler.end_headers()
+
+    with http_server(bodyless) as system, opened(route(system.port)).client() as client:
+        answered = [client.request(method, "/x") for _ in range(2)]
+    assert [one.status_code for one in answered] == [status, status]
+    assert answered[0].content == b""
+    if method == "HEAD":
+        assert answered[0].headers["content-length"] == "12"
+
+
+def test_a_system_that_tells_its_length_in_two_ways_is_read_in_one_or_not_at_all(opened):
+    both = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    with (
+        raw_server(saying(both)) as system,
+        opened(route(system.port)).client() as client,
+        pytest.raises(httpx.TransportError),
+    ):
+        client.get("/x")
+
+
+def test_a_worker_that_is_out_of_descriptors_takes_connections_later(opened, echoing, caplog):
+    gateway = opened(route(echoing.port))
+    most, ceiling = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as kernel:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (kernel.fileno() + 1, ceiling))
+        try:
+            filler = []
+            with contextlib.suppress(OSError):
+                while True:
+                    filler.append(socket.socket())
+            kernel.settimeout(10)
+            kernel.connect((HOST, gateway.port))
+            kernel.sendall(gateway.head("GET /x HTTP/1.1"))
+            while "no connection to prometheus can be taken" not in caplog.text:
+                pass
+        finally:
+            for one in filler:
+                one.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, ceiling))
+        assert kernel.recv(100).startswith(b"HTTP/1.1 200 OK")
