@@ -61,7 +61,7 @@ INSIDE: dict[str, Part] = {
     "crowd of runs": lambda ours: inside.crowd_of_runs(ours[0]),
     "idle kernel": lambda ours: inside.idle_kernel(ours[0]),
     "waiting proposals": lambda ours: inside.waiting_proposals(ours[0]),
-    "redaction": lambda _: inside.redaction(),
+    "redaction": lambda _: inside.redacting(),
     "self-test": lambda ours: inside.self_test(ours[0]),
 }
 WHOLE: dict[str, Part] = {
