@@ -58,9 +58,9 @@ SPARE = 64
 """Processes and threads that the system lets a kernel have beyond its limit: who is over it is found, killed and told,
 and who multiplies does not get far until then."""
 
-INHERITED = 120_000_000
-"""Bytes of data that the system counts for every kernel and its parent shares with it: it has its limit beyond them, and
-meets that, by a MemoryError, a little before the watch would end it."""
+INHERITED = 80_000_000
+"""Bytes of data that the system counts for every kernel though its parent shares them: its limit lies beyond them. A
+kernel meets that, by a MemoryError, a little before the watch would end it."""
 
 COALESCE = 0.05
 """Seconds between two looks at what a cell printed; the first is shown at once."""
@@ -123,7 +123,7 @@ class Conduct:
             self.segment.ports,
             uid,
             limits.open_files,
-            limits.processes,
+            limits.processes + SPARE,
             memory=limits.memory + INHERITED,
             file_size=limits.disk,
         )

@@ -68,7 +68,7 @@ def main(lifeline: int, control: int, plan: dict[str, Any]) -> None:
     poll.register(lifeline, select.POLLIN)
     poll.register(wakened, select.POLLIN)
     _come_first()
-    watch = Watch(zygote, partial(_tell, worker))
+    watch = Watch(partial(_tell, worker))
     while True:
         ready = [descriptor for descriptor, _ in poll.poll(1000 * EVERY if watch.kernels else None)]
         if lifeline in ready:
@@ -81,7 +81,7 @@ def main(lifeline: int, control: int, plan: dict[str, Any]) -> None:
                 break
             if not _alive(zygote):
                 watch.forget_all()
-                zygote = watch.zygote = line.succeed()
+                zygote = line.succeed()
                 if not zygote:
                     break
         if watch.due:

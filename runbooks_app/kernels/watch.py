@@ -2,7 +2,7 @@
 
 It runs in the warden: a process of its own, which neither waits for the worker's other threads nor makes a fork wait.
 Everything comes from /proc, where any process may see what it needs, whoever's processes they are. What cannot be seen:
-memory that two processes share is counted for both, apart from what a fork has in common with its parent.
+memory that is mapped to be shared counts for each process that has it mapped.
 Imports nothing but the standard library.
 
     the worker tells     {"watch": pid, "folder": path, "memory": …, "processes": …, "disk": …, "idle": … or null}
@@ -89,7 +89,7 @@ class Stat:
 
 @dataclass
 class Kernel:
-    """One kernel that is watched. `shared`: bytes that each of its processes had in common with its parent at first."""
+    """One kernel that is watched, with its processes as they were at the last look."""
 
     pid: int
     started: int
@@ -99,7 +99,6 @@ class Kernel:
     disk: int
     idle: float | None
     own: dict[int, Stat] = field(default_factory=dict)
-    shared: dict[int, int] = field(default_factory=dict)
     cpu: int = 0
     computed: float = field(default_factory=time.monotonic)
     told: float = 0.0
@@ -111,7 +110,6 @@ class Kernel:
 class Watch:
     """Watches the kernels of one zygote; `tell` takes what the worker is to know."""
 
-    zygote: int
     tell: Callable[[dict[str, Any]], None]
     kernels: dict[int, Kernel] = field(default_factory=dict)
     owner: dict[int, int] = field(default_factory=dict)  # pid → the kernel that it belongs to
@@ -127,9 +125,8 @@ class Watch:
         pid = message.pop("watch")
         stat = Stat.of(pid)
         if stat is not None:  # else it has ended before, and its end is told by the zygote
-            self.kernels[pid] = kernel = Kernel(pid, stat.started, **message)
+            self.kernels[pid] = Kernel(pid, stat.started, **message)
             self.owner[pid] = pid
-            self.admit(kernel, pid, stat)
 
     def forget(self, pid: int) -> None:
         """Watch a kernel no more."""
@@ -204,28 +201,10 @@ class Watch:
 
     def memory(self, kernel: Kernel) -> int:
         """Bytes that a kernel uses, rather too high than too low; 0 where a closer look would be in vain."""
-        for pid, stat in kernel.own.items():
-            if stat.forked and pid not in kernel.shared:
-                self.admit(kernel, pid, stat)
         # What is resident is more than what is its own: only where that is much need it be known better.
         if sum(stat.resident for stat in kernel.own.values()) <= kernel.memory // 2:
             return 0
-        return sum(self.own_memory(kernel, pid, stat) for pid, stat in kernel.own.items())
-
-    def own_memory(self, kernel: Kernel, pid: int, stat: Stat) -> int:
-        """Bytes that a process has for itself.
-
-        A fork shows all of its parent's memory. The part that it made its own since then is no more than the pages
-        that it was given on a fault, and what they hold in common no more than what there was at the fork.
-        """
-        anonymous, mapped = _anonymous(pid)
-        common = max(0, kernel.shared.get(pid, 0) - stat.faults * PAGE) if stat.forked else 0
-        return max(0, anonymous - common) + mapped
-
-    def admit(self, kernel: Kernel, pid: int, stat: Stat) -> None:
-        """Note what a process that is seen first has in common with its parent."""
-        parent = self.zygote if pid == kernel.pid else stat.parent if stat.parent in kernel.own else kernel.pid
-        kernel.shared[pid] = min(_anonymous(pid)[0], _anonymous(parent)[0])
+        return sum(_own_memory(pid, stat) for pid, stat in kernel.own.items())
 
     def still(self, kernel: Kernel, now: float) -> float:
         """Seconds since it last computed, where the worker wants to know and is to be told now."""
@@ -284,15 +263,20 @@ def _kill(pid: int, group: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _anonymous(pid: int) -> tuple[int, int]:
-    """Bytes of a process that lie in no file, swapped ones included; and those that others may map as well."""
+def _own_memory(pid: int, stat: Stat) -> int:
+    """Bytes that a process has for itself, or mapped to be shared.
+
+    A fork shows all of its parent's memory as its own. But each page that it really made its own since then, by writing
+    to it or by asking for more, it was given on a fault: kernels get small pages only (PR_SET_THP_DISABLE).
+    """
     with suppress(OSError):
         lines = dict(line.split(b":", 1) for line in _read(f"/proc/{pid}/status").splitlines())
         anonymous, mapped, swapped = (
             int(lines.get(key, b"0 kB").split()[0]) * 1024 for key in (b"RssAnon", b"RssShmem", b"VmSwap")
         )
-        return anonymous + swapped, mapped
-    return 0, 0
+        own = anonymous + swapped
+        return (min(own, stat.faults * PAGE) if stat.forked else own) + mapped
+    return 0
 
 
 def _read(path: str) -> bytes:

@@ -208,25 +208,33 @@ def test_a_breach_between_two_cells_is_told_by_the_next(run):
     assert re.search("300 MB of memory", ran.ended["c1"].reason)
 
 
-def test_a_fork_that_gives_up_what_it_inherited_for_huge_pages_of_its_own_is_counted(run):
-    source = """
+@pytest.mark.parametrize("size", [200, 150])
+def test_a_fork_that_gives_up_what_it_inherited_for_memory_of_its_own_is_counted(run, size):
+    source = f"""
 import mmap, os, time
-def mapped():
-    made = mmap.mmap(-1, 200 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+def mapped(size):
+    made = mmap.mmap(-1, size << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     made.madvise(mmap.MADV_HUGEPAGE)
-    for at in range(0, 200 << 20, 4096):
+    for at in range(0, size << 20, 4096):
         made[at] = 1
     return made
-held = mapped()
+held = mapped(200)
 time.sleep(0.3)
 for _ in range(3):
     if os.fork() == 0:
         time.sleep(0.3)
         held.close()
-        held = mapped()
+        held = mapped({size})
         time.sleep(60)
 time.sleep(60)
 """
     ran = run(code("c0", source, timeout=5), memory=600 * MB)
     assert ran.states == [DIED]
     assert "600 MB of memory" in ran.ended["c0"].reason
+
+
+@pytest.mark.parametrize("limit", [256, 600])
+def test_a_process_that_asks_for_more_than_all_may_have_gets_a_memory_error_and_goes_on(run, limit):
+    ran = run("held = []\nwhile True:\n    held.append(bytearray(5_000_000))", "print('on')", memory=limit * MB)
+    assert ran.states == [FAILED, OK]
+    assert ran.ended["c0"].reason == f"MemoryError (this runbook may use {limit} MB of memory)"
