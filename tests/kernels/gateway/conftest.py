@@ -16,7 +16,7 @@ from kernels.gateway.servers import HOST, echo, http_server
 from runbooks_app.core.http_rules import read_rule
 from runbooks_app.kernels.gateway import NONCE_HEADER, Gateway, Refusal, Route
 
-SECRET = "tok-7f3a/9+zW=&é5"
+SECRET = "tok-7f3a/9+zW=5"
 RULES = ("GET /*", "POST /api/v1/query")
 
 
@@ -25,8 +25,7 @@ def route(port: int, *, kind: str = "http", name: str = "prometheus", rules: tup
 
 
 def with_credential(port: int, **given: Any) -> Route:
-    secret = "tok-7f3a/9+zW=5"
-    return route(port, headers={"Authorization": f"Bearer {secret}"}, secrets=(secret,), **given)
+    return route(port, headers={"Authorization": f"Bearer {SECRET}"}, secrets=(SECRET,), **given)
 
 
 @dataclass

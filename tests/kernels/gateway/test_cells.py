@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kernels.gateway.conftest import route, with_credential
+from kernels.gateway.conftest import SECRET, route, with_credential
 from kernels.gateway.servers import HOST, answer, http_server, raw_server, silent
 from kernels.segments import code, segment
 
@@ -19,7 +19,6 @@ from runbooks_app.kernels.gateway.route import TOLD_HEADER
 
 pytestmark = pytest.mark.kernels
 
-SECRET = "tok-7f3a/9+zW=5"
 KIT = "from runbook_library import kit\n"
 EVERYWHERE = """
 import gc, os, pathlib

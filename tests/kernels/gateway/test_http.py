@@ -11,12 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from kernels.gateway.conftest import route, with_credential
+from kernels.gateway.conftest import SECRET, route, with_credential
 from kernels.gateway.servers import HOST, answer, http_server, raw_server, saying, silent
 
 pytestmark = pytest.mark.kernels
-
-SECRET = "tok-7f3a/9+zW=5"
 
 
 def seen_headers(system, number=-1):
