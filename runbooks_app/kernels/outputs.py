@@ -261,7 +261,7 @@ class Outputs:
             return []
         try:
             shown = [output for item in fresh if (output := self._live_item(item))]
-            if last:
+            if last and not self._full:  # else it may be the beginning of a secret that goes on in the file
                 rests = [(name, stream.finish()) for name, stream in self._streams.items()]
                 shown += [(_stream(name, rest), None) for name, rest in rests if rest]
         except Exception as error:  # noqa: BLE001  whatever it was: unchecked output is never shown
@@ -319,13 +319,17 @@ class Outputs:
         for name in self._streams:
             items = [item for item in self._items if item.kind == "stream" and item.name == name]
             pieces = ["".join(item.text) for item in items]
-            spans = self._redactor.spans("".join(pieces))
+            joined = "".join(pieces)
+            spans = self._redactor.spans(joined)
+            # Where the text was cut, its end may be the beginning of a secret.
+            shown = self._redactor.held(joined, spans) if self._full else len(joined)
+            spans = [span for span in spans if span[0] < shown]
             count += len(spans)
             at = 0
             for item, piece in zip(items, pieces, strict=True):
                 end = at + len(piece)
                 own = [(max(a, at) - at, min(b, end) - at) for a, b in spans if a < end and b > at]
-                texts[id(item)] = cut(piece, own)
+                texts[id(item)] = cut(piece[: max(0, shown - at)], own)
                 at = end
         if self._spool is not None:  # which has all of this text, and more
             count = max(count, self._spool.places)

@@ -47,6 +47,7 @@ class Spool:
         except OSError:
             self._room = 0  # what cannot be kept is counted
         self._streams = {name: Stream(self._redactor) for name in ("stdout", "stderr")}
+        self._last = "stdout"
         self._spreads: dict[str, Spread] = {}
         self._together: Spread | None = None  # once both streams have printed
 
@@ -54,8 +55,12 @@ class Spool:
         """Text of a stream."""
         if self.full:
             self.lost += len(text.encode())
-        else:
-            self._write(name, self._streams[name].feed(text))
+            return
+        if name != self._last:
+            # What was held back there is followed by this now, for whoever reads: `_together` has to see it so.
+            self._write(self._last, self._streams[self._last].finish())
+            self._last = name
+        self._write(name, self._streams[name].feed(text))
 
     @property
     def full(self) -> bool:
