@@ -23,6 +23,11 @@ def children(pid: int) -> list[int]:
     return []
 
 
+def descendants(pid: int) -> list[int]:
+    """They, theirs, and so on."""
+    return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
 def own_memory(pid: int) -> int:
     """Bytes that would be free without this process (USS)."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()

@@ -293,6 +293,8 @@ def _decision(whole: Whole, number: int) -> tuple[float, float]:
 
 def flood(whole: Whole) -> Iterator[Figure]:
     """60 MB out of one cell: the worker's memory, the page meanwhile, and what is kept."""
+    for _ in range(3):  # what a worker's first runs load is no flood's
+        _command(whole, "bench-hello")
     whole.idle()
     worker = whole.stage.processes["worker"].pid
     pages, streams = Times(), []
