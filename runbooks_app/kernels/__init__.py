@@ -11,7 +11,9 @@
     warm        the kit, imported before the fork   huge        the zygote's memory, cheap to fork
     limits      what a kernel may use up            watch       ends who is over it; in the warden
     ends        why a kernel ended                  folders     what strangers wrote: weighed, removed
+    displays    updated by later cells              spool       all that a cell prints, in a file
+    sieve       in front of redaction               printing    sys.stdout and sys.stderr of a kernel
 
-Warden, watch, zygote, child, sandbox, `values`, `warm` and `huge` run outside the worker, in processes that never hold
-one of its secrets.
+Warden, watch, zygote, child, printing, sandbox, `values`, `warm` and `huge` run outside the worker, in processes that
+never hold one of its secrets.
 """

@@ -20,7 +20,6 @@ import faulthandler
 import fcntl
 import getpass
 import importlib
-import io
 import json
 import os
 import select
@@ -29,7 +28,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import termios
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -43,6 +41,7 @@ from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 from traitlets.config import Config
 
+from runbooks_app.kernels.printing import Output, waiting, write_all
 from runbooks_app.kernels.sharing import keep_to_the_run
 from runbooks_app.kernels.values import real_all
 from runbooks_app.kernels.warm import Warm
@@ -81,37 +80,6 @@ REHEARSAL = (
     # The first chart of a process looks fonts up: 140 ms that no run should wait for.
     "import io, matplotlib.figure\nf = matplotlib.figure.Figure()\nf.subplots().plot([1])\nf.savefig(io.BytesIO())",
 )
-
-
-class Output(io.TextIOBase):
-    """A kernel's sys.stdout or sys.stderr. What is written is out of Python's hands at once."""
-
-    encoding = "utf-8"
-    errors = "replace"
-
-    def __init__(self, kernel: Kernel, name: str, descriptor: int) -> None:
-        self.kernel, self.name, self.descriptor = kernel, f"<{name}>", descriptor
-        self.buffer = io.FileIO(descriptor, "w", closefd=False)
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
-
-    def isatty(self) -> bool:
-        """No: colours and progress bars have no terminal here."""
-        return False
-
-    def fileno(self) -> int:
-        """Return the descriptor, for subprocesses to print to."""
-        return self.descriptor
-
-    def write(self, text: str) -> int:
-        """Take text."""
-        if not isinstance(text, str):
-            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if text:
-            self.kernel.print(self.descriptor, text)
-        return len(text)
 
 
 class DirectSession(Session):
@@ -198,8 +166,8 @@ class Kernel:
             self.others[descriptor].register(pipes[3 - descriptor], select.POLLIN)
         # Half of what a pipe holds: less is never waited for while there is nobody to empty it.
         self.piece = min((fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) for pipe in pipes.values()), default=1 << 16) // 2
-        sys.stdout = Output(self, "stdout", out)
-        sys.stderr = Output(self, "stderr", error)
+        sys.stdout = Output(self.print, "stdout", out)
+        sys.stderr = Output(self.print, "stderr", error)
         sys.displayhook = self.shell.displayhook
 
     def serve(self) -> NoReturn:
@@ -392,19 +360,6 @@ class Kernel:
         self.forked = True
         self.lock, self.printing = threading.RLock(), threading.RLock()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a pool ends its processes by it
-
-
-def waiting(pipe: int) -> int:
-    """Bytes that can be read from a pipe."""
-    (length,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))
-    return int(length)
-
-
-def write_all(descriptor: int, body: bytes) -> None:
-    """Write it whole, however long that takes."""
-    written = os.write(descriptor, body)
-    while written < len(body):
-        written += os.write(descriptor, memoryview(body)[written:])
 
 
 def told(error: BaseException) -> str:
