@@ -55,7 +55,7 @@ async def prove(zygote: Zygote, uids: Sequence[int | None]) -> int:
         for folder, uid in zip(folders, uids, strict=True):
             stack.callback(remove, make_folder(folder, uid))
         (folders[1] / "note").write_text("x", encoding="ascii")
-        bait = _Bait.laid(zygote.folder / "proof-worker", stack)
+        bait = Bait.laid(zygote.folder / "proof-worker", stack)
         started: list[KernelProcess] = []
         try:
             sibling, _ = _fork(zygote, _spec(folders[1], uids[1]), stack)
@@ -84,7 +84,7 @@ async def prove(zygote: Zygote, uids: Sequence[int | None]) -> int:
 
 
 @dataclass(frozen=True)
-class _Bait:
+class Bait:
     """What probes aim at; see `Targets`."""
 
     canary: str
@@ -93,10 +93,12 @@ class _Bait:
     abstract: str
 
     @classmethod
-    def laid(cls, folder: Path, stack: ExitStack) -> _Bait:
+    def laid(cls, folder: Path, stack: ExitStack) -> Bait:
+        """Lay it in this folder, which is made; the stack takes it away again."""
         folder.mkdir()
         stack.callback(remove, folder)
         folder.chmod(0o755)
+        (folder / "empty").mkdir()
         canary = folder / "canary"
         canary.write_text("#!/bin/sh\nexit 0\n", encoding="ascii")
         canary.chmod(0o755)

@@ -11,6 +11,7 @@ import os
 from functools import partial
 from typing import Literal
 
+from runbooks_app.kernels.processes import PR_SET_THP_DISABLE
 from runbooks_app.kernels.sandbox.libc import syscall
 from runbooks_app.kernels.sandbox.probes.asking import Probe, Targets
 from runbooks_app.kernels.sandbox.syscalls import this_machine
@@ -115,6 +116,13 @@ OTHERWISE: dict[str, tuple[str, tuple[Argument, ...], int, str]] = {
         (-1, 1, None),
         errno.EPERM,
         "a file that is yet to be made does not seem touched",
+    ),
+    "memory_without_a_name": ("memfd_create", (None, 0), errno.ENOSYS, "all memory belongs to a process or to a file"),
+    "take_huge_pages": (
+        "prctl",
+        (PR_SET_THP_DISABLE, 1, 0, 0, 0),
+        errno.EPERM,
+        "what a process takes is counted page by page",
     ),
     "connect_by_sending_many": (
         "sendmmsg",

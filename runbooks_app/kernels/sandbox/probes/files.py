@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from runbooks_app.kernels.sandbox.probes.asking import Targets, must_fail, refused
+from runbooks_app.kernels.sandbox.probes.asking import Targets, in_a_fork, must_fail, refused
+
+_RNDGETENTCNT = 0x80045200
+"""<linux/random.h>: how much randomness there is."""
+
+
+def _make(path: Path, kind: int = stat.S_IFREG) -> None:
+    """A file of some kind, which is taken away again where it could be made."""
+    os.mknod(path, kind | 0o600)
+    with suppress(OSError):
+        path.unlink()
 
 
 @must_fail
@@ -57,7 +70,7 @@ def remove_a_file_of_the_worker(to: Targets) -> None:
 @must_fail
 def execute_a_file_of_the_worker(to: Targets) -> None:
     """A program outside of the system is not executed."""
-    os.execv(to.canary, [to.canary])  # noqa: S606 -- it must not start
+    in_a_fork(lambda: os.execv(to.canary, [to.canary]))  # noqa: S606 -- it must not start
 
 
 @must_fail
@@ -69,13 +82,50 @@ def list_a_folder_of_the_worker(to: Targets) -> None:
 @must_fail
 def write_beside_it(to: Targets) -> None:
     """Nothing new is made in the worker's folders."""
-    Path(to.canary).with_name("new").open("xb").close()
+    _make(Path(to.canary).with_name("new"))
 
 
 @must_fail
 def make_a_folder_beside_it(to: Targets) -> None:
     """No folder is made in the worker's folders."""
     Path(to.canary).with_name("new-folder").mkdir()
+
+
+@must_fail
+def make_a_pipe_beside_it(to: Targets) -> None:
+    """No pipe is made there."""
+    _make(Path(to.canary).with_name("new-pipe"), stat.S_IFIFO)
+
+
+@must_fail
+def make_a_socket_beside_it(to: Targets) -> None:
+    """No socket is made there."""
+    _make(Path(to.canary).with_name("new-socket"), stat.S_IFSOCK)
+
+
+@must_fail
+def make_a_link_beside_it(to: Targets) -> None:
+    """No link is made there, by which the worker would be led astray."""
+    Path(to.canary).with_name("new-link").symlink_to("/")
+
+
+@must_fail
+def remove_a_folder_of_the_worker(to: Targets) -> None:
+    """A folder of the worker's is not removed."""
+    Path(to.canary).with_name("empty").rmdir()
+
+
+@must_fail
+def make_a_device(to: Targets) -> None:
+    """Not even in the run's folder is a device made."""
+    _make(Path(to.folder, "device"), stat.S_IFCHR)
+
+
+@must_fail
+def command_a_device(_: Targets) -> None:
+    """Devices that may be read are not given commands."""
+    with Path("/dev/urandom").open("rb") as device:
+        fcntl.ioctl(device, _RNDGETENTCNT, b"\0\0\0\0")
 
 
 @must_fail
@@ -93,7 +143,7 @@ def read_a_file_of_another_run(to: Targets) -> None:
 @must_fail
 def write_into_the_folder_of_another_run(to: Targets) -> None:
     """Nothing is put under another run."""
-    Path(to.sibling_folder, "forged").open("xb").close()
+    _make(Path(to.sibling_folder, "forged"))
 
 
 @must_fail
@@ -119,7 +169,7 @@ def write_to_shared_memory(_: Targets) -> None:
     """Nothing is left in memory that outlives the run."""
     if not os.path.isdir("/dev/shm"):  # noqa: PTH112, S108
         refused()
-    Path("/dev/shm/runbooks-probe").open("xb").close()  # noqa: S108
+    _make(Path("/dev/shm", f"runbooks-probe-{os.getpid()}"))  # noqa: S108
 
 
 @must_fail
@@ -132,8 +182,7 @@ def write_to_the_library(_: Targets) -> None:
 @must_fail
 def write_to_python(_: Targets) -> None:
     """The interpreter that later runs use is not changed."""
-    with Path(sys.prefix, "runbooks-probe").open("xb"):
-        pass
+    _make(Path(sys.prefix, f"runbooks-probe-{os.getpid()}"))
 
 
 @must_fail
@@ -183,6 +232,12 @@ PROBES = (
     list_a_folder_of_the_worker,
     write_beside_it,
     make_a_folder_beside_it,
+    make_a_pipe_beside_it,
+    make_a_socket_beside_it,
+    make_a_link_beside_it,
+    remove_a_folder_of_the_worker,
+    make_a_device,
+    command_a_device,
     list_the_folders_of_all_runs,
     read_a_file_of_another_run,
     write_into_the_folder_of_another_run,
