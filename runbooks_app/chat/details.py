@@ -48,9 +48,15 @@ def details_messages(told: DetailsTold) -> tuple[Message, ...]:
     return tuple(messages)
 
 
+_OUR_WORDS = frozenset({CellState.DIED, CellState.TIMED_OUT, CellState.CANCELLED})
+"""Ends whose reason is the service's own sentence: a limit, a signal. It quotes nothing that a cell has seen."""
+
+
 def _cell_message(cell: CellTold) -> Message:
     named = link(cell.url, cell.cell_id, 80)
     head = f"Cell *{named}* {_HOW.get(cell.state, str(cell.state).replace('_', ' '))}"
+    if cell.restricted and cell.state in _OUR_WORDS:
+        return message(f"{head}: {safe(cell.reason, 500)}", [section(f"{head}: {safe(cell.reason, 500)}")])
     if cell.restricted:
         # The error's class says what kind of trouble it is; its text may quote rows.
         kind = cell.reason.partition(":")[0].strip()

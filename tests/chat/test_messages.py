@@ -330,6 +330,15 @@ def test_what_a_restricted_connection_showed_stays_out():
     assert "UniqueViolation" in everything
 
 
+@pytest.mark.parametrize("state", [CellState.DIED, CellState.TIMED_OUT, CellState.CANCELLED])
+def test_how_a_restricted_cells_kernel_ended_is_told(state):
+    reason = "The kernel had more than 100 processes and threads, the limit of this runbook, and was ended."
+    cell = views.CellTold("locks", state, reason, "jane@customer.example", URL, restricted=True)
+    sent = json.dumps([[m.text, m.blocks] for m in details.details_messages(views.DetailsTold(URL, cells=(cell,)))])
+    assert reason in sent
+    assert "jane" not in sent
+
+
 def test_a_restricted_proposals_outcome_stays_out_whatever_its_state():
     told = replace(PROPOSAL, state=ProposalState.FAILED, outcome="jane@customer.example", restricted=True)
     for state in ProposalState:
