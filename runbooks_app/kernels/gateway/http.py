@@ -78,7 +78,6 @@ class HttpPort:
         with suppress(Gone):
             while await self.exchange(peer):
                 pass
-            await peer.linger()
 
     async def close(self) -> None:
         """Let go of connections to the system."""

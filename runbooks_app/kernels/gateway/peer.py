@@ -22,12 +22,6 @@ MOST_HEAD = 32768
 IDLE = 60.0
 """Seconds that a kernel may say nothing, between requests or within one."""
 
-LINGER = 2.0
-"""Seconds in which the rest of a refused request is read, so that its sender comes to read the answer."""
-
-MOST_LINGERED = 1 << 20
-"""Bytes of that rest."""
-
 
 class Gone(Exception):
     """The kernel closed its end, said nothing for too long, or broke its request off."""
@@ -93,15 +87,6 @@ class Peer:
             return False
         self.h11.start_next_cycle()
         return True
-
-    async def linger(self) -> None:
-        """Read on for a little: closed at once, the connection would be reset before its answer is read."""
-        read = 0
-        with suppress(TimeoutError, OSError, RuntimeError):
-            self.writer.write_eof()
-            async with asyncio.timeout(LINGER):
-                while read < MOST_LINGERED and (data := await self.reader.read(CHUNK)):
-                    read += len(data)
 
     async def leave(self) -> None:
         """Wait until the kernel closes its end. What it sends meanwhile waits for its turn."""

@@ -187,9 +187,14 @@ def database(orders_server):
     return {"connections": {"orders-db": given}, "routes": {"orders-db": one}}
 
 
-def test_a_cell_reaches_its_database_by_the_gateway(run, database):
-    ran = run(segment(KIT + "print(kit.postgres('orders-db').execute('SELECT 40 + 2').fetchone()[0])", **database))
-    assert ran.text("c0") == "42\n"
+def test_a_cell_reaches_its_database_by_the_gateway_and_under_its_own_name(run, database, orders_server):
+    source = """
+db = kit.postgres('orders-db')
+print(db.execute('SELECT 40 + 2').fetchone()[0], db.info.host, db.info.hostaddr, db.info.port)
+"""
+    told = run(segment(KIT + source, **database)).text("c0").split()
+    assert told[:3] == ["42", "orders.example.com", HOST]
+    assert told[3] != str(orders_server.server.port)
 
 
 def test_a_cell_that_is_interrupted_cancels_its_query_at_the_server(run, database, orders_server):

@@ -131,10 +131,12 @@ def test_a_connection_without_rules_lets_nothing_through(opened, echoing):
     assert echoing.seen == []
 
 
-def test_a_large_body_that_is_refused_still_gets_its_sentence(opened, echoing):
+@pytest.mark.parametrize("size", [700_000, 30_000_000])
+def test_a_large_body_that_is_refused_still_gets_its_sentence(opened, echoing, size):
     with opened(route(echoing.port)).client() as client:
-        answered = client.put("/x", content=b"x" * 700_000)
+        answered = client.put("/x", content=b"x" * size)
     assert answered.status_code == 403
+    assert "may not PUT to prometheus" in answered.text
 
 
 # redirects
