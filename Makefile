@@ -2,8 +2,9 @@
 #   make demo      everything on this machine, with a shop in trouble to try it on
 #   make test      prepare what tests need, then run all of them but the faults
 #   make test-faults   kill, freeze and cut off, and see that nothing is lost
+#   make bench-kernels  how fast and how small kernels are, against what else runs notebooks
 #   make lint      ruff, mypy, import-linter
-.PHONY: demo test test-faults install install-test lint format lock chromium clean
+.PHONY: demo test test-faults bench-kernels install install-test lint format lock chromium headers clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,7 +15,7 @@ demo: install
 
 install: .venv/.installed
 
-install-test: .venv/.installed-test chromium
+install-test: .venv/.installed-test chromium headers
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -37,6 +38,12 @@ chromium:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; \
 	  else echo "Chromium is missing; browser tests will be skipped. On Debian: sudo apt-get install chromium"; fi; }
 
+# The numbers of system calls are held to what the system's own headers say.
+headers:
+	@[ -e /usr/include/asm-generic/unistd.h ] || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq linux-libc-dev >/dev/null; \
+	  else echo "Linux's headers are missing; two tests will be skipped. On Debian: sudo apt-get install linux-libc-dev"; fi; }
+
 # A browser's driver keeps an event loop in its process, so browser tests have processes of their own.
 test: install-test
 	$(PYTEST) -n 2 --dist loadgroup -m "not journey" --ignore tests/faults --cov=runbooks_app.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
@@ -46,6 +53,15 @@ test: install-test
 # Slow by nature: processes are killed and frozen, servers go away and come back.
 test-faults: install-test
 	$(PYTEST) -n 2 --dist loadgroup tests/faults
+
+# Leave the machine alone meanwhile. Peers have an environment of their own.
+bench-kernels: install-test .venv-bench/.installed
+	PYTHONPATH=tests $(BIN)/python -m bench.kernels
+
+.venv-bench/.installed: tests/bench/requirements.lock
+	@$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/bench/requirements.lock
+	@touch $@
 
 lint: .venv/.installed-test
 	@$(BIN)/ruff check .
@@ -62,6 +78,7 @@ format: .venv/.installed-test
 lock:
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 --extra build pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 --extra build --extra test -c requirements.lock pyproject.toml -o tests/requirements.lock
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -c tests/requirements.lock tests/bench/requirements.in -o tests/bench/requirements.lock
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
