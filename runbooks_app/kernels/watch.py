@@ -34,8 +34,8 @@ AGAIN = 1.0
 STEP = 0.005
 """Seconds in a row for weighing folders; a look that took long would be late for whoever forks."""
 
-PAUSE = 0.25
-"""Seconds between two weighings of a folder."""
+PAUSE, LONG_PAUSE = 0.25, 2.0
+"""Seconds between two weighings of a folder; the long one where its kernel has not computed since the last."""
 
 KILLING = 0.2
 """Seconds spent on running after who forks out of its group; what then is left dies with the zygote's help."""
@@ -103,7 +103,8 @@ class Kernel:
     computed: float = field(default_factory=time.monotonic)
     told: float = 0.0
     weighing: Iterator[int] | None = None
-    weigh_next: float = 0.0
+    weighed: float = 0.0
+    weighed_cpu: int = -1
 
 
 @dataclass
@@ -219,12 +220,14 @@ class Watch:
 
     def weigh(self, until: float) -> None:
         """Go on weighing folders, for a moment."""
-        for kernel in sorted(self.kernels.values(), key=lambda kernel: kernel.weigh_next):
+        for kernel in sorted(self.kernels.values(), key=lambda kernel: kernel.weighed):
             if time.monotonic() > until:
                 return
             if kernel.weighing is None:
-                if time.monotonic() < kernel.weigh_next:
+                pause = LONG_PAUSE if kernel.cpu == kernel.weighed_cpu else PAUSE
+                if time.monotonic() < kernel.weighed + pause:
                     continue
+                kernel.weighed_cpu = kernel.cpu
                 kernel.weighing = weigh(kernel.folder, list(kernel.own))
             for size in kernel.weighing:
                 if size > kernel.disk:
@@ -234,7 +237,7 @@ class Watch:
                     return
             else:
                 kernel.weighing = None
-                kernel.weigh_next = time.monotonic() + PAUSE
+                kernel.weighed = time.monotonic()
 
     def end(self, kernel: Kernel, over: str, used: int) -> None:
         """Kill a kernel with all that it started. A group goes at once, so that who forks is not run after."""
