@@ -1,4 +1,4 @@
-"""`make bench-kernels`: measures how fast and how small kernels are, prints a table and writes `build/bench/kernels.json`.
+"""`make bench-kernels`: how fast and how small kernels are, as a table and as `build/bench/kernels.json`.
 
     PYTHONPATH=tests python -m bench.kernels            everything, in about seven minutes on two idle cores
     PYTHONPATH=tests python -m bench.kernels crowd      only parts whose name holds this word
