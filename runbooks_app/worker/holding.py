@@ -6,7 +6,6 @@ A kernel is handed the login of a database. The credential of an HTTP connection
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -26,11 +25,6 @@ log = logging.getLogger(__name__)
 
 SPARE = 30
 """Seconds that a credential outlives its stage's time limit: for the kernel's start and end."""
-
-
-SOON = 0.15
-"""Seconds after its end in which a re-check's credential is revoked: until then the remediation's own is minted, which
-takes 20 ms longer while the same database drops another one."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,7 @@ def credentials(
             if aside is None:
                 _revoke(worker, name, identity, "revoked", source)
             else:
-                aside.submit(_revoke_soon, worker, name, identity, source)
+                aside.submit(_revoke, worker, name, identity, "revoked", source)
 
 
 def _grant(granted: Granted, connection: Connection, stage: str, credential: Credential | None) -> None:
@@ -146,11 +140,6 @@ def _makers(connection: Connection) -> list[CredentialSource]:
     return list({(source.provider, source.options.get("minter")): source for source in reversed(sources)}.values())[
         ::-1
     ]
-
-
-def _revoke_soon(worker: Worker, name: str, identity: str, source: CredentialSource) -> None:
-    time.sleep(SOON)
-    _revoke(worker, name, identity, "revoked", source)
 
 
 def _revoke(worker: Worker, name: str, identity: str, how: str, source: CredentialSource | None = None) -> None:
