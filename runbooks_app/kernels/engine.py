@@ -99,6 +99,13 @@ class Engine:
             raise
         return engine
 
+    @property
+    def as_whom(self) -> str:
+        """Who kernels are, in words."""
+        if self._uids.example is not None:
+            return "each under a user of its own"
+        return "as root, without its powers" if os.geteuid() == 0 else "as the worker's user"
+
     def run(
         self, segment: Segment, cancelled: threading.Event | None = None, *, pauses: float | None = None
     ) -> Generator[Event, None, None]:

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -250,6 +251,38 @@ def export(file: Annotated[Path, typer.Argument(help="Where to write it; must no
             out.write(json.dumps(entry.as_json(), ensure_ascii=False) + "\n")
             count += 1
     print(f"{count} entries written to {file}")
+
+
+@app.command()
+def doctor(json_: Json = False) -> None:
+    """Say what is wrong with this installation, and how it is mended. Exit code 1 if something is.
+
+    Example: RUNBOOKS_CONFIG=/etc/runbooks/runbooks.toml runbooks doctor
+    """
+    from runbooks_app.core.errors import Misconfigured  # noqa: PLC0415
+    from runbooks_app.main.doctor import Finding, examine  # noqa: PLC0415
+
+    console = Console(highlight=False, soft_wrap=True)
+    findings = []
+
+    def tell(finding: Finding) -> None:
+        findings.append(finding)
+        if not json_:
+            colour = {"ok": "green", "remark": "yellow", "wrong": "bold red"}[finding.state]
+            console.print(f"[{colour}]{finding.state:7}[/] {finding.check:12} {escape(finding.says)}")
+
+    try:
+        chosen = settings()
+    except Misconfigured as error:
+        tell(Finding("settings", "wrong", str(error)))
+    else:
+        tell(Finding("settings", "ok", "readable"))
+        for finding in examine(chosen):
+            tell(finding)
+    wrong = any(finding.state == "wrong" for finding in findings)
+    if json_:
+        print(json.dumps({"ok": not wrong, "checks": [asdict(finding) for finding in findings]}, indent=2))
+    raise typer.Exit(1 if wrong else 0)
 
 
 @app.command()

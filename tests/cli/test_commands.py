@@ -24,6 +24,7 @@ COMMANDS = [
     ["audit", "verify"],
     ["audit", "export"],
     ["demo"],
+    ["doctor"],
 ]
 
 

@@ -1,0 +1,168 @@
+"""`runbooks doctor`: what is wrong with this installation, and how it is mended. It changes nothing there is.
+
+One check is one function. It gives what it found, raises an error of the service where something is wrong, or
+`Remark` where all works and somebody should know nevertheless.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+from runbooks_app.connections import Connection, read_connections
+from runbooks_app.core.errors import DatabaseAway, Misconfigured, Problem, RunbooksError, Unavailable
+from runbooks_app.library import Library
+from runbooks_app.live.streams import client
+from runbooks_app.main.worker import start_engine
+from runbooks_app.settings import PREFIX, Settings
+from runbooks_app.store.artifacts import Artifacts
+from runbooks_app.store.database import connect, reading
+from runbooks_app.store.schema import require_current
+
+SECONDS = 5.0
+"""How long another system may take to answer."""
+
+
+class Remark(Exception):
+    """It works; this should be known."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    state: Literal["ok", "remark", "wrong"]
+    says: str
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Each check in turn, told as soon as it is done."""
+    for name, check in CHECKS.items():
+        try:
+            yield Finding(name, "ok", check(settings))
+        except Remark as remark:
+            yield Finding(name, "remark", str(remark))
+        except RunbooksError as error:
+            yield Finding(name, "wrong", str(error))
+
+
+def database(settings: Settings) -> str:
+    """The service's own database answers, and has this version's schema."""
+    engine = connect(settings.database_url, settings.secret("database_password_file"), pool_size=1)
+    try:
+        with reading(engine) as tx:
+            require_current(tx)
+    except DatabaseAway as error:
+        raise Unavailable(f"It is away, or lets nobody in. Start it, or mend {PREFIX}DATABASE_URL.") from error
+    finally:
+        engine.dispose()
+    return "reachable, with the schema of this version"
+
+
+def redis(settings: Settings) -> str:
+    """Redis answers, where there is one."""
+    if not settings.redis_url:
+        raise Remark("none is configured: live pages ask the database again and again, and limits count per process")
+    try:
+        client(settings.redis_url, settings.secret("redis_password_file"), SECONDS).ping()
+    except Exception as error:
+        raise Unavailable(f"Redis does not answer ({error}). Start it, or mend {PREFIX}REDIS_URL.") from error
+    return "reachable"
+
+
+def library(settings: Settings) -> str:
+    """No runbook is broken."""
+    folder = settings.path(settings.library)
+    reports = Library(folder).reports()
+    broken = tuple(Problem(name, str(report.errors[0])) for name, report in reports.items() if report.errors)
+    if broken:
+        raise Misconfigured(f"Runbooks in {folder} are broken; `runbooks check` tells all.", problems=broken)
+    if not reports:
+        raise Misconfigured(f"There is no runbook in {folder}. Name another folder by {PREFIX}LIBRARY.")
+    return f"{', '.join(reports)}: no errors"
+
+
+def connections(settings: Settings) -> str:
+    """The connections file can be used."""
+    return ", ".join(_connections(settings)) or "none is named: runbooks reach nothing"
+
+
+def secrets(settings: Settings) -> str:
+    """Every file with a secret is there, and for nobody else to read."""
+    files = {f"{PREFIX}{name.upper()}": settings.path(path) for name, path in settings if _is_secret(name, path)}
+    for name, connection in _connections(settings).items():
+        for stage, source in (("diagnose", connection.diagnose), ("remediate", connection.remediate)):
+            for option, value in source.options.items() if source else ():
+                if option.endswith("_file"):
+                    files[f"[{name}.{stage}] {option}"] = Path(value)
+    problems = tuple(problem for where, path in files.items() if (problem := _secret(where, path)))
+    if problems:
+        raise Misconfigured("Files with secrets are missing or open to others.", problems=problems)
+    return f"{len(files)} files, closed to others"
+
+
+def provider(settings: Settings) -> str:
+    """The OpenID provider that people sign in with answers."""
+    if not settings.oidc_issuer:
+        raise Misconfigured(f"Nobody can sign in: {PREFIX}OIDC_ISSUER names no provider.")
+    address = settings.oidc_issuer.rstrip("/") + "/.well-known/openid-configuration"
+    try:
+        found = httpx.get(address, timeout=SECONDS, follow_redirects=True).raise_for_status().json()["issuer"]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+        raise Unavailable(f"{address} gives no provider's configuration ({error}). Nobody can sign in.") from error
+    if found.rstrip("/") != settings.oidc_issuer.rstrip("/"):
+        raise Misconfigured(f"The provider calls itself {found}; {PREFIX}OIDC_ISSUER must be the same.")
+    return f"{found} answers"
+
+
+def artifacts(settings: Settings) -> str:
+    """Large outputs can be stored: one of a few bytes is."""
+    try:
+        address = Artifacts(settings.artifacts, settings.path(settings.config_dir)).put(b"runbooks doctor\n")
+    except Exception as error:
+        raise Unavailable(f"{settings.artifacts} takes nothing ({error}). Mend {PREFIX}ARTIFACTS.") from error
+    return f"{settings.artifacts} takes what it is given ({address[:12]}…)"
+
+
+def sandbox(settings: Settings) -> str:
+    """Kernels are sealed here: the same proof that a worker asks for at its start."""
+    if settings.sandbox == "off":
+        raise Remark(f"switched off: cells may do whatever a worker may do. {PREFIX}SANDBOX=on for production")
+    engine = start_engine(settings)
+    try:
+        return f"{engine.probes} probes passed; kernels run {engine.as_whom}"
+    finally:
+        engine.close()
+
+
+CHECKS: Mapping[str, Callable[[Settings], str]] = {
+    check.__name__: check for check in (database, redis, library, connections, secrets, provider, artifacts, sandbox)
+}
+
+
+def _connections(settings: Settings) -> dict[str, Connection]:
+    return read_connections(settings.path(settings.connections))
+
+
+def _is_secret(name: str, path: object) -> bool:
+    return name.endswith("_file") and path is not None
+
+
+def _secret(where: str, path: Path) -> Problem | None:
+    """What is wrong with a file that holds a secret."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        return Problem(where, f"{path} cannot be read ({error.strerror}).", "Put the secret there.")
+    if not stat.S_ISREG(found.st_mode) or not os.access(path, os.R_OK):
+        return Problem(where, f"{path} cannot be read by this user.", "Change its owner.")
+    if found.st_mode & 0o077:
+        return Problem(where, f"{path} is open to others.", f"chmod 600 {path}")
+    return None

@@ -1,0 +1,29 @@
+"""The demo is an installation in order, and `runbooks doctor` finds it so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from runbooks_app.main import doctor
+
+pytestmark = [pytest.mark.journey, pytest.mark.kernels]
+
+
+def test_an_installation_in_order_passes_every_check(stage):
+    answer = subprocess.run(
+        [sys.executable, "-m", "runbooks_app.main", "doctor", "--json"],
+        env={**os.environ, "RUNBOOKS_CONFIG": str(stage.folder / "runbooks.toml")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = json.loads(answer.stdout)
+    states = {check["check"]: check["state"] for check in told["checks"]}
+    expected = dict.fromkeys(["settings", *doctor.CHECKS], "ok")
+    assert states == expected | {"redis": "ok" if stage.redis else "remark"}
+    assert (told["ok"], answer.returncode) == (True, 0)
