@@ -94,6 +94,22 @@ class TestDiagnoseOnly:
         assert 'value="approve"' not in page.html
 
 
+class TestSandboxOff:
+    @pytest.fixture
+    def settings(self) -> dict[str, Any]:
+        return {"sandbox": "off"}
+
+    @pytest.mark.kernels
+    def test_every_page_says_so(self, anna):
+        for path in ("/", "/incidents", "/runbooks/db-latency", "/nowhere"):
+            assert "The sandbox is off." in anna.get(path).text
+
+
+@pytest.mark.kernels
+def test_with_the_sandbox_on_no_page_speaks_of_it(anna):
+    assert "sandbox is off" not in anna.get("/").text
+
+
 def test_every_page_names_the_installation_and_the_person_and_lets_them_out(anna):
     page = anna.get("/")
     assert "tests" in page.text

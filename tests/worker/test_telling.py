@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
 import zlib
 from dataclasses import replace
@@ -10,6 +11,7 @@ from dataclasses import replace
 import pytest
 from notebooks import cell, write
 
+from runbooks_app.chat.messages import run_message
 from runbooks_app.store.database import reading
 from runbooks_app.worker import views
 
@@ -82,3 +84,13 @@ def test_a_chart_leaves_as_its_pixels_alone_and_what_is_no_image_not_at_all(hous
     write(library_folder, "charts", cell("charts", source, "diagnostic"))
     run, _ = house.diagnosed(name="charts")
     assert [chart.png for chart in details(house, run).charts] == [png()]
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("sandbox", ["on", "off"])
+def test_a_sandbox_that_is_off_is_told_in_every_message_of_a_run(house, runbook, sandbox):
+    run, _ = house.diagnosed()
+    service = replace(house.service, settings=house.service.settings.model_copy(update={"sandbox": sandbox}))
+    with reading(service.engine) as tx:
+        message = run_message(views.run_told(tx, service, run))
+    assert ("sandbox is off" in json.dumps(message.blocks)) == (sandbox == "off")
