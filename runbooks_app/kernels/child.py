@@ -176,8 +176,6 @@ class Kernel:
         signal.signal(signal.SIGINT, self.on_interrupt)
         # `timeout` ends its whole process group. That is ours as well: the sandbox lets nobody leave it.
         signal.signal(signal.SIGTERM, lambda *_: None)
-        # `timeout` ends its whole process group. That is ours as well: the sandbox lets nobody leave it.
-        signal.signal(signal.SIGTERM, lambda *_: None)
         # A crash below Python names the line that it happened in.
         faulthandler.enable(2, all_threads=False)
         # A process that a cell forks has no thread that would ever release these locks.

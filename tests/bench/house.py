@@ -119,11 +119,10 @@ def house(folder: Path, **settings: Any) -> Iterator[House]:
             "library": str(library),
             "connections": str(folder / "connections.toml"),
             "concurrency": CROWD,
-            "runs_per_person": 0,  # quotas are for people: here nobody is to wait for anybody
-            "runs_per_runbook": 0,
+            # One person asks for all of them: the quotas are on, and wide enough.
+            "runs_per_person": CROWD,
+            "runs_per_runbook": CROWD,
         }
-        # One person asks for all of them: the quotas are on, and wide enough.
-        given |= {"runs_per_person": CROWD, "runs_per_runbook": CROWD}
         configuration = folder / "bench.toml"
         configuration.write_text(_toml(given | settings))
         engine = start_engine(read_settings({"RUNBOOKS_CONFIG": str(configuration)}))
