@@ -1,10 +1,11 @@
 # The targets that people need; each is idempotent and quick the second time.
 #   make demo      everything on this machine, with a shop in trouble to try it on
-#   make test      prepare what tests need, then run all of them but the faults
+#   make test      prepare what tests need, then run all of them but these two:
+#   make test-kernels  what kernels put out, what they may use up, and 160 attacks from inside one
 #   make test-faults   kill, freeze and cut off, and see that nothing is lost
 #   make bench-kernels  how fast and how small kernels are, against what else runs notebooks
 #   make lint      ruff, mypy, import-linter
-.PHONY: demo test test-faults bench-kernels install install-test lint format lock chromium headers clean
+.PHONY: demo test test-kernels test-faults bench-kernels install install-test lint format lock chromium headers clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -46,9 +47,13 @@ headers:
 
 # A browser's driver keeps an event loop in its process, so browser tests have processes of their own.
 test: install-test
-	$(PYTEST) -n 2 --dist loadgroup -m "not journey" --ignore tests/faults --cov=runbooks_app.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
-	$(PYTEST) -n 2 --dist loadgroup -m journey --ignore tests/journeys --ignore tests/faults
+	$(PYTEST) -n 2 --dist loadgroup -m "not journey" --ignore tests/faults --ignore tests/kernels --cov=runbooks_app.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+	$(PYTEST) -n 2 --dist loadgroup -m journey --ignore tests/journeys --ignore tests/faults --ignore tests/kernels
 	$(PYTEST) -n 2 --dist loadgroup tests/journeys
+
+# Slow by nature: bombs go off, disks fill up, floods are printed.
+test-kernels: install-test
+	$(PYTEST) -n 2 --dist loadgroup tests/kernels
 
 # Slow by nature: processes are killed and frozen, servers go away and come back.
 test-faults: install-test

@@ -17,6 +17,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import chain
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -75,13 +76,22 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets for form in forms_of(secret)}
+        self._forms = forms
         self._plain = _automaton(forms)
-        squeezed = {squeeze(form) for form in forms}
-        self._squeezed = _automaton(squeezed)
+        self._squeezed_forms = {squeeze(form) for form in forms}
+        self._squeezed = _automaton(self._squeezed_forms)
         self._longest = max(map(len, forms), default=0)
         self._first = frozenset(form[0] for form in forms)
-        self._sieve = Sieve(forms, TOKEN_STARTS)
-        self._squeezed_sieve = Sieve(squeezed)
+
+    # Made for the first long text: most runs have none, and their kernels would wait 2 ms for them.
+
+    @cached_property
+    def _sieve(self) -> Sieve:
+        return Sieve(self._forms, TOKEN_STARTS)
+
+    @cached_property
+    def _squeezed_sieve(self) -> Sieve:
+        return Sieve(self._squeezed_forms)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where secrets and tokens stand in `text`, in order, merged where they overlap."""

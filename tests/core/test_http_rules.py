@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbooks_app.core.errors import InvalidInput
-from runbooks_app.core.http_rules import READ_ALL, Rule, permits, read_rule, readings, reads_only
+from runbooks_app.core.http_rules import MOST_DECODED, READ_ALL, Rule, permits, read_rule, readings, reads_only
 
 QUERY = (read_rule("GET /api/v1/*"), read_rule("POST /api/v1/query"), read_rule("GET /label/*/values"))
 
@@ -153,3 +153,12 @@ def test_what_is_let_through_leads_nowhere_else_however_often_it_is_decoded(text
         assert reading in found
         assert reading.startswith("/api/v1/")
         assert not {".", ".."} & {segment.split(";")[0] for segment in reading.split("/")}
+
+
+def test_a_path_may_be_escaped_so_many_times_and_no_more():
+    def escaped(times):
+        return "/api/%" + "25" * (times - 1) + "41"
+
+    assert readings(escaped(MOST_DECODED))[-1] == "/api/A"
+    with pytest.raises(InvalidInput, match="too many times"):
+        readings(escaped(MOST_DECODED + 1))
