@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -26,7 +26,7 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         """As it travels to the zygote."""
-        return asdict(self)
+        return dict(vars(self))  # not asdict, which takes a third of a millisecond
 
     @classmethod
     def from_json(cls, given: dict[str, Any]) -> Spec:
