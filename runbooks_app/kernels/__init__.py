@@ -8,6 +8,7 @@
     warden      ends every process there is         zygote      forks kernels
     child       the kernel's half of the channel    sandbox     between fork and user code
     values      typed JSON to real objects          uids        a user for each kernel
+    priority    a kernel's share of the processors  sharing     multiprocessing within a kernel
     warm        the kit, imported before the fork   huge        the zygote's memory, cheap to fork
     limits      what a kernel may use up            watch       ends who is over it; in the warden
     ends        why a kernel ended                  folders     what strangers wrote: weighed, removed

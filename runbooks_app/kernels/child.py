@@ -149,6 +149,7 @@ class Kernel:
         self.moved_at = 0.0
         self.piece = 0
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.task: asyncio.Task[Any] | None = None  # the cell that awaits
         self.running = self.sending = self.interrupted = False
         self.pid = 0
         self.forked = False
@@ -244,7 +245,7 @@ class Kernel:
         if self.loop is None:
             self.loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self.loop)
-        task = self.loop.create_task(coroutine)
+        self.task = task = self.loop.create_task(coroutine)
         try:
             return self.loop.run_until_complete(task)
         except KeyboardInterrupt:
@@ -252,11 +253,16 @@ class Kernel:
             with suppress(asyncio.CancelledError):
                 self.loop.run_until_complete(task)
             raise
+        finally:
+            self.task = None
 
     def on_interrupt(self, *_: object) -> None:
         """SIGINT: only a running cell is interrupted, and never in the middle of a frame."""
         if self.sending:
             self.interrupted = True
+        elif self.task is not None and self.loop is not None and asyncio.current_task(self.loop) is None:
+            # Raised amid the loop's own work, it could lose what was to wake the cell, which then never ended.
+            self.loop.call_soon_threadsafe(self.task.cancel)
         elif self.running:
             raise KeyboardInterrupt
 

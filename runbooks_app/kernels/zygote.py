@@ -33,6 +33,7 @@ from typing import Any, NoReturn
 
 from runbooks_app.kernels import child
 from runbooks_app.kernels.huge import collapse
+from runbooks_app.kernels.priority import STANDS_BACK, USUAL, Lever
 from runbooks_app.kernels.processes import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, children, die_with, kill, prctl
 from runbooks_app.kernels.sandbox import probes
 from runbooks_app.kernels.sandbox.lockdown import Lockdown, bind, lock
@@ -51,11 +52,8 @@ _ALL = 2**31 - 1
 """More than any descriptor: what is open from a number on is closed by one call of the system's."""
 
 
-NICE = 10
-"""How far a kernel that has shown something stands back: it gets a ninth of what another one gets."""
-
 AGAIN = 0.1
-"""Seconds after which a priority is set again: whoever is not root may set ten a second on the whole machine."""
+"""Seconds after which a kernel's share is set again that could not be set."""
 
 
 def main(control: int, heirs: int, go: int, plan: dict[str, Any]) -> None:
@@ -109,8 +107,7 @@ class Zygote:
     heir: int = 0  # its pid
     kernels: dict[int, int] = field(default_factory=dict)  # pid → the worker's number for it
     ended: list[Ended] = field(default_factory=list)
-    levers: dict[int, socket.socket] = field(default_factory=dict)  # pid → what brings the file of its priority
-    slowing: dict[int, int] = field(default_factory=dict)  # pid → that file, where it could not be written yet
+    levers: dict[int, Lever] = field(default_factory=dict)  # pid → what sets its share of the processors
 
     def serve(self) -> None:
         """Returns when the worker is gone; in a forked kernel it never returns."""
@@ -123,15 +120,16 @@ class Zygote:
         self.tell({"ready": os.getpid(), "stays": self.stays})
         self.provide_heir()
         while True:
-            for key, _ in selector.select(0.02 if self.ended else AGAIN if self.slowing else None):
+            wanting = {pid: lever.wanted for pid, lever in self.levers.items() if lever.wanted is not None}
+            for pid, wanted in wanting.items():
+                self.levers[pid].set(pid, wanted)
+            for key, _ in selector.select(0.02 if self.ended else AGAIN if wanting else None):
                 if key.fd == wakened:
                     with suppress(BlockingIOError):
                         os.read(wakened, PACKET)
                 elif not self.answer():
                     return
             self.clear_up()
-            for pid, priority in list(self.slowing.items()):
-                self.slow(pid, priority)
 
     # ---- succession
 
@@ -151,8 +149,9 @@ class Zygote:
         """Be the zygote. All kernels of the one before are gone."""
         die_with(os.getppid())
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-        for pid in list(self.levers):
-            self.let_go(pid)
+        for lever in self.levers.values():
+            lever.close()
+        self.levers.clear()
         self.kernels.clear()
         self.ended.clear()
         self.tell({"lost": os.getpid()})
@@ -175,8 +174,10 @@ class Zygote:
             return True
         for pid, number in self.kernels.items():
             if number == request.get("nice"):
-                self.give_way(pid)
+                self.levers[pid].set(pid, STANDS_BACK)
             elif number == request.get("signal"):
+                # It is to end, and soon: what it still has to say of that waits behind nobody.
+                self.levers[pid].set(pid, USUAL)
                 with suppress(ProcessLookupError):
                     # A kernel leads its own group: with it are interrupted, as Ctrl-C does, or killed at once, before
                     # they multiply, its subprocesses.
@@ -190,7 +191,7 @@ class Zygote:
         """Fork one kernel; the child never comes back from here."""
         number = request["fork"]
         zygote = os.getpid()
-        lever, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        lever = Lever()
         try:
             pid = os.fork()
         except OSError as error:
@@ -198,14 +199,13 @@ class Zygote:
             lever.close()
         else:
             if pid == 0:
-                self.become_kernel(zygote, theirs, descriptors, request)
+                self.become_kernel(zygote, lever, descriptors, request)
             self.kernels[pid], self.levers[pid] = number, lever
             self.tell({"id": number, "pid": pid})
-        theirs.close()
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def become_kernel(self, zygote: int, lever: socket.socket, descriptors: list[int], request: dict[str, Any]) -> None:
+    def become_kernel(self, zygote: int, lever: Lever, descriptors: list[int], request: dict[str, Any]) -> None:
         """In the child: take its own descriptors, be locked down, keep no others, serve cells."""
         code = 70
         try:
@@ -236,7 +236,7 @@ class Zygote:
                     break
                 if pid in self.kernels:
                     self.ended.append(Ended(self.kernels.pop(pid), status, time.monotonic()))
-                    self.let_go(pid)
+                    self.levers.pop(pid).close()
                 elif pid == self.heir:
                     self.provide_heir()
         if not self.ended:
@@ -249,36 +249,6 @@ class Zygote:
             if not remains or now - end.since > PATIENCE:
                 self.ended.remove(end)
                 self.tell({"id": end.number, "status": end.status, "left": len(remains)})
-
-    # ---- priorities
-
-    def give_way(self, pid: int) -> None:
-        """Have a kernel, which has shown something, stand back behind those that have not."""
-        # Where processes are not grouped by session, their own priorities count.
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PGRP, pid, NICE)
-        with suppress(BlockingIOError):
-            _, files, _, _ = socket.recv_fds(self.levers[pid], 1, 1, socket.MSG_DONTWAIT)
-            for priority in files:
-                self.slow(pid, priority)
-
-    def slow(self, pid: int, priority: int) -> None:
-        """Write into the file of a kernel's priority, now or a little later."""
-        try:
-            os.write(priority, b"%d" % NICE)
-        except BlockingIOError:
-            self.slowing[pid] = priority
-            return
-        except OSError as error:
-            sys.stderr.write(f"a kernel does not give way: {error.strerror}\n")
-        self.slowing.pop(pid, None)
-        os.close(priority)
-
-    def let_go(self, pid: int) -> None:
-        """Of a kernel that is gone."""
-        self.levers.pop(pid).close()
-        if (priority := self.slowing.pop(pid, None)) is not None:
-            os.close(priority)
 
 
 def tell_answers(targets: probes.Targets) -> NoReturn:

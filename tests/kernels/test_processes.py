@@ -201,7 +201,7 @@ def test_a_kernel_gives_way_once_it_has_shown_something(run):
         "while os.getpriority(os.PRIO_PROCESS, 0) == before: pass\n"
         "print(before, os.getpriority(os.PRIO_PROCESS, 0), Path('/proc/self/autogroup').read_text().split()[-1])",
     )
-    assert ran.text("c1") == "0 10 10\n"
+    assert ran.text("c1") == "0 5 5\n"
 
 
 def test_with_the_warden_everything_dies_too(own_engine):

@@ -7,12 +7,11 @@ The order is not free. Each step needs something that a later one takes away.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import runbooks_app
+from runbooks_app.kernels.priority import Lever
 from runbooks_app.kernels.processes import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
@@ -42,10 +41,10 @@ class Lockdown:
         self.filter = Filter()
 
 
-def bind(lever: socket.socket) -> None:
+def bind(lever: Lever) -> None:
     """Make this fresh fork a kernel among others: its own session, first to go for want of memory.
 
-    By the `lever` the zygote gets a descriptor for its priority (autogroup, see sched(7)), where the system has one.
+    By the `lever` the zygote sets its share of the processors.
     """
     # Its own session: interrupts reach it with its subprocesses, and nobody else.
     os.setsid()
@@ -56,8 +55,7 @@ def bind(lever: socket.socket) -> None:
     prctl(PR_SET_DUMPABLE, 1)
     # The system kills a kernel before it kills a worker.
     Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    with suppress(FileNotFoundError), Path("/proc/self/autogroup").open("wb") as priority:
-        socket.send_fds(lever, [b"x"], [priority.fileno()])
+    lever.hand_over()
 
 
 def lock(zygote: int, lockdown: Lockdown | None, spec: Spec | None) -> None:

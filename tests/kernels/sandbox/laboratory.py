@@ -18,6 +18,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from runbooks_app.kernels.priority import Lever
 from runbooks_app.kernels.processes import PR_SET_NO_NEW_PRIVS, prctl
 from runbooks_app.kernels.sandbox import landlock, lockdown, privileges, probes, seccomp
 from runbooks_app.kernels.sandbox.probes import calls, network, processes
@@ -103,8 +104,7 @@ def forked(variant: tuple[str, str], targets: probes.Targets | None, spec: Spec)
     code = 1
     try:
         whole, folder = made(*variant, Path(spec.folder))
-        _, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        lockdown.bind(theirs)
+        lockdown.bind(Lever())
         lockdown.lock(parent, whole, Spec(**{**spec.to_json(), "folder": str(folder)}))
         if targets is None:
             os.write(1, b"locked\n")
