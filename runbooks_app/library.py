@@ -19,7 +19,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
@@ -85,6 +85,7 @@ class Library:
         self._read: dict[str, tuple[_Mark | None, _Sound | BrokenRunbook]] = {}
         self._modules: dict[str, tuple[_Mark | None, bytes]] = {}
         self._view = _View("", {})
+        self._revisions: dict[tuple[str, str], Runbook] = {}
 
     def runbooks(self) -> dict[str, Runbook]:
         """All sound runbooks by name, in the order of their names."""
@@ -122,6 +123,22 @@ class Library:
         """
         runbook = reading.within(_read(name, notebook), self._ceilings)
         return replace(runbook, digest=digests.runbook_digest(runbook, self.modules_digest, self.environment_digest))
+
+    def stored_revision(self, digest: str, fetch: Callable[[], tuple[str, Mapping[str, Any]]]) -> Runbook:
+        """The revision stored under `digest`, as `read_revision` has it; fetched by name and notebook when it is new.
+
+        What is stored under a digest never changes, so it is read once for the modules of each moment.
+        """
+        key = digest, self.modules_digest
+        with self._lock:
+            known = self._revisions.get(key)
+        if known is None:
+            known = self.read_revision(*fetch())
+            with self._lock:
+                if len(self._revisions) >= _MAX_RECENT:
+                    self._revisions.pop(next(iter(self._revisions)))
+                self._revisions[key] = known
+        return known
 
     @property
     def modules_digest(self) -> str:

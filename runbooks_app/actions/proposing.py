@@ -23,8 +23,7 @@ def revision(tx: Transaction, service: Service, digest: str) -> Runbook:
     Its digest is the one it has under *this* process's modules and environment: where they are others than
     those of the request, it differs from `digest`, and nothing is executed.
     """
-    name, notebook = revisions.get(tx, digest)
-    return service.library.read_revision(name, notebook)
+    return service.library.stored_revision(digest, lambda: revisions.get(tx, digest))
 
 
 MOST_PROPOSALS = 20

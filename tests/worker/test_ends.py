@@ -23,6 +23,7 @@ def spoil(house, run):
     """The kept notebook becomes one that this version cannot read."""
     with transaction(house.service.engine) as tx:
         tx.execute("UPDATE revisions SET notebook = '{\"cells\": 1}' WHERE digest = :digest", digest=run.revision)
+    house.service.library._revisions.clear()  # as a worker of another version begins
 
 
 def events_about(house, **objects):

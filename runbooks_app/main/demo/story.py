@@ -103,22 +103,17 @@ class Story:
 
     def command(self, user: str, text: str) -> list[dict[str, Any]]:
         """Type a command in the channel, as a signed request to the service; what the person then sees."""
-        answer = httpx.post(
+        answer = self.stage.http.post(
             f"{self.stage.slack_url}/control/command",
             json={"channel": "incidents", "user": user, "text": text},
-            timeout=PATIENCE,
-            trust_env=False,
         )
         expect(answer.status_code == 200, f"the command was answered {answer.status_code}: {answer.text[:300]}")
         return self.messages(user)
 
     def messages(self, user: str = "") -> list[dict[str, Any]]:
         """What stands in the channel."""
-        answer = httpx.get(
-            f"{self.stage.slack_url}/control/messages",
-            params={"channel": "incidents", "as": user},
-            timeout=PATIENCE,
-            trust_env=False,
+        answer = self.stage.http.get(
+            f"{self.stage.slack_url}/control/messages", params={"channel": "incidents", "as": user}
         )
         found: list[dict[str, Any]] = answer.json()["messages"]
         return found
