@@ -53,6 +53,7 @@ class Engine:
     ) -> None:
         self._folder = folder
         self._sandbox = sandbox
+        self._losses = 0  # with zygotes that are no more
         self.probes = 0  # how many answered rightly, of the zygote that there is
         # Only root may become somebody else.
         self._uids = Uids(uids if sandbox and os.geteuid() == 0 else ())
@@ -98,6 +99,11 @@ class Engine:
             engine.close()
             raise
         return engine
+
+    @property
+    def losses(self) -> int:
+        """How often all kernels were lost with the process that they are forked from."""
+        return self._losses + (self._zygote.losses if self._zygote else 0)
 
     @property
     def as_whom(self) -> str:
@@ -202,6 +208,7 @@ class Engine:
         async with self._one:
             if self._zygote is not None and self._zygote.lost:
                 await self._zygote.gone
+                self._losses += self._zygote.losses
                 self._zygote = None
             if self._zygote is None:
                 if self._closed:

@@ -11,7 +11,6 @@ import os
 import socket
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 STANDS_BACK = 5
 """For a kernel that has shown something: it gets a third of what another one gets."""
@@ -29,8 +28,10 @@ class Lever:
 
     def hand_over(self) -> None:
         """In the kernel, while it may: give the zygote the file, where the system has one."""
-        with suppress(FileNotFoundError), Path("/proc/self/autogroup").open("wb") as file:
-            socket.send_fds(self.theirs, [b"x"], [file.fileno()])
+        with suppress(FileNotFoundError):
+            file = os.open("/proc/self/autogroup", os.O_WRONLY | os.O_CLOEXEC)
+            socket.send_fds(self.theirs, [b"x"], [file])
+            os.close(file)
 
     def set(self, pid: int, nice: int) -> None:
         """Set it, or note what is `wanted`: whoever is not root may set ten a second on the whole machine."""

@@ -34,7 +34,7 @@ from runbooks_app.store.database import QUEUES, transaction
 from runbooks_app.worker import telling, work
 from runbooks_app.worker.context import Worker
 from runbooks_app.worker.holding import sweep as sweep_credentials
-from runbooks_app.worker.measuring import watch_the_line
+from runbooks_app.worker.measuring import watch_the_kernels, watch_the_line
 from runbooks_app.worker.waking import Bell
 
 log = logging.getLogger(__name__)
@@ -161,6 +161,7 @@ async def run_worker(queue: Queue, worker: Worker) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     watch_the_line(worker.service, _METER)
+    watch_the_kernels(worker.engine, _METER)
     worker.leases.start()
     try:
         while not stopping.is_set():

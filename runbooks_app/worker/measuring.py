@@ -1,4 +1,4 @@
-"""What a worker tells of the whole service: how many runs are queued, and what they wait for."""
+"""What a worker tells by metrics: how many runs are queued and what they wait for, and how often kernels were lost."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from runbooks_app.actions import waiting
 from runbooks_app.actions.context import Service
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.core.quotas import Waits
+from runbooks_app.kernels.engine import Engine
 from runbooks_app.store.database import reading
 
 
@@ -30,4 +31,14 @@ def watch_the_line(service: Service, meter: Meter) -> None:
         callbacks=[look],
         unit="{run}",
         description="Diagnoses that are queued in the whole service, by what they wait for.",
+    )
+
+
+def watch_the_kernels(engine: Engine, meter: Meter) -> None:
+    """Tell how often this worker has lost all its kernels at once; runs that were in them say so themselves."""
+    meter.create_observable_counter(
+        "runbooks.kernels.lost",
+        callbacks=[lambda _: [Observation(engine.losses)]],
+        unit="{loss}",
+        description="Times that the process died which this worker's kernels are forked from.",
     )

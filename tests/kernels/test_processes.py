@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 from kernels.segments import Ran, segment
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.core.run import CellState
 from runbooks_app.kernels.engine import Engine
 from runbooks_app.kernels.events import CellEnded
+from runbooks_app.worker.measuring import watch_the_kernels
 
 ORPHANS = """
 import os, subprocess, sys, time
@@ -131,6 +134,21 @@ def test_with_the_zygote_die_its_kernels_truthfully_and_its_heir_goes_on_at_once
         assert Ran(list(own_engine.run(segment("print(1)")))).text() == "1\n"
         assert time.monotonic() - began < 3
     assert caplog.text.count("its heir goes on") == 3
+
+
+def test_lost_kernels_are_counted_for_metrics(own_engine):
+    reader = InMemoryMetricReader()
+    watch_the_kernels(own_engine, MeterProvider([reader]).get_meter("tests"))
+
+    def told() -> int:
+        (resource,) = reader.get_metrics_data().resource_metrics
+        (metric,) = resource.scope_metrics[0].metrics
+        return metric.data.data_points[0].value
+
+    before = told()
+    os.kill(zygote_of(own_engine), signal.SIGKILL)
+    assert Ran(list(own_engine.run(segment("print(1)")))).text() == "1\n"
+    assert told() == before + 1
 
 
 def test_an_heir_that_is_killed_has_a_successor(own_engine):
