@@ -9,6 +9,9 @@ from faults.checker import attempts, entries
 from faults.processes import children, descendants
 from whole_stage import DIAGNOSIS, REMEDIATION, VERIFICATION, until
 
+RESTING = 3
+"""Processes below a worker that has no kernel: warden, zygote and its heir."""
+
 
 def test_a_diagnosis_whose_worker_is_killed_is_finished_by_another(crew, stage, drill, ana):
     with drill.held(DIAGNOSIS):
@@ -113,7 +116,7 @@ def test_a_worker_frozen_past_its_lease_writes_nothing_late(crew, stage, drill, 
     run = ana.run(run_id)
     before = ana.api(f"/runs/{run_id}?outputs=true")
     frozen.send_signal(signal.SIGCONT)
-    until("the frozen worker to let go of its kernel", lambda: len(descendants(frozen.pid)) <= 2)
+    until("the frozen worker to let go of its kernel", lambda: len(descendants(frozen.pid)) <= RESTING)
     assert ana.api(f"/runs/{run_id}?outputs=true") == before
     assert run["state"] == "diagnosed"
     assert len(entries(stage, "run.ended", run=run_id)) == 1
@@ -132,7 +135,7 @@ def test_a_worker_frozen_while_it_executes_cannot_make_unknown_anything_else(cre
         ben.proposal(proposal["id"], "unknown")
     ben.verified(proposal["id"])
     frozen.send_signal(signal.SIGCONT)
-    until("the frozen worker to let go of its kernel", lambda: len(descendants(frozen.pid)) <= 2)
+    until("the frozen worker to let go of its kernel", lambda: len(descendants(frozen.pid)) <= RESTING)
     seen = ben.proposal(proposal["id"], "unknown")
     assert "not known" in seen["state_reason"]
     assert drill.written(word) == 1

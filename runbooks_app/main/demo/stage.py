@@ -29,7 +29,6 @@ from runbooks_app.main.demo.identity import ROLES
 from runbooks_app.main.demo.shop import Shop, connection
 from runbooks_app.main.embedded import Guarded, Postgres, Redis, remove
 from runbooks_app.main.embedded.ports import free_port
-from runbooks_app.store.migrate import migrate
 
 LIBRARY = Path(__file__).resolve().parents[3] / "runbook_library"
 TEAM = "T0DEMO"
@@ -137,6 +136,9 @@ class Stage:
             if admin.execute("SELECT 1 FROM pg_database WHERE datname = 'runbooks'").fetchone() is None:
                 admin.execute("CREATE DATABASE runbooks OWNER runbooks_owner")
         url = f"postgresql://runbooks_owner@127.0.0.1:{database.port}/runbooks"
+        # Imported while other processes start, not before they are.
+        from runbooks_app.store.migrate import migrate  # noqa: PLC0415
+
         migrate(url, self.secret("runbooks_owner"), "runbooks_app")
         return database
 
@@ -157,7 +159,7 @@ class Stage:
     def _write_settings(self) -> None:
         shop = self.folder / "shop"
         drill = connection(shop, self.ports["shop"], DRILL, "Orders database (drill)").replace(
-            'expires = "30m"', 'expires = "4s"'
+            'expires = "30m"', 'expires = "3s"'
         )
         (self.folder / "connections.toml").write_text(connection(shop, self.ports["shop"]) + "\n" + drill)
         settings = {

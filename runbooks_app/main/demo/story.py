@@ -11,15 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import nbformat
 import psycopg
 
 from runbooks_app.core import audit
 from runbooks_app.main.demo.stage import DRILL, Stage
 from runbooks_app.main.embedded import Guarded
-from runbooks_app.store import audit as stored
-from runbooks_app.store.database import connect, reading
-from runbooks_app.web.pages.forms import PREFIX
 
 PATIENCE = 30.0
 """Seconds that any one thing may take."""
@@ -275,8 +271,9 @@ def _untouched(story: Story, ana: Browser, ben: Browser) -> tuple[dict[str, Any]
 def _by_hand(person: Browser, run_id: str, like: dict[str, Any]) -> str:
     """Propose by hand what the diagnosis proposed too; the new proposal's id."""
     path = f"/runs/{run_id}/propose/{like['gate']}"
-    inputs = {PREFIX + name: str(value) for name, value in like["inputs"].items()}
-    answer = person.post(path, person.page(path), reason="to be sure", **inputs)
+    form = person.page(path)
+    inputs = {field: str(like["inputs"][name]) for field, name in re.findall(r'name="(p\.(\w+))"', form)}
+    answer = person.post(path, form, reason="to be sure", **inputs)
     expect(answer.status_code == 200, f"proposing by hand answered {answer.status_code}: {answer.text[:300]}")
     return answer.url.path.rsplit("/", 1)[-1]
 
@@ -344,6 +341,10 @@ def _blocked(story: Story, pid: int) -> int:
 
 
 def _trail(story: Story) -> None:
+    # Imported here, as nbformat below: the start of everything waits for whoever imports first.
+    from runbooks_app.store import audit as stored  # noqa: PLC0415
+    from runbooks_app.store.database import connect, reading  # noqa: PLC0415
+
     stage = story.stage
     url = f"postgresql://runbooks_app@127.0.0.1:{stage.database.port}/runbooks"
     engine = connect(url, stage.secret("runbooks_app"), pool_size=1)
@@ -375,6 +376,8 @@ def _trail(story: Story) -> None:
 
 
 def _postmortem(story: Story, ana: Browser) -> None:
+    import nbformat  # noqa: PLC0415
+
     with story.step("the postmortem is exported") as checked:
         incident = ana.api("/incidents")["incidents"][0]["id"]
         page = ana.page(f"/incidents/{incident}")
