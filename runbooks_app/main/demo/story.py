@@ -20,7 +20,7 @@ from runbooks_app.main.embedded import Guarded
 PATIENCE = 30.0
 """Seconds that any one thing may take."""
 
-WAITS = 0.5
+WAITS = 0.3
 """Seconds from which a wait for a lock is told of; the runbook's own default takes its time, a story does not."""
 
 
