@@ -26,7 +26,10 @@ def folder(tmp_path):
 
 @pytest.fixture
 def deep(folder):
-    """A folder in a folder, three thousand times, with a file at the bottom; no path of the system is that long."""
+    """A folder in a folder, three thousand times, with a file at the bottom; no path of the system is that long.
+
+    It is removed again: pytest's own clearing up of earlier runs would end with a RecursionError in somebody's test.
+    """
     here = os.open(folder, os.O_RDONLY)
     for _ in range(3000):
         os.mkdir("d", dir_fd=here)
@@ -36,7 +39,8 @@ def deep(folder):
     with os.fdopen(os.open("f", os.O_WRONLY | os.O_CREAT, dir_fd=here), "wb") as file:
         file.write(b"x" * 100_000)
     os.close(here)
-    return folder
+    yield folder
+    remove(folder)
 
 
 def test_every_file_weighs_what_it_takes_on_disk_and_at_least_something(folder):
