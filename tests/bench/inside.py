@@ -10,8 +10,9 @@ from bench import redaction, samples
 from bench.figures import Figure, at_least, at_most, compared, known, percentile
 from bench.house import CROWD, together
 from bench.peers import NAMES, PROCESSLESS, PeerError, Peers, Took
-from bench.processes import MEGABYTE, Times, descendants, own_memory
+from bench.processes import MEGABYTE, Times, own_memory
 from kernels.segments import Ran, segment
+from process_trees import descendants
 
 from runbooks_app.kernels.events import Printed
 from runbooks_app.kernels.sandbox import selftest

@@ -1,4 +1,4 @@
-"""What the system says of processes: children, and memory that is theirs alone."""
+"""What the system says of a process's memory, and times of what is measured."""
 
 from __future__ import annotations
 
@@ -13,19 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MEGABYTE = 1 << 20
-
-
-def children(pid: int) -> list[int]:
-    """Processes that this one has started and that live."""
-    with suppress(OSError):
-        found = [task.read_text().split() for task in Path(f"/proc/{pid}/task").glob("*/children")]
-        return [int(child) for each in found for child in each]
-    return []
-
-
-def descendants(pid: int) -> list[int]:
-    """They, theirs, and so on."""
-    return [each for child in children(pid) for each in (child, *descendants(child))]
 
 
 def own_memory(pid: int) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from process_trees import descendants
 from whole_stage import until
 
 from runbooks_app.main.demo.stage import LIBRARY
@@ -22,17 +22,6 @@ import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG: should the tests be killed, so is this
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
-
-
-def children(pid: int) -> list[int]:
-    with suppress(OSError):
-        found = [task.read_text().split() for task in Path(f"/proc/{pid}/task").glob("*/children")]
-        return [int(child) for each in found for child in each]
-    return []
-
-
-def descendants(pid: int) -> list[int]:
-    return [each for child in children(pid) for each in (child, *descendants(child))]
 
 
 def lives(pid: int) -> bool:

@@ -6,7 +6,7 @@ import os
 import signal
 
 from faults.checker import attempts, entries
-from faults.processes import children, descendants
+from process_trees import children, descendants
 from whole_stage import DIAGNOSIS, REMEDIATION, VERIFICATION, until
 
 RESTING = 3

@@ -156,3 +156,12 @@ def runbook(library_folder):
         cell("free", FREE, "remediation"),
         cell("freed", CHECK, "diagnostic"),
     )
+
+
+@pytest.fixture
+def office(house, library_folder):
+    from worker.office import Office  # which stands on what is above
+
+    for name in ("look", "peek"):
+        write(library_folder, name, cell(name, "1 + 1", "diagnostic"))
+    return Office(house)

@@ -3,100 +3,21 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
 
 import psycopg
 import pytest
-from notebooks import cell, write
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from worker.conftest import ANA, BEN, CAT, WEB, while_working
+from worker.conftest import ANA, BEN, CAT, WEB
 
 from runbooks_app.actions import deciding, diagnosing, remediating, running, sweeping, waiting
-from runbooks_app.chat.messages import run_message
-from runbooks_app.core.people import Person
 from runbooks_app.core.quotas import Place, Waits
 from runbooks_app.core.run import RunState
 from runbooks_app.store import people, runs
-from runbooks_app.store.database import connect, reading, transaction
-from runbooks_app.worker import views, waking
-from runbooks_app.worker.measuring import watch_the_line
+from runbooks_app.store.database import reading, transaction
 
 pytestmark = pytest.mark.kernels
-
-
-class Office:
-    """People who ask, and workers who take jobs, one by one; no kernel is needed to begin and to end."""
-
-    def __init__(self, house):
-        self.house = house
-        self.limit(person=2)
-
-    def limit(self, person: int = 0, runbook: int = 0) -> None:
-        """Set the quotas, as a restart with other settings does."""
-        settings = self.house.service.settings.model_copy(
-            update={"runs_per_person": person, "runs_per_runbook": runbook}
-        )
-        self.service = replace(self.house.service, settings=settings)
-
-    def ask(self, person: Person = ANA, runbook: str = "look", count: int = 1, channel: str = "") -> list[str]:
-        asked = [running.request_run(self.service, person, WEB, runbook, {}, channel=channel) for _ in range(count)]
-        return [run.id for run in asked]
-
-    def claim(self, run_id: str) -> diagnosing.Claim | None:
-        return diagnosing.claim_run(self.service, run_id, "w1")
-
-    def end(self, claim: diagnosing.Claim) -> None:
-        diagnosing.finish_run(self.service, claim, diagnosing.Said(), "")
-
-    def take(self) -> str | None:
-        """Take the next job off the queue, as a worker does that ends it well; the run that it is for."""
-        job = self.house.job("diagnose")
-        with transaction(self.service.engine) as tx:
-            tx.execute("DELETE FROM procrastinate_jobs WHERE status = 'doing' AND task_name = 'diagnose'")
-        return job[1]["run_id"] if job else None
-
-    def take_all(self) -> list[str]:
-        """Take jobs until none is left, and claim what can be; the runs that begin."""
-        begun = []
-        while run_id := self.take():
-            if self.claim(run_id):
-                begun.append(run_id)
-        return begun
-
-    def line(self) -> dict[str, Place]:
-        with reading(self.service.engine) as tx:
-            return waiting.line(tx, self.service)
-
-    def states(self, *run_ids: str) -> list[RunState]:
-        with reading(self.service.engine) as tx:
-            return [runs.get(tx, run_id).state for run_id in run_ids]
-
-    def queued_jobs(self, task: str = "diagnose") -> list[str]:
-        with reading(self.service.engine) as tx:
-            rows = tx.execute(
-                """SELECT args ->> 'run_id' AS run FROM procrastinate_jobs
-                   WHERE status = 'todo' AND task_name = :task ORDER BY priority DESC, id""",
-                task=task,
-            )
-            return [row.run for row in rows]
-
-    def lapse(self, claim: diagnosing.Claim) -> None:
-        """The worker of this attempt falls silent, and is found out."""
-        with transaction(self.service.engine) as tx:
-            tx.execute("UPDATE attempts SET lease_until = now() - interval '1 s' WHERE id = :id", id=claim.attempt.id)
-        assert sweeping.take_over(self.service) == 1
-
-
-@pytest.fixture
-def office(house, library_folder):
-    for name in ("look", "peek"):
-        write(library_folder, name, cell(name, "1 + 1", "diagnostic"))
-    return Office(house)
 
 
 def test_a_run_beyond_its_persons_quota_waits_without_a_job_and_begins_when_a_place_is_free(office):
@@ -423,102 +344,3 @@ def test_however_many_one_person_asks_for_few_of_them_are_looked_at_to_decide_wh
     office.limit(runbook=4)
     with reading(office.service.engine) as tx:
         assert len(runs.unfinished(tx, enough_for=waiting.quotas(office.service))) == 1 + 4 + 3 + 1
-
-
-def test_a_channel_hears_of_a_long_line_a_few_times_and_never_of_each_move(office):
-    asked = office.ask(count=26, channel="C1")
-    office.take_all()
-    while office.house.job("tell_run"):
-        pass
-    told: dict[str, str] = sweeping.look_at_the_line(office.service, {})
-    assert set(office.queued_jobs("tell_run")) == set(asked[2:])
-    heard: Counter[str] = Counter()
-    going = list(asked[:2])
-    moves = 0
-    while office.line():
-        while office.house.job("tell_run"):
-            pass
-        with transaction(office.service.engine) as tx:
-            runs.move(tx, runs.get(tx, going.pop(0), lock=True), RunState.FAILED)
-            waiting.moved_up(tx, office.service)
-        going += office.take_all()
-        while office.house.job("tell_run"):
-            pass
-        told = sweeping.look_at_the_line(office.service, told)
-        moved = office.queued_jobs("tell_run")
-        assert len(moved) <= 6
-        heard.update(moved)
-        moves += 1
-    assert moves == 24
-    assert max(heard.values()) <= 6
-    assert sum(heard.values()) < 24 * 6
-
-
-def test_a_move_is_not_told_again_while_the_message_is_still_to_be_sent(office):
-    asked = office.ask(count=4, channel="C1")
-    office.take_all()
-    assert Counter(office.queued_jobs("tell_run"))[asked[3]] == 1
-    sweeping.look_at_the_line(office.service, {})
-    assert Counter(office.queued_jobs("tell_run"))[asked[3]] == 1
-
-
-def test_the_message_of_a_run_that_waits_tells_its_place_roughly_while_it_is_far_off(office):
-    asked = office.ask(count=15, channel="C1")
-    office.take_all()
-
-    def said(run_id: str) -> str:
-        with reading(office.service.engine) as tx:
-            return run_message(views.run_told(tx, office.service, runs.get(tx, run_id))).text
-
-    why = "2 of Ana's runs are going, which is the most at a time"
-    assert f"waiting: 3rd in line; {why}, asked by Ana" in said(asked[4])
-    assert f"waiting: among the next 20 in line; {why}, asked by Ana" in said(asked[14])
-    assert "diagnosing" in said(asked[0])
-
-
-def test_a_line_of_real_runs_moves_by_itself_in_order_and_one_at_a_time(office, monkeypatch):
-    """With the sweep switched off and no look at the queue: whoever ends wakes the next."""
-    monkeypatch.setattr(waking, "LOOK", 60)
-    monkeypatch.setattr(sweeping, "look_at_the_line", lambda *_: {})
-    office.limit(person=1)
-    asked = office.ask(count=6)
-    worker = replace(office.house.worker, service=office.service)
-
-    def all_end() -> None:
-        ends = time.monotonic() + 60
-        while office.line() or RunState.DIAGNOSING in office.states(*asked):
-            assert time.monotonic() < ends, office.states(*asked)
-
-    while_working(replace(office.house, worker=worker), all_end)
-    assert set(office.states(*asked)) == {RunState.DIAGNOSED}
-    with reading(office.service.engine) as tx:
-        tries = [runs.attempts(tx, run_id) for run_id in asked]
-    assert [len(attempts) for attempts in tries] == [1] * 6
-    for (before,), (after,) in pairwise(tries):
-        assert before.ended_at <= after.started_at
-
-
-def test_what_waits_is_measured_by_what_it_waits_for_and_not_at_all_while_the_database_is_away(office):
-    reader = InMemoryMetricReader()
-    with_line, without = MeterProvider([reader]), MeterProvider([away := InMemoryMetricReader()])
-    watch_the_line(office.service, with_line.get_meter("tests"))
-    nowhere = connect("postgresql://nobody@127.0.0.1:1/none")
-    watch_the_line(replace(office.service, engine=nowhere), without.get_meter("tests"))
-    office.ask(count=5)
-    office.take_all()
-    office.ask(BEN)
-    assert measured(reader) == {"worker": 1, "person": 3, "runbook": 0}
-    assert measured(away) == {}
-    with_line.shutdown()
-    without.shutdown()
-
-
-def measured(reader: InMemoryMetricReader) -> dict[str, int]:
-    data = reader.get_metrics_data()
-    found = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics] if data else []
-    return {
-        point.attributes["runbooks.run.waits_for"]: point.value
-        for metric in found
-        if metric.name == "runbooks.run.queued"
-        for point in metric.data.data_points
-    }
