@@ -86,11 +86,12 @@ def test_a_verification_whose_worker_is_killed_is_made_anew(crew, stage, drill, 
 
 
 def test_a_killed_zygote_is_told_truthfully_and_the_next_run_works(crew, stage, drill, ana):
-    (warden,) = children(crew.only.pid)
-    (zygote,) = children(warden)
     with drill.held(DIAGNOSIS):
         run_id, _ = drill.start(ana)
         drill.comes_to(DIAGNOSIS)
+        # Only now: a worker that has just been hired has none of them yet.
+        (warden,) = children(crew.only.pid)
+        (zygote,) = children(warden)
         os.kill(zygote, signal.SIGKILL)
         run = ana.run(run_id)
     cells = {cell["id"]: cell for attempt in run["attempts"] for cell in attempt["cells"]}
