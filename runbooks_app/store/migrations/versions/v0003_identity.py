@@ -1,0 +1,82 @@
+"""Signed decisions, break-glass, the run identity's public keys, proofs of what connections may do."""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+UP = (
+    # The provider's name for the browser's sign-in there: a back-channel logout names it (OpenID Back-Channel 1.0).
+    "ALTER TABLE sessions ADD COLUMN sid text NOT NULL DEFAULT ''",
+    "CREATE INDEX sessions_by_sid ON sessions (sid) WHERE sid <> ''",
+    # Tokens that count once: a second delivery is refused until the row is forgotten.
+    "CREATE TABLE used_tokens (id text PRIMARY KEY, used_at timestamptz NOT NULL DEFAULT now())",
+    "ALTER TABLE decisions ADD COLUMN id_token text NOT NULL DEFAULT ''",
+    "ALTER TABLE decisions ADD COLUMN break_glass boolean NOT NULL DEFAULT false",
+    # A decision between its form and the provider's answer: what was asked for, by whom, in which session.
+    """CREATE TABLE pending_decisions (
+        ref         text PRIMARY KEY,
+        session     bytea NOT NULL,              -- id_hash of the session that began it
+        proposal_id text NOT NULL REFERENCES proposals,
+        digest      text NOT NULL,
+        subject     text NOT NULL REFERENCES people,
+        verdict     text NOT NULL CHECK (verdict IN ('approve', 'break-glass')),
+        reason      text NOT NULL,
+        begun_at    timestamptz NOT NULL DEFAULT now()
+    )""",
+    """CREATE TABLE break_glass (
+        proposal_id text PRIMARY KEY REFERENCES proposals,
+        subject     text NOT NULL REFERENCES people,
+        name        text NOT NULL,
+        reason      text NOT NULL,
+        signed      boolean NOT NULL,
+        at          timestamptz NOT NULL DEFAULT now(),
+        reviewed_by text REFERENCES people,
+        reviewer    text NOT NULL DEFAULT '',
+        review      text NOT NULL DEFAULT '',
+        reviewed_at timestamptz
+    )""",
+    "CREATE INDEX break_glass_open ON break_glass (at) WHERE reviewed_at IS NULL",
+    # Public halves of the keys that sign run tokens; only workers have the private ones.
+    """CREATE TABLE identity_keys (
+        kid           text PRIMARY KEY,
+        jwk           jsonb NOT NULL,
+        published_at  timestamptz NOT NULL DEFAULT now(),
+        withdrawn_at  timestamptz                -- when it is served no longer; NULL while it signs
+    )""",
+    "ALTER TABLE credentials ADD COLUMN provider text NOT NULL DEFAULT ''",
+    "ALTER TABLE credentials ADD COLUMN scope text NOT NULL DEFAULT ''",
+    """CREATE TABLE connection_tests (
+        connection text PRIMARY KEY,
+        reachable  boolean NOT NULL,
+        holds      boolean,                      -- that diagnosing cannot write; NULL: cannot be proved
+        says       text NOT NULL,
+        tried      jsonb NOT NULL DEFAULT '[]',
+        tested_at  timestamptz NOT NULL DEFAULT now()
+    )""",
+)
+DOWN = (
+    "DROP TABLE connection_tests",
+    "ALTER TABLE credentials DROP COLUMN scope",
+    "ALTER TABLE credentials DROP COLUMN provider",
+    "DROP TABLE identity_keys",
+    "DROP TABLE break_glass",
+    "DROP TABLE pending_decisions",
+    "ALTER TABLE decisions DROP COLUMN break_glass",
+    "ALTER TABLE decisions DROP COLUMN id_token",
+    "DROP TABLE used_tokens",
+    "DROP INDEX sessions_by_sid",
+    "ALTER TABLE sessions DROP COLUMN sid",
+)
+
+
+def upgrade() -> None:
+    """New tables and columns; what is there stays valid."""
+    for statement in UP:
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    """Without them: who broke the glass is then in the audit trail alone."""
+    for statement in DOWN:
+        op.execute(statement)
