@@ -185,5 +185,5 @@ def test_every_provider_that_a_file_may_name_exists(tmp_path):
     from runbooks_app.connections import PROVIDERS
     from runbooks_app.credentials import provider_for
 
-    for name, options in PROVIDERS.items():
-        assert provider_for(CredentialSource(name, dict.fromkeys(options, "x")))
+    for name, row in PROVIDERS.items():
+        assert provider_for(CredentialSource(name, dict.fromkeys(row.options, "x")))

@@ -1,0 +1,116 @@
+"""Which providers of credentials there are, which kinds of connection they serve, and the options of each.
+
+What they do stands in `runbooks_app.credentials`; here is only what the file may say of them. A new one is a row of
+`PROVIDERS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from runbooks_app.connections.tables import Table
+
+ROLE = re.compile(r"(?!pg_)[a-z_][a-z0-9_$-]{0,62}")
+"""Database roles; the reserved `pg_…` ones would grant far more than one system."""
+HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+NO_CREDENTIAL = frozenset(("host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"))
+"""Headers that frame a request and cannot hold a credential."""
+
+Options = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a provider: a text of one line. Those named `…_file` are paths, relative to the file.
+
+    `help` says what to write. Without a `default` it is required; a default may follow from the options above it.
+    `fine` holds for a text that will do, and `wrong` is said of one that will not.
+    """
+
+    help: str
+    default: str | Callable[[Options], str] | None = None
+    fine: Callable[[str], object] = str.strip
+    wrong: str = "must be a text of one line."
+
+
+@dataclass(frozen=True)
+class ProviderRow:
+    """What the file may say of one provider.
+
+    `kinds` of connection that it serves. `acts_as` is the role of a stage, as approvers see it and as a decision binds
+    to it. `decides` names the options that make one stage's credential another than the other's: they must not be the
+    same for both. Empty where the stage itself is told to the system, or where only people know what a secret may do.
+    """
+
+    kinds: tuple[str, ...]
+    options: Mapping[str, Option]
+    acts_as: Callable[[Options], str]
+    decides: tuple[str, ...] = ()
+
+
+def _role(what: str) -> Option:
+    return Option(
+        f"{what} Small letters, digits and _; not one of PostgreSQL's pg_…",
+        fine=ROLE.fullmatch,
+        wrong="is no name of a role.",
+    )
+
+
+def _header(text: str) -> bool:
+    return bool(HEADER.fullmatch(text)) and text.lower() not in NO_CREDENTIAL
+
+
+PROVIDERS: dict[str, ProviderRow] = {
+    "postgres-role": ProviderRow(
+        kinds=("postgres",),
+        options={
+            "role": _role("Role that the login becomes a member of."),
+            "minter": _role("Role that makes and drops logins."),
+            "password_file": Option("File with the minter's password."),
+        },
+        acts_as=lambda options: options["role"],
+        decides=("role",),
+    ),
+    "static": ProviderRow(
+        kinds=("http",),
+        options={
+            "secret_file": Option("File that holds the token (Basic: user:password)."),
+            "header": Option(
+                "Header that it is sent in, as in Authorization or X-Api-Key.",
+                default="Authorization",
+                fine=_header,
+                wrong="is no header that holds a credential.",
+            ),
+            "scheme": Option(
+                'What stands before it: Bearer or Basic, or "" for the secret alone.',
+                default=lambda options: "Bearer" if options["header"].lower() == "authorization" else "",
+                fine=lambda text: not text or HEADER.fullmatch(text),
+                wrong="is no scheme.",
+            ),
+        },
+        acts_as=lambda _: "a standing credential",
+    ),
+}
+"""By name."""
+
+KINDS = tuple(dict.fromkeys(kind for row in PROVIDERS.values() for kind in row.kinds))
+PROVIDERS_OF = {kind: tuple(name for name, row in PROVIDERS.items() if kind in row.kinds) for kind in KINDS}
+"""Which serve which kind of connection."""
+
+
+def read_options(table: Table, provider: str) -> dict[str, str]:
+    """The provider's options, with defaults; what is wrong is noted, and stands for itself as an empty text."""
+    found: dict[str, str] = {}
+    for name, option in PROVIDERS[provider].options.items():
+        default = option.default(found) if callable(option.default) else option.default
+        value = table.fields.get(name, default)
+        if value is None:
+            table.wrong(name, "is missing.", option.help)
+        elif not isinstance(value, str) or not value.isprintable():
+            table.wrong(name, "must be a text of one line.", option.help)
+        elif name in table.fields and not option.fine(value):
+            table.wrong(name, option.wrong, option.help)
+        found[name] = value if isinstance(value, str) else ""
+    return found
