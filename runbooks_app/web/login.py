@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 import unicodedata
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,13 @@ from flask import Blueprint, Flask, Response, current_app, make_response, redire
 from joserfc.errors import JoseError
 
 from runbooks_app.actions import people
-from runbooks_app.core.errors import Misconfigured, Refused, Unavailable
-from runbooks_app.core.people import Person, roles_from_groups
+from runbooks_app.core.errors import Misconfigured, Refused
+from runbooks_app.core.id_tokens import Untrusted, believed, roles_of
+from runbooks_app.core.people import Person
+from runbooks_app.oidc import NoProvider, OpenIDProvider
 from runbooks_app.web import errors, sessions
 from runbooks_app.web.context import Web, origin_of, service
 from runbooks_app.web.guards import guard, open_to_all
-from runbooks_app.web.tokens import Keys, Untrusted, believed
 
 if TYPE_CHECKING:
     from runbooks_app.settings import Settings
@@ -41,38 +43,41 @@ blueprint = Blueprint("login", __name__)
 EXTENSION = "runbooks.login"
 PATIENCE = 10
 """Seconds that the provider has for each answer."""
+FRESH = 30
+"""Seconds for which it is taken for granted, when somebody begins to sign in, that the provider answers."""
 _MOST_PENDING = 5
 """Sign-ins under way in one browser, in as many tabs; their state has to fit into one cookie."""
 _PLAIN_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
 
 
-class NoProvider(Unavailable):
-    """The sign-in provider does not answer; who is signed in already can go on. Try again shortly."""
-
-    code = "no_provider"
-
-
 class _Client(FlaskOAuth2App):  # type: ignore[misc]  # Authlib ships no types
-    """Authlib's client for the code flow; the id_token is checked in `tokens` instead."""
+    """Authlib's client for the code flow. What it is told of the provider, and the id_token, are checked elsewhere."""
+
+    published: OpenIDProvider
+
+    def load_server_metadata(self) -> dict[str, Any]:
+        """The endpoints of the code flow, and nothing else that could change how this client behaves."""
+        found = self.published.metadata()
+        return {name: found[name] for name in ("authorization_endpoint", "token_endpoint")}
 
     def parse_id_token(self, token: dict[str, Any], nonce: str, **_: Any) -> None:
-        """Nothing: `_signed_in_person` looks at the token itself."""
+        """Nothing: `core.id_tokens` looks at the token."""
 
 
 class Provider:
-    """The OpenID provider that the settings name."""
+    """The OpenID provider that the settings name, with this service as its client."""
 
     def __init__(self, app: Flask, settings: Settings, client_secret: str) -> None:
         self.issuer = settings.oidc_issuer
         self.client_id = settings.oidc_client_id
         self.callback = settings.public_url + "/login/callback"
+        self.published = OpenIDProvider(self.issuer, patience=PATIENCE)
         oauth = OAuth(app)
         oauth.oauth2_client_cls = _Client
         self.client = oauth.register(
             "provider",
             client_id=settings.oidc_client_id,
             client_secret=client_secret or None,
-            server_metadata_url=self.issuer.rstrip("/") + "/.well-known/openid-configuration",
             client_kwargs={
                 "scope": settings.oidc_scopes,
                 "code_challenge_method": "S256",
@@ -80,34 +85,7 @@ class Provider:
                 **({} if client_secret else {"token_endpoint_auth_method": "none"}),
             },
         )
-        self.keys = Keys(self._fetch_keys)
-
-    def metadata(self) -> dict[str, Any]:
-        """What the provider publishes about itself. Raises `NoProvider`, or `Misconfigured` if it is another."""
-        try:
-            found: dict[str, Any] = self.client.load_server_metadata()
-        except (requests.RequestException, ValueError, TypeError) as error:
-            raise _away("discovery", error) from error
-        secure = self.issuer.startswith("https://")
-        places = [found.get(n) for n in ("authorization_endpoint", "token_endpoint", "jwks_uri")]
-        if found.get("issuer") != self.issuer:
-            fault = "names another issuer"
-        elif not all(isinstance(place, str) and origin_of(place) for place in places):
-            fault = "lacks an endpoint"
-        elif secure and not all(str(place).startswith("https://") for place in places):
-            fault = "names an endpoint without https"
-        else:
-            return found
-        self.client.server_metadata.clear()  # asked again next time, when it may be mended
-        log.error("The provider at RUNBOOKS_OIDC_ISSUER %s in its discovery document; nobody can sign in.", fault)
-        raise Misconfigured(f"Signing in is not possible: the provider {fault} in its discovery document.")
-
-    def _fetch_keys(self) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = self.client.fetch_jwk_set(force=True)
-        except (requests.RequestException, ValueError, TypeError) as error:
-            raise _away("its keys", error) from error
-        return found
+        self.client.published = self.published
 
 
 def register(app: Flask, web: Web) -> None:
@@ -144,7 +122,7 @@ def safe_next(wanted: str) -> str:
 def begin() -> Response:
     """Send the browser on to the provider."""
     provider = _provider()
-    provider.metadata()
+    provider.published.metadata(fresh_within=FRESH)
     asked = provider.client.create_authorization_url(provider.callback)
     for key in list(session)[: max(0, len(session) - _MOST_PENDING + 1)]:
         session.pop(key)
@@ -159,7 +137,7 @@ def begin() -> Response:
 def finish() -> Response:
     """Take the provider's answer; open a session under a new secret and end the one that the browser had."""
     provider = _provider()
-    metadata = provider.metadata()
+    metadata = provider.published.metadata()
     state = request.args.get("state", "")
     pending = provider.client.framework.get_state_data(session, state)
     if not pending:
@@ -172,10 +150,11 @@ def finish() -> Response:
         raise Untrusted("The answer comes from another provider than the one that was asked. Sign in again.")
     claims = believed(
         _id_token(provider),
-        provider.keys,
+        provider.published,
         issuer=provider.issuer,
         client_id=provider.client_id,
         nonce=pending["nonce"],
+        now=time.time(),
     )
     before = sessions.secret()
     if before:
@@ -205,13 +184,13 @@ def ended() -> Response:
 
 
 def person_of(claims: dict[str, Any], settings: Settings) -> Person:
-    """The person whom believed claims describe. Groups that are not a list of names give no role."""
-    groups = claims.get(settings.groups_claim)
-    names = [group for group in groups if isinstance(group, str)] if isinstance(groups, list) else []
+    """The person whom believed claims describe. Roles come from the groups that it lists."""
     told = (_shown(claims.get(name)) for name in ("name", "preferred_username", "sub"))
     shown = next(filter(None, told), "somebody")
     email = _shown(claims.get("email")) if claims.get("email_verified") is True else ""
-    return Person(f"{claims['iss']}#{claims['sub']}", shown, email, roles_from_groups(names, settings.roles))
+    return Person(
+        f"{claims['iss']}#{claims['sub']}", shown, email, roles_of(claims, settings.groups_claim, settings.roles)
+    )
 
 
 def signed_in_of(claims: dict[str, Any]) -> dict[str, Any]:
@@ -236,7 +215,8 @@ def _id_token(provider: Provider) -> str:
             f"The sign-in provider did not sign you in ({code or 'no reason given'}). Sign in again."
         ) from error
     except (requests.RequestException, JoseError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise _away("the exchange of its code", error) from error
+        log.warning("The sign-in provider did not exchange a code (%s); nobody was signed in.", type(error).__name__)
+        raise NoProvider from error
     token = answered.get("id_token")
     if not isinstance(token, str) or not token:
         raise Untrusted("The sign-in provider sent no id_token. Its client needs the scope openid.")
@@ -248,11 +228,6 @@ def _provider() -> Provider:
     if found is None:
         raise Misconfigured("Nobody can sign in: no provider is configured. Set RUNBOOKS_OIDC_ISSUER.")
     return found
-
-
-def _away(what: str, error: Exception) -> NoProvider:
-    log.warning("The sign-in provider did not answer (%s: %s); nobody new can sign in.", what, type(error).__name__)
-    return NoProvider()
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,6 @@
 """Signed decisions, break-glass, the run identity's public keys, proofs of what connections may do."""
 
-from alembic import op
+from alembic import context, op
 
 revision = "0003"
 down_revision = "0002"
@@ -71,9 +71,12 @@ DOWN = (
 
 
 def upgrade() -> None:
-    """New tables and columns; what is there stays valid."""
+    """New tables and columns, and what the application's role may do with them; what is there stays valid."""
     for statement in UP:
         op.execute(statement)
+    role = '"' + context.config.attributes["application_role"].replace('"', '""') + '"'
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON used_tokens, pending_decisions TO {role}")
+    op.execute(f"GRANT SELECT, INSERT, UPDATE ON break_glass, identity_keys, connection_tests TO {role}")
 
 
 def downgrade() -> None:
