@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import re
 import time
-import unicodedata
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -26,10 +25,10 @@ from joserfc.errors import JoseError
 
 from runbooks_app.actions import people
 from runbooks_app.core.errors import Misconfigured, Refused
-from runbooks_app.core.id_tokens import Untrusted, believed, roles_of
-from runbooks_app.core.people import Person
+from runbooks_app.core.id_tokens import Untrusted, believed
 from runbooks_app.oidc import NoProvider, OpenIDProvider
 from runbooks_app.web import errors, sessions
+from runbooks_app.web.claims import person_of, shown, signed_in_of
 from runbooks_app.web.context import Web, origin_of, service
 from runbooks_app.web.guards import guard, open_to_all
 
@@ -183,34 +182,12 @@ def ended() -> Response:
     return errors.page(HTTPStatus.OK, "Signed out", "You are signed out of this service. /login signs you in again.")
 
 
-def person_of(claims: dict[str, Any], settings: Settings) -> Person:
-    """The person whom believed claims describe. Roles come from the groups that it lists."""
-    told = (_shown(claims.get(name)) for name in ("name", "preferred_username", "sub"))
-    shown = next(filter(None, told), "somebody")
-    email = _shown(claims.get("email")) if claims.get("email_verified") is True else ""
-    return Person(
-        f"{claims['iss']}#{claims['sub']}", shown, email, roles_of(claims, settings.groups_claim, settings.roles)
-    )
-
-
-def signed_in_of(claims: dict[str, Any]) -> dict[str, Any]:
-    """How and when the provider authenticated the person, as sessions and audit entries keep it."""
-    at = claims.get("auth_time")
-    fresh = isinstance(at, int) and not isinstance(at, bool) and 0 < at < 2**53
-    told: dict[str, Any] = {"surface": "web", "auth_time": at if fresh else None}
-    if isinstance(claims.get("amr"), list):
-        told["amr"] = [_shown(method) for method in claims["amr"][:10]]
-    if isinstance(claims.get("acr"), str):
-        told["acr"] = _shown(claims["acr"])
-    return told
-
-
 def _id_token(provider: Provider) -> str:
     """Exchange the code; only an id_token counts."""
     try:
         answered = provider.client.authorize_access_token()
     except OAuthError as error:
-        code = _shown(error.error)[:60]
+        code = shown(error.error)[:60]
         raise Refused(
             f"The sign-in provider did not sign you in ({code or 'no reason given'}). Sign in again."
         ) from error
@@ -228,11 +205,3 @@ def _provider() -> Provider:
     if found is None:
         raise Misconfigured("Nobody can sign in: no provider is configured. Set RUNBOOKS_OIDC_ISSUER.")
     return found
-
-
-def _shown(value: Any) -> str:
-    """A name from a claim, fit to be shown: one line, no control or direction-changing characters."""
-    if not isinstance(value, str):
-        return ""
-    plain = "".join(c for c in value if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
-    return plain.strip()[:200]

@@ -16,7 +16,8 @@ from runbooks_app import oidc
 from runbooks_app.core.errors import Misconfigured
 from runbooks_app.store.database import reading
 from runbooks_app.web.app import create_app
-from runbooks_app.web.login import person_of, safe_next
+from runbooks_app.web.claims import person_of
+from runbooks_app.web.login import safe_next
 
 KEY = b"x" * 32
 
