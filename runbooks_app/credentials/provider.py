@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from runbooks_app.core.run_identity import Purpose
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
+
+__all__ = ["Credential", "Endpoint", "Provider", "Purpose", "Source"]
 
 
 class Endpoint(Protocol):
@@ -40,32 +44,6 @@ class Source(Protocol):
     @property
     def options(self) -> Mapping[str, str]:
         """Its options; paths are absolute."""
-
-
-@dataclass(frozen=True)
-class Purpose:
-    """What a credential is for: told to the system it is minted in.
-
-    `stage` is `diagnose` (also for verification) or `remediate`; `lifetime` is in seconds. `runbook_id` is the
-    runbook's immutable one, `environment` this installation's name, `requesters` the subjects of the people behind
-    the run. A remediation names its proposal and the subjects of those who approved. `cells` are digests of the
-    sources of the cells that may use it. `identity` gives a run token for an audience; it is None where the service
-    has no run identity.
-    """
-
-    run_id: str
-    stage: str
-    lifetime: int
-    proposal_id: str | None = None
-    approvers: tuple[str, ...] = ()
-    runbook_id: str = ""
-    runbook_digest: str = ""
-    params_digest: str = ""
-    environment: str = ""
-    requesters: tuple[str, ...] = ()
-    proposal_digest: str = ""
-    cells: tuple[str, ...] = ()
-    identity: Callable[[str], str] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
