@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, g
 
 from runbooks_app.core.errors import Misconfigured
+from runbooks_app.oidc import OpenIDProvider
 from runbooks_app.web import api, errors, guards, headers, health, limits, linking, login, pages, slack
 from runbooks_app.web.context import EXTENSION, Web
 from runbooks_app.web.context import service as current_service
@@ -38,7 +39,9 @@ def create_app(
     """
     if len(secret_key) < 32:
         raise Misconfigured("The key for sign-in cookies needs at least 32 random bytes.")
-    web = Web(service, oidc_client_secret, slack_signing_secret, redis_password, slack_client)
+    issuer = service.settings.oidc_issuer
+    provider = OpenIDProvider(issuer, patience=login.PATIENCE) if issuer else None
+    web = Web(service, oidc_client_secret, slack_signing_secret, redis_password, slack_client, provider)
     app = Flask(__name__)
     app.extensions[EXTENSION] = web
     app.config.update(

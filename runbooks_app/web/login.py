@@ -66,11 +66,11 @@ class _Client(FlaskOAuth2App):  # type: ignore[misc]  # Authlib ships no types
 class Provider:
     """The OpenID provider that the settings name, with this service as its client."""
 
-    def __init__(self, app: Flask, settings: Settings, client_secret: str) -> None:
+    def __init__(self, app: Flask, settings: Settings, published: OpenIDProvider, client_secret: str) -> None:
         self.issuer = settings.oidc_issuer
         self.client_id = settings.oidc_client_id
         self.callback = settings.public_url + "/login/callback"
-        self.published = OpenIDProvider(self.issuer, patience=PATIENCE)
+        self.published = published
         oauth = OAuth(app)
         oauth.oauth2_client_cls = _Client
         self.client = oauth.register(
@@ -93,14 +93,14 @@ def register(app: Flask, web: Web) -> None:
     Raises `Misconfigured` where the issuer is this service itself: its run tokens never sign anybody in.
     """
     settings = web.service.settings
-    if not settings.oidc_issuer:
+    if web.provider is None:
         return
     if origin_of(settings.oidc_issuer) == web.origin:
         raise Misconfigured(
             "RUNBOOKS_OIDC_ISSUER names this service itself; name the provider that people sign in with."
         )
     logging.getLogger("authlib").setLevel(logging.INFO)  # below, it logs the verifier of each sign-in
-    app.extensions[EXTENSION] = Provider(app, settings, web.oidc_client_secret)
+    app.extensions[EXTENSION] = Provider(app, settings, web.provider, web.oidc_client_secret)
 
 
 def safe_next(wanted: str) -> str:
