@@ -23,6 +23,9 @@ from runbooks_app.core.people import known_role
 
 PREFIX = "RUNBOOKS_"
 
+NO_SETTINGS = frozenset(PREFIX + name for name in ("CONFIG", "KIT_CONNECTIONS", "URL"))
+"""Variables of our prefix that say something else: where settings are, and what kit and the command line need."""
+
 TABLES = {"roles": '{"group": ["role"]}', "limits": '{"memory": "2GB"}', "ceilings": '{"memory": "8GB"}'}
 """Settings that are JSON in the environment and tables in the file, each with how it looks."""
 
@@ -91,6 +94,16 @@ class Settings(BaseModel):
     roles: dict[str, list[str]] = Field(
         default_factory=dict,
         description='Roles by group: {"sre": ["responder"], "dba": ["approver:database"]}.',
+    )
+    api_audience: str = Field(
+        "", description="Audience of the access tokens that the API takes; empty: the public URL."
+    )
+    cli_client_id: str = Field(
+        "runbooks-cli", description="Client id at the provider of `runbooks login`; it has no secret."
+    )
+    cli_scopes: str = Field(
+        "openid profile groups offline_access",
+        description="Scopes that `runbooks login` asks for; offline_access keeps people signed in.",
     )
     session_hours: int = Field(12, ge=1, le=720, description="Hours until people sign in again.")
 
@@ -162,6 +175,18 @@ class Settings(BaseModel):
         return found
 
     @model_validator(mode="after")
+    def _tokens_apart(self) -> Settings:
+        if self.audience in {self.oidc_client_id, self.cli_client_id}:
+            # An id_token is for the client: it would pass for an access token.
+            raise ValueError("RUNBOOKS_API_AUDIENCE: is the id of a client; name the API otherwise")
+        return self
+
+    @property
+    def audience(self) -> str:
+        """The audience of access tokens for the API."""
+        return self.api_audience or self.public_url
+
+    @model_validator(mode="after")
     def _defaults_below_ceilings(self) -> Settings:
         for name, given, most in kernel_limits.above(self.limits, self.ceilings):
             raise ValueError(f"RUNBOOKS_LIMITS: {name} is {given}, and the ceiling is {most}; raise RUNBOOKS_CEILINGS")
@@ -211,7 +236,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         given.setdefault("config_dir", str(Path(config).parent))
     problems = []
     for name, text in environment.items():
-        if not name.startswith(PREFIX) or name in {PREFIX + "CONFIG", PREFIX + "KIT_CONNECTIONS"}:
+        if not name.startswith(PREFIX) or name in NO_SETTINGS:
             continue
         field = name.removeprefix(PREFIX).lower()
         if field in TABLES:

@@ -3,6 +3,7 @@
     believed        an id_token that has just come (OpenID Connect Core 1.0, section 3.1.3.7)
     believed_once   one that was kept with a decision: judged by the moment of its issue, not by its expiry
     believed_logout a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6)
+    believed_access an access token for the API (RFC 9068)
     roles_of        the roles that claims give, by the settings' mapping
 
 The algorithms are named, so neither `none` nor a MAC under the provider's public key passes; a token of another
@@ -28,6 +29,7 @@ LEEWAY = 30
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 LOGOUT_AGE = 300
 """Seconds for which a logout token is good; its `jti` has to be remembered for as long, and `LEEWAY` more."""
+_ONLY_IN_ID_TOKENS = frozenset({"nonce", "at_hash", "c_hash"})
 
 
 class Untrusted(Refused):
@@ -96,6 +98,36 @@ def believed_logout(token: str, keys: SigningKeys, *, issuer: str, client_id: st
     if not fault and "exp" in claims and (expires is None or now > expires + LEEWAY):
         fault = "expired"
     return _unless(fault, claims)
+
+
+def believed_access(token: str, keys: SigningKeys, *, issuer: str, audience: str, now: float) -> dict[str, Any]:
+    """The claims of a good access token for this service, which stands for a person (RFC 9068, section 4).
+
+    Many providers call the kind of an access token plain `JWT`, as that of an id_token: so what only id_tokens carry
+    is looked for as well, and the caller sees to it that `audience` is no client's id. Raises `Untrusted`.
+    """
+    claims = signed_claims(token, keys, kinds=("AT+JWT", "JWT"))
+    issued, expires = _time(claims.get("iat")), _time(claims.get("exp"))
+    fault = ""
+    if claims.get("iss") != issuer:
+        fault = "another issuer"
+    elif claims.get("aud") not in (audience, [audience]):
+        fault = f"it is not for {audience} alone"
+    elif not _ONLY_IN_ID_TOKENS.isdisjoint(claims) or claims.get("typ") == "ID":
+        fault = "it is an id_token"
+    elif issued is None or issued > now + LEEWAY:
+        fault = "issued in the future"
+    elif "nbf" in claims and ((starts := _time(claims["nbf"])) is None or starts > now + LEEWAY):
+        fault = "not valid yet"
+    elif expires is None or now > expires + LEEWAY:
+        fault = "expired"
+    elif not _name(claims.get("sub")):
+        fault = "subject"
+    elif claims["sub"] == claims.get("client_id"):  # as RFC 9068, section 2.2 has it where no person is behind it
+        fault = "it stands for a program, not for a person"
+    if fault:
+        raise Untrusted(f"The access token cannot be believed ({fault}).")
+    return claims
 
 
 def roles_of(claims: Mapping[str, Any], claim_path: str, mapping: Mapping[str, list[str]]) -> frozenset[str]:
