@@ -107,6 +107,17 @@ class Settings(BaseModel):
     )
     session_hours: int = Field(12, ge=1, le=720, description="Hours until people sign in again.")
 
+    identity_keys: Path | None = Field(
+        None, description="Folder with the keys that sign run tokens, of workers alone; unset: no run identity."
+    )
+    identity_key_days: int = Field(30, ge=2, le=365, description="Days after which a new key follows the last.")
+    identity_issuer: str = Field(
+        "", description="Issuer of run tokens, where it is not the public URL but a place of your own."
+    )
+    identity_jwks_uri: str = Field(
+        "", description="Where you publish the public keys by hand; no key signs that is not there."
+    )
+
     slack_bot_token_file: Path | None = Field(
         None, description="File with the bot token; without it nothing is posted."
     )
@@ -148,6 +159,14 @@ class Settings(BaseModel):
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
             raise ValueError("must look like https://runbooks.example.com")
+        return value.rstrip("/")
+
+    @field_validator("identity_issuer", "identity_jwks_uri")
+    @classmethod
+    def _is_plain_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or {"?", "#", "@"} & set(value)):
+            raise ValueError("must look like https://identity.example.com")
         return value.rstrip("/")
 
     @field_validator("kernel_uids")
@@ -192,6 +211,25 @@ class Settings(BaseModel):
             raise ValueError(f"RUNBOOKS_LIMITS: {name} is {given}, and the ceiling is {most}; raise RUNBOOKS_CEILINGS")
         return self
 
+    @model_validator(mode="after")
+    def _run_tokens_apart(self) -> Settings:
+        if self.issuer == self.oidc_issuer.rstrip("/"):
+            # A run token would pass for somebody's sign-in.
+            raise ValueError("RUNBOOKS_IDENTITY_ISSUER: is the provider that people sign in with; name another")
+        if self.identity_keys is not None and not all(map(_is_safe, (self.issuer, self.jwks_uri))):
+            raise ValueError("RUNBOOKS_IDENTITY_KEYS: run tokens need an issuer with https; mend RUNBOOKS_PUBLIC_URL")
+        return self
+
+    @property
+    def issuer(self) -> str:
+        """The issuer of run tokens."""
+        return self.identity_issuer or self.public_url
+
+    @property
+    def jwks_uri(self) -> str:
+        """Where those who verify run tokens find the keys."""
+        return self.identity_jwks_uri or f"{self.issuer}/.well-known/jwks.json"
+
     def limits_of(self, asked: Mapping[str, int]) -> dict[str, int]:
         """Every limit of a kernel whose runbook asks for these, times included."""
         return kernel_limits.settled(asked, self.limits, self.ceilings)
@@ -216,6 +254,12 @@ class Settings(BaseModel):
         if not value:
             raise Misconfigured(f"{PREFIX}{name.upper()}: {path.name} is empty; put the secret in it.")
         return value
+
+
+def _is_safe(url: str) -> bool:
+    """Whether nobody on the way can change what is fetched: https, or this machine itself."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in {"127.0.0.1", "::1", "localhost"}
 
 
 def uids_of(value: str) -> range:

@@ -59,6 +59,8 @@ class Event(StrEnum):
     CREDENTIAL_ISSUED = "credential.issued"
     CREDENTIAL_ENDED = "credential.ended"
     GATEWAY_REFUSED = "gateway.refused"
+    IDENTITY_KEY_PUBLISHED = "identity_key.published"
+    IDENTITY_KEY_WITHDRAWN = "identity_key.withdrawn"
 
 
 @dataclass(frozen=True)

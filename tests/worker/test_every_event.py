@@ -6,9 +6,21 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from joserfc.jwk import RSAKey
 from notebooks import cell, write
 
-from runbooks_app.actions import deciding, diagnosing, incidents, people, refusals, remediating, running, sweeping
+from runbooks_app.actions import (
+    deciding,
+    diagnosing,
+    identity,
+    incidents,
+    people,
+    refusals,
+    remediating,
+    running,
+    sweeping,
+)
+from runbooks_app.actions.context import worker_actor
 from runbooks_app.core.audit import Event, verify
 from runbooks_app.core.people import Person
 from runbooks_app.store import audit
@@ -88,6 +100,8 @@ def test_every_declared_event_is_emitted(house, mend):
     incidents.add_note(service, ANA, WEB, opened.id, "hm")
     incidents.export_postmortem(service, ANA, WEB, opened.id, "md")
     incidents.close_incident(service, ANA, WEB, opened.id, "solved")
+    (key,) = identity.publish(service, "w1", [RSAKey.generate_key(2048).as_dict(private=False)]).published
+    identity.withdraw(service, worker_actor("w1"), key.kid, identity.DONE)
     with reading(service.engine) as tx:
         entries = list(audit.entries(tx))
         assert verify(entries, audit.head(tx)).ok

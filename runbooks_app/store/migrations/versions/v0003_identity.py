@@ -42,7 +42,8 @@ UP = (
         kid           text PRIMARY KEY,
         jwk           jsonb NOT NULL,
         published_at  timestamptz NOT NULL DEFAULT now(),
-        withdrawn_at  timestamptz                -- when it is served no longer; NULL while it signs
+        seen_at       timestamptz NOT NULL DEFAULT now(),   -- when a worker last had its private half
+        withdrawn_at  timestamptz                -- since when it is served no longer
     )""",
     "ALTER TABLE credentials ADD COLUMN provider text NOT NULL DEFAULT ''",
     "ALTER TABLE credentials ADD COLUMN scope text NOT NULL DEFAULT ''",
