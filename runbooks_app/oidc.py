@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class NoProvider(Unavailable):
-    """The sign-in provider does not answer; who is signed in already can go on. Try again shortly."""
+    """The sign-in provider does not answer: nobody can sign in now. Who is signed in may read, diagnose and decide."""
 
     code = "no_provider"
 

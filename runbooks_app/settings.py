@@ -90,7 +90,15 @@ class Settings(BaseModel):
     oidc_client_id: str = Field("runbooks", description="This service's client id at the provider.")
     oidc_client_secret_file: Path | None = Field(None, description="File with the client secret.")
     oidc_scopes: str = Field("openid profile email groups", description="Scopes asked for at sign-in.")
-    groups_claim: str = Field("groups", description="Claim of the id_token that lists a person's groups.")
+    oidc_origin: str = Field(
+        "", description="Origin of the provider's sign-in page (https://login.example.com), if not the issuer's."
+    )
+    step_up_acr: str = Field(
+        "", description="What a fresh sign-in for a high-risk decision must reach: acr values, any of which will do."
+    )
+    groups_claim: str = Field(
+        "groups", description="Claim of the id_token that lists a person's groups; by dots (realm_access.roles)."
+    )
     roles: dict[str, list[str]] = Field(
         default_factory=dict,
         description='Roles by group: {"sre": ["responder"], "dba": ["approver:database"]}.',

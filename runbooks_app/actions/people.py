@@ -7,31 +7,51 @@ from typing import Any
 
 from runbooks_app.actions.context import Service, person_actor
 from runbooks_app.core.audit import Event
-from runbooks_app.core.errors import Refused
-from runbooks_app.core.people import Person
+from runbooks_app.core.errors import NotSignedIn, Refused
+from runbooks_app.core.id_tokens import LEEWAY, LOGOUT_AGE, UntrustedLogout
+from runbooks_app.core.people import Actor, Person
 from runbooks_app.store import people
-from runbooks_app.store.database import reading, transaction
+from runbooks_app.store.database import Transaction, reading, transaction
 from runbooks_app.store.records import Session
 
 LINK_MINUTES = 15
 
 
-def sign_in(service: Service, person: Person, signed_in: dict[str, Any]) -> tuple[str, Session]:
-    """Open a session for a person whom the provider has just authenticated: the cookie's value, and the session."""
+def sign_in(service: Service, person: Person, signed_in: dict[str, Any], sid: str = "") -> tuple[str, Session]:
+    """Open a session for a person whom the provider has just authenticated: the cookie's value, and the session.
+
+    `sid` is the provider's name for the browser's session there: it may end this one by it.
+    """
     secret = secrets.token_urlsafe(32)
     with transaction(service.engine) as tx:
         people.remember(tx, person)
         hours = service.settings.session_hours
-        people.open_session(tx, secret, person.subject, secrets.token_urlsafe(24), signed_in, hours)
-        tx.audit(
-            person_actor(person, signed_in),
-            Event.SIGNED_IN,
-            {"person": person.subject},
-            {"roles": sorted(person.roles)},
-        )
-        session = people.session(tx, secret)
-        assert session is not None  # noqa: S101 -- opened three lines above
-        return secret, session
+        people.open_session(tx, secret, person.subject, secrets.token_urlsafe(24), signed_in, hours, sid)
+        return secret, _entered(tx, secret, person, signed_in)
+
+
+def sign_in_again(
+    service: Service, secret: str, person: Person, signed_in: dict[str, Any], sid: str
+) -> tuple[str, Session]:
+    """Move a session on under a new cookie's value, now that the provider has authenticated its person afresh.
+
+    The person's roles are those of this sign-in from here on. Raises `NotSignedIn` where the session has ended.
+    """
+    renewed = secrets.token_urlsafe(32)
+    with transaction(service.engine) as tx:
+        people.remember(tx, person)
+        if not people.renew_session(tx, secret, renewed, person.subject, signed_in, sid):
+            raise NotSignedIn
+        return renewed, _entered(tx, renewed, person, signed_in)
+
+
+def _entered(tx: Transaction, secret: str, person: Person, signed_in: dict[str, Any]) -> Session:
+    tx.audit(
+        person_actor(person, signed_in), Event.SIGNED_IN, {"person": person.subject}, {"roles": sorted(person.roles)}
+    )
+    session = people.session(tx, secret)
+    assert session is not None  # noqa: S101 -- opened or renewed in this transaction
+    return session
 
 
 def sign_out(service: Service, secret: str) -> None:
@@ -43,6 +63,24 @@ def sign_out(service: Service, secret: str) -> None:
         people.revoke_session(tx, secret)
         person = Person(session.subject, session.name, session.email, frozenset(session.roles))
         tx.audit(person_actor(person, session.signed_in), Event.SIGNED_OUT, {"person": person.subject})
+
+
+def sign_out_by_provider(service: Service, issuer: str, token_id: str, *, subject: str, sid: str) -> None:
+    """End the sessions that a believed logout token of the provider names, by its session's name, its subject or both.
+
+    Raises `UntrustedLogout` for a token that came before.
+    """
+    with transaction(service.engine) as tx:
+        if not people.first_use(tx, f"{issuer}#{token_id}", LOGOUT_AGE + 2 * LEEWAY):
+            raise UntrustedLogout("This logout token was used already.")
+        ended = people.revoke_sessions(tx, issuer, subject, sid)
+        for person, sessions in ended.items():
+            tx.audit(
+                Actor("provider", issuer, "sign-in provider"),
+                Event.SIGNED_OUT,
+                {"person": person},
+                {"sessions": sessions},
+            )
 
 
 def session_of(service: Service, secret: str) -> Session | None:

@@ -38,6 +38,12 @@ class Untrusted(Refused):
     code = "untrusted_token"
 
 
+class UntrustedLogout(Untrusted):
+    """The logout token cannot be believed; no session was ended."""
+
+    code = "invalid_request"
+
+
 class SigningKeys(Protocol):
     """Where the provider's public keys come from."""
 
@@ -78,26 +84,35 @@ def believed_once(
 
 
 def believed_logout(token: str, keys: SigningKeys, *, issuer: str, client_id: str, now: float) -> dict[str, Any]:
-    """The claims of a good logout token: `sub` or `sid` say whose sessions end; `jti` counts once."""
-    claims = signed_claims(token, keys, kinds=("JWT", "LOGOUT+JWT"))
+    """The claims of a good logout token: `sid`, `sub` or both say whose sessions end; its `jti` counts once.
+
+    Raises `UntrustedLogout`.
+    """
+    try:
+        claims = signed_claims(token, keys, kinds=("JWT", "LOGOUT+JWT"))
+    except Untrusted as error:
+        raise UntrustedLogout(error.message) from error
     events, issued, expires = claims.get("events"), _time(claims.get("iat")), _time(claims.get("exp"))
+    whose = [claims[name] for name in ("sub", "sid") if name in claims]
     fault = _fault(claims, issuer, client_id, now, subject_needed=False)
-    if not fault and not (isinstance(events, dict) and isinstance(events.get(LOGOUT_EVENT), dict)):
-        fault = "no logout"
-    if not fault and "nonce" in claims:
-        fault = "an id_token"
-    if not fault and not (_name(claims.get("sub")) or _name(claims.get("sid"))):
-        fault = "neither subject nor session"
-    if not fault and not all(_name(claims[name]) for name in ("sub", "sid") if name in claims):
-        fault = "subject or session"
-    if not fault and not _name(claims.get("jti")):
-        fault = "no jti"
+    if fault:
+        pass
+    elif not (isinstance(events, dict) and isinstance(events.get(LOGOUT_EVENT), dict)):
+        fault = "it is no logout"
+    elif "nonce" in claims:
+        fault = "it is an id_token"
+    elif not whose or not all(map(_name, whose)):
+        fault = "it names nobody"
+    elif not _name(claims.get("jti")):
+        fault = "it has no name of its own"
+    elif issued is None or now > issued + LOGOUT_AGE + LEEWAY:
+        fault = "it is old"
     # `exp` became a must in the final specification; older providers leave it out.
-    if not fault and (issued is None or now > issued + LOGOUT_AGE + LEEWAY):
-        fault = "old"
-    if not fault and "exp" in claims and (expires is None or now > expires + LEEWAY):
+    elif "exp" in claims and (expires is None or now > expires + LEEWAY):
         fault = "expired"
-    return _unless(fault, claims)
+    if fault:
+        raise UntrustedLogout(f"The logout token cannot be believed ({fault}).")
+    return claims
 
 
 def believed_access(token: str, keys: SigningKeys, *, issuer: str, audience: str, now: float) -> dict[str, Any]:

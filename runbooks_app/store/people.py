@@ -34,11 +34,13 @@ def get(tx: Transaction, subject: str) -> Person | None:
     return Person(row.subject, row.name, row.email, frozenset(row.roles)) if row else None
 
 
-def open_session(tx: Transaction, secret: str, subject: str, csrf: str, signed_in: dict[str, Any], hours: int) -> None:
-    """Store a session for the cookie value `secret`."""
+def open_session(
+    tx: Transaction, secret: str, subject: str, csrf: str, signed_in: dict[str, Any], hours: int, sid: str
+) -> None:
+    """Store a session for the cookie value `secret`; `sid` is the provider's name for its own, empty for none."""
     tx.execute(
-        """INSERT INTO sessions (id_hash, subject, csrf, signed_in, expires_at)
-           VALUES (:hash, :subject, :csrf, :signed_in, now() + make_interval(hours => :hours))""",
+        """INSERT INTO sessions (id_hash, subject, csrf, signed_in, expires_at, sid)
+           VALUES (:hash, :subject, :csrf, :signed_in, now() + make_interval(hours => :hours), :sid)""",
         hash=hashed(secret),
         subject=subject,
         csrf=csrf,
@@ -72,9 +74,26 @@ def by_chat_user(tx: Transaction, team: str, chat_user: str, days: int) -> Perso
         """SELECT p.* FROM chat_people c JOIN people p USING (subject)
            WHERE c.team = :team AND c.chat_user = :chat_user
              AND p.last_seen_at > now() - make_interval(days => :days)""",
+        sid=sid,
         team=team,
         chat_user=chat_user,
         days=days,
+def renew_session(
+    tx: Transaction, secret: str, renewed: str, subject: str, signed_in: dict[str, Any], sid: str
+) -> bool:
+    """Move a person's live session to another secret, with how they signed in just now; False where it has ended."""
+    moved = tx.execute(
+        """UPDATE sessions SET id_hash = :renewed, signed_in = :signed_in, sid = :sid
+           WHERE id_hash = :hash AND subject = :subject AND revoked_at IS NULL AND expires_at > now()""",
+        hash=hashed(secret),
+        renewed=hashed(renewed),
+        subject=subject,
+        signed_in=signed_in,
+        sid=sid,
+    )
+    return moved.rowcount == 1
+
+
     ).first()
     return Person(row.subject, row.name, row.email, frozenset(row.roles)) if row else None
 
@@ -94,6 +113,30 @@ def offer_link(tx: Transaction, code: str, team: str, chat_user: str, chat_name:
 
 def link_offer(tx: Transaction, code: str) -> tuple[str, str, str] | None:
     """Team, chat user and chat name of a one-time link that can still be used; its row is locked."""
+def revoke_sessions(tx: Transaction, issuer: str, subject: str, sid: str) -> dict[str, int]:
+    """End the live sessions that the provider names by its `sid`, its `sub` or both: how many of whom, by subject."""
+    rows = tx.execute(
+        """WITH ended AS (
+             UPDATE sessions SET revoked_at = now()
+             WHERE starts_with(subject, :issuer || '#') AND (:sid = '' OR sid = :sid)
+               AND (:sub = '' OR subject = :issuer || '#' || :sub) AND (:sid || :sub) <> ''
+               AND revoked_at IS NULL AND expires_at > now()
+             RETURNING subject)
+           SELECT subject, count(*) AS sessions FROM ended GROUP BY subject ORDER BY subject""",
+        issuer=issuer,
+        sid=sid,
+        sub=subject,
+    )
+    return {row.subject: row.sessions for row in rows}
+
+
+def first_use(tx: Transaction, token: str, seconds: int) -> bool:
+    """Whether a token that counts once comes for the first time; what is older than so many seconds is forgotten."""
+    tx.execute("DELETE FROM used_tokens WHERE used_at < now() - make_interval(secs => :seconds)", seconds=seconds)
+    first = tx.execute("INSERT INTO used_tokens (id) VALUES (:id) ON CONFLICT DO NOTHING", id=token)
+    return first.rowcount == 1
+
+
     row = tx.execute(
         """SELECT team, chat_user, chat_name FROM chat_links
            WHERE code_hash = :hash AND used_at IS NULL AND expires_at > now() FOR UPDATE""",

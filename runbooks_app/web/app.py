@@ -9,7 +9,7 @@ from flask import Flask, g
 
 from runbooks_app.core.errors import Misconfigured
 from runbooks_app.oidc import OpenIDProvider
-from runbooks_app.web import api, errors, guards, headers, health, limits, linking, login, pages, slack
+from runbooks_app.web import api, client, errors, guards, headers, health, limits, linking, login, pages, slack
 from runbooks_app.web.context import EXTENSION, Web
 from runbooks_app.web.context import service as current_service
 
@@ -40,7 +40,7 @@ def create_app(
     if len(secret_key) < 32:
         raise Misconfigured("The key for sign-in cookies needs at least 32 random bytes.")
     issuer = service.settings.oidc_issuer
-    provider = OpenIDProvider(issuer, patience=login.PATIENCE) if issuer else None
+    provider = OpenIDProvider(issuer) if issuer else None
     web = Web(service, oidc_client_secret, slack_signing_secret, redis_password, slack_client, provider)
     app = Flask(__name__)
     app.extensions[EXTENSION] = web
@@ -61,6 +61,7 @@ def create_app(
     for blueprint in (
         health.blueprint,
         login.blueprint,
+        login.from_provider,
         linking.blueprint,
         pages.blueprint,
         api.blueprint,
@@ -72,7 +73,7 @@ def create_app(
     app.before_request(guards.admit)
     limits.register(app, web)
     app.context_processor(_at_hand)
-    login.register(app, web)
+    client.register(app, web)
     return app
 
 

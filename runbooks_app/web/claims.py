@@ -34,6 +34,12 @@ def signed_in_of(claims: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
+def sid_of(claims: dict[str, Any]) -> str:
+    """The provider's name for this browser's session there, by which it may end ours; empty where it gives none."""
+    sid = claims.get("sid")
+    return sid if isinstance(sid, str) and len(sid) <= 255 and sid.isprintable() else ""
+
+
 def shown(value: Any) -> str:
     """A name from a claim, fit to be shown: one line, no control or direction-changing characters."""
     if not isinstance(value, str):

@@ -34,6 +34,7 @@ from runbooks_app.core.errors import (
     RunbooksError,
     Unavailable,
 )
+from runbooks_app.core.id_tokens import UntrustedLogout
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import signed_in
 
@@ -44,6 +45,7 @@ STATUS: dict[type[RunbooksError], HTTPStatus] = {
     BrokenRunbook: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotFound: HTTPStatus.NOT_FOUND,
     Refused: HTTPStatus.FORBIDDEN,
+    UntrustedLogout: HTTPStatus.BAD_REQUEST,
     NotSignedIn: HTTPStatus.UNAUTHORIZED,
     Conflict: HTTPStatus.CONFLICT,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -5,6 +5,7 @@
     @guard()                             anybody signed in: the action itself decides
     @open_to_all                         everybody, for reading alone: health, sign-in, static files
     @signed_by_slack                     the handler checks Slack's signature first; no session counts
+    @signed_by_provider                  the handler checks the sign-in provider's token first; no session counts
 
 `admit` runs before every request. Of one that may have an effect (neither GET nor HEAD nor OPTIONS) it wants,
 in this order: that it comes from a page of this very origin, a session, the session's CSRF token. Then the
@@ -41,6 +42,7 @@ class Open(StrEnum):
     SIGNED_BY_SLACK = "signed by Slack"
 
 
+    SIGNED_BY_PROVIDER = "signed by the sign-in provider"
 class CrossSite(Refused):
     """The request does not come from a page of this service."""
 
@@ -71,6 +73,12 @@ def signed_by_slack(handler: Handler) -> Handler:
 
 def declaration(handler: Callable[..., Any]) -> Open | tuple[Permission | None] | None:
     """What a handler declared; None for nothing."""
+def signed_by_provider(handler: Handler) -> Handler:
+    """Declare that the handler proves the sender by a token that the sign-in provider signed."""
+    setattr(handler, _DECLARED, Open.SIGNED_BY_PROVIDER)
+    return handler
+
+
     found: Open | tuple[Permission | None] | None = getattr(handler, _DECLARED, None)
     return found
 
@@ -89,7 +97,7 @@ def admit() -> None:
     declared = declaration(current_app.view_functions[request.endpoint])
     if declared is None:
         raise Refused(f"Nobody may use {request.path}: it declares no permission.")
-    if declared is Open.SIGNED_BY_SLACK:
+    if declared in {Open.SIGNED_BY_SLACK, Open.SIGNED_BY_PROVIDER}:
         return
     effect = request.method not in _SAFE
     if effect:

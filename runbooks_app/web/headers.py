@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from flask import Flask, Response, request
 
+from runbooks_app.web.client import sign_in_origin
 from runbooks_app.web.context import web
 
 POLICY = (
@@ -15,6 +16,15 @@ POLICY = (
     " font-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """No inline script, no other host, nobody frames us. `data:` is for charts out of notebooks."""
+
+
+def policy(sign_in_origin: str) -> str:
+    """The policy, with the one other origin that a form's answer may lead on to: the provider that people sign in with.
+
+    Chromium holds redirects after a form to `form-action` too, and a decision of high risk leads to a fresh sign-in.
+    """
+    return POLICY.replace("form-action 'self'", f"form-action 'self' {sign_in_origin}".rstrip())
+
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -29,7 +39,7 @@ HSTS = "max-age=31536000; includeSubDomains"
 def protect(response: Response) -> Response:
     """Add what the answer does not carry yet."""
     own_policy = "Content-Security-Policy" in response.headers
-    response.headers.setdefault("Content-Security-Policy", POLICY)
+    response.headers.setdefault("Content-Security-Policy", policy(sign_in_origin(web().service.settings)))
     response.headers.setdefault("X-Frame-Options", "SAMEORIGIN" if own_policy else "DENY")
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LIMITS = {
     "login": "60 per minute",
+    "from_provider": "1200 per minute",
     "linking": "60 per minute",
     "slack": "1200 per minute",
     "api": "600 per minute",

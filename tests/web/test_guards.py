@@ -16,6 +16,7 @@ from runbooks_app.web.context import origin_of
 
 OPEN = {"static", "health.alive", "health.ready", "login.begin", "login.finish", "login.ended"}
 BY_SLACK = {"slack.command", "slack.interactivity"}
+BY_PROVIDER = {"from_provider.end_by_provider"}
 
 
 def routes(app: Flask) -> list[tuple[str, str, str]]:
@@ -37,6 +38,7 @@ def test_only_these_routes_want_no_session(app):
     declared = {name: guards.declaration(view) for name, view in app.view_functions.items()}
     assert {name for name, said in declared.items() if said is guards.Open.TO_ALL} == OPEN
     assert {name for name, said in declared.items() if said is guards.Open.SIGNED_BY_SLACK} == BY_SLACK
+    assert {name for name, said in declared.items() if said is guards.Open.SIGNED_BY_PROVIDER} == BY_PROVIDER
 
 
 def test_a_route_that_declares_nothing_is_refused_to_everybody(service, sign_in_as, app):
@@ -54,12 +56,12 @@ def test_no_route_answers_without_a_session(app, client, held):
     before = held()
     wrong = []
     for endpoint, method, address in routes(app):
-        if endpoint in OPEN or (method == "OPTIONS" and endpoint in BY_SLACK):
+        if endpoint in OPEN or (method == "OPTIONS" and endpoint in BY_SLACK | BY_PROVIDER):
             continue
         told = client.open(address, method=method, headers={"Origin": "http://127.0.0.1:8080"})
         if told.status_code == 303 and told.location.startswith("/login?next=") and method in {"GET", "HEAD"}:
             continue
-        if told.status_code not in {401, 403}:
+        if told.status_code not in ({400} if endpoint in BY_PROVIDER else {401, 403}):
             wrong.append((method, address, told.status_code))
     assert wrong == []
     assert held() == before
@@ -71,7 +73,7 @@ def test_somebody_without_any_role_gets_nowhere(app, sign_in_as, held):
     wrong = []
     for endpoint, method, address in routes(app):
         declared = guards.declaration(app.view_functions[endpoint])
-        if endpoint in OPEN | BY_SLACK or declared == (None,):
+        if endpoint in OPEN | BY_SLACK | BY_PROVIDER or declared == (None,):
             continue
         headers = {**nobody.headers, "X-CSRF-Token": nobody.csrf}
         told = nobody.client.open(address, method=method, headers=headers)
@@ -90,7 +92,7 @@ def test_every_role_passes_exactly_the_routes_that_its_permissions_name(app, sig
         somebody = sign_in_as(role)
         for endpoint, method, address in routes(app):
             declared = guards.declaration(app.view_functions[endpoint])
-            if endpoint in OPEN | BY_SLACK or method in {"HEAD", "OPTIONS"} or endpoint == "login.end":
+            if endpoint in OPEN | BY_SLACK | BY_PROVIDER or method in {"HEAD", "OPTIONS"} or endpoint == "login.end":
                 continue
             if method == "GET" and not address.startswith("/api/"):
                 continue  # pages are opened by their own tests
@@ -130,7 +132,7 @@ def test_no_request_with_effect_passes_when_forged(app, sign_in_as, held, forger
     before = held()
     wrong = []
     for endpoint, method, address in routes(app):
-        if endpoint in OPEN | BY_SLACK or method in {"GET", "HEAD", "OPTIONS"}:
+        if endpoint in OPEN | BY_SLACK | BY_PROVIDER or method in {"GET", "HEAD", "OPTIONS"}:
             continue
         told = anna.post(address, {}, **FORGERIES[forgery])
         if told.status_code != 403:
