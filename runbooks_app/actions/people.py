@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import Any
 
 from runbooks_app.actions.context import Service, person_actor
@@ -80,6 +81,28 @@ def sign_out_by_provider(service: Service, issuer: str, token_id: str, *, subjec
                 Event.SIGNED_OUT,
                 {"person": person},
                 {"sessions": sessions},
+            )
+
+
+def told_by_token(service: Service, person: Person, issued: float) -> Person:
+    """The person whom an access token describes, without roles that the provider has taken away since it issued it.
+
+    `issued` is in seconds since the epoch.
+    """
+    with reading(service.engine) as tx:
+        roles = people.roles_since(tx, person.subject, issued)
+    return person if roles is None else replace(person, roles=person.roles & roles)
+
+
+def remember_by_token(service: Service, person: Person, signed_in: dict[str, Any], issued: float) -> None:
+    """Keep what an access token says of a person, if nothing newer is known: as a sign-in at that moment."""
+    with transaction(service.engine) as tx:
+        if people.remember_as_of(tx, person, issued):
+            tx.audit(
+                person_actor(person, signed_in),
+                Event.SIGNED_IN,
+                {"person": person.subject},
+                {"roles": sorted(person.roles)},
             )
 
 

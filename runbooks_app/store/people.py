@@ -28,6 +28,34 @@ def remember(tx: Transaction, person: Person) -> None:
     )
 
 
+def remember_as_of(tx: Transaction, person: Person, at: float) -> bool:
+    """Store a person as they were at a moment (seconds since the epoch); whether nothing as new was known yet."""
+    return bool(
+        tx.execute(
+            """INSERT INTO people (subject, name, email, roles, last_seen_at)
+               VALUES (:subject, :name, :email, :roles, to_timestamp(:at))
+               ON CONFLICT (subject) DO UPDATE SET name = excluded.name, email = excluded.email,
+                 roles = excluded.roles, last_seen_at = excluded.last_seen_at
+               WHERE people.last_seen_at < excluded.last_seen_at""",
+            subject=person.subject,
+            name=person.name,
+            email=person.email,
+            roles=sorted(person.roles),
+            at=at,
+        ).rowcount
+    )
+
+
+def roles_since(tx: Transaction, subject: str, at: float) -> frozenset[str] | None:
+    """The roles of a sign-in later than a moment (seconds since the epoch); None where there was none."""
+    row = tx.execute(
+        "SELECT roles FROM people WHERE subject = :subject AND last_seen_at > to_timestamp(:at)",
+        subject=subject,
+        at=at,
+    ).first()
+    return frozenset(row.roles) if row else None
+
+
 def get(tx: Transaction, subject: str) -> Person | None:
     """A person as of their latest sign-in."""
     row = tx.execute("SELECT * FROM people WHERE subject = :subject", subject=subject).first()
@@ -46,7 +74,24 @@ def open_session(
         csrf=csrf,
         signed_in=signed_in,
         hours=hours,
+        sid=sid,
     )
+
+
+def renew_session(
+    tx: Transaction, secret: str, renewed: str, subject: str, signed_in: dict[str, Any], sid: str
+) -> bool:
+    """Move a person's live session to another secret, with how they signed in just now; False where it has ended."""
+    moved = tx.execute(
+        """UPDATE sessions SET id_hash = :renewed, signed_in = :signed_in, sid = :sid
+           WHERE id_hash = :hash AND subject = :subject AND revoked_at IS NULL AND expires_at > now()""",
+        hash=hashed(secret),
+        renewed=hashed(renewed),
+        subject=subject,
+        signed_in=signed_in,
+        sid=sid,
+    )
+    return moved.rowcount == 1
 
 
 def session(tx: Transaction, secret: str) -> Session | None:
@@ -68,51 +113,6 @@ def revoke_session(tx: Transaction, secret: str) -> None:
     )
 
 
-def by_chat_user(tx: Transaction, team: str, chat_user: str, days: int) -> Person | None:
-    """The person linked to a chat account, if they signed in within so many days: roles are as of then."""
-    row = tx.execute(
-        """SELECT p.* FROM chat_people c JOIN people p USING (subject)
-           WHERE c.team = :team AND c.chat_user = :chat_user
-             AND p.last_seen_at > now() - make_interval(days => :days)""",
-        sid=sid,
-        team=team,
-        chat_user=chat_user,
-        days=days,
-def renew_session(
-    tx: Transaction, secret: str, renewed: str, subject: str, signed_in: dict[str, Any], sid: str
-) -> bool:
-    """Move a person's live session to another secret, with how they signed in just now; False where it has ended."""
-    moved = tx.execute(
-        """UPDATE sessions SET id_hash = :renewed, signed_in = :signed_in, sid = :sid
-           WHERE id_hash = :hash AND subject = :subject AND revoked_at IS NULL AND expires_at > now()""",
-        hash=hashed(secret),
-        renewed=hashed(renewed),
-        subject=subject,
-        signed_in=signed_in,
-        sid=sid,
-    )
-    return moved.rowcount == 1
-
-
-    ).first()
-    return Person(row.subject, row.name, row.email, frozenset(row.roles)) if row else None
-
-
-def offer_link(tx: Transaction, code: str, team: str, chat_user: str, chat_name: str, minutes: int) -> None:
-    """Store a one-time link for a chat account."""
-    tx.execute(
-        """INSERT INTO chat_links (code_hash, team, chat_user, chat_name, expires_at)
-           VALUES (:hash, :team, :chat_user, :chat_name, now() + make_interval(mins => :minutes))""",
-        hash=hashed(code),
-        team=team,
-        chat_user=chat_user,
-        chat_name=chat_name,
-        minutes=minutes,
-    )
-
-
-def link_offer(tx: Transaction, code: str) -> tuple[str, str, str] | None:
-    """Team, chat user and chat name of a one-time link that can still be used; its row is locked."""
 def revoke_sessions(tx: Transaction, issuer: str, subject: str, sid: str) -> dict[str, int]:
     """End the live sessions that the provider names by its `sid`, its `sub` or both: how many of whom, by subject."""
     rows = tx.execute(
@@ -137,6 +137,34 @@ def first_use(tx: Transaction, token: str, seconds: int) -> bool:
     return first.rowcount == 1
 
 
+def by_chat_user(tx: Transaction, team: str, chat_user: str, days: int) -> Person | None:
+    """The person linked to a chat account, if they signed in within so many days: roles are as of then."""
+    row = tx.execute(
+        """SELECT p.* FROM chat_people c JOIN people p USING (subject)
+           WHERE c.team = :team AND c.chat_user = :chat_user
+             AND p.last_seen_at > now() - make_interval(days => :days)""",
+        team=team,
+        chat_user=chat_user,
+        days=days,
+    ).first()
+    return Person(row.subject, row.name, row.email, frozenset(row.roles)) if row else None
+
+
+def offer_link(tx: Transaction, code: str, team: str, chat_user: str, chat_name: str, minutes: int) -> None:
+    """Store a one-time link for a chat account."""
+    tx.execute(
+        """INSERT INTO chat_links (code_hash, team, chat_user, chat_name, expires_at)
+           VALUES (:hash, :team, :chat_user, :chat_name, now() + make_interval(mins => :minutes))""",
+        hash=hashed(code),
+        team=team,
+        chat_user=chat_user,
+        chat_name=chat_name,
+        minutes=minutes,
+    )
+
+
+def link_offer(tx: Transaction, code: str) -> tuple[str, str, str] | None:
+    """Team, chat user and chat name of a one-time link that can still be used; its row is locked."""
     row = tx.execute(
         """SELECT team, chat_user, chat_name FROM chat_links
            WHERE code_hash = :hash AND used_at IS NULL AND expires_at > now() FOR UPDATE""",

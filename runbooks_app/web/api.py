@@ -1,7 +1,8 @@
-"""The JSON API, `/api/v1`: the same actions as the pages, for the person whose session it is.
+"""The JSON API, `/api/v1`: the same actions as the pages, for the person whose access token or session it is.
 
-A request with effect wants the session's cookie, the header `X-CSRF-Token` and an `Origin` of this service, as
-from a page. `GET /api/v1/me` tells the token. Errors have the one shape of `runbooks_app.web.errors`.
+A program sends an access token (`runbooks_app.web.bearer`). With a session, a request with effect wants its cookie,
+the header `X-CSRF-Token` and an `Origin` of this service, as from a page. `GET /api/v1/me` tells that token. Errors
+have the one shape of `runbooks_app.web.errors`.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ EXPORTS = {
 @blueprint.get("/me")
 @guard()
 def me() -> Response:
-    """Who is signed in, and the token that requests with effect carry."""
+    """Who is signed in and until when; with a session, also the token that its requests with effect carry."""
     person = g.person
     return jsonify(
         subject=person.subject,
         name=person.name,
         roles=sorted(person.roles),
-        csrf=g.session.csrf,
-        expires_at=g.session.expires_at.isoformat(),
+        expires_at=(g.session or g.token).expires_at.isoformat(),
+        **({"csrf": g.session.csrf} if g.session else {}),
     )
 
 

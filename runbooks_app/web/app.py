@@ -9,7 +9,20 @@ from flask import Flask, g
 
 from runbooks_app.core.errors import Misconfigured
 from runbooks_app.oidc import OpenIDProvider
-from runbooks_app.web import api, client, errors, guards, headers, health, limits, linking, login, pages, slack
+from runbooks_app.web import (
+    api,
+    client,
+    errors,
+    guards,
+    headers,
+    health,
+    limits,
+    linking,
+    login,
+    pages,
+    resource_metadata,
+    slack,
+)
 from runbooks_app.web.context import EXTENSION, Web
 from runbooks_app.web.context import service as current_service
 
@@ -65,6 +78,7 @@ def create_app(
         linking.blueprint,
         pages.blueprint,
         api.blueprint,
+        resource_metadata.blueprint,
         slack.blueprint,
     ):
         app.register_blueprint(blueprint)

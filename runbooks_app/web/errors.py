@@ -35,6 +35,7 @@ from runbooks_app.core.errors import (
     Unavailable,
 )
 from runbooks_app.core.id_tokens import UntrustedLogout
+from runbooks_app.web import bearer
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import signed_in
 
@@ -47,6 +48,7 @@ STATUS: dict[type[RunbooksError], HTTPStatus] = {
     Refused: HTTPStatus.FORBIDDEN,
     UntrustedLogout: HTTPStatus.BAD_REQUEST,
     NotSignedIn: HTTPStatus.UNAUTHORIZED,
+    bearer.TwoWays: HTTPStatus.BAD_REQUEST,  # RFC 6750, section 3.1
     Conflict: HTTPStatus.CONFLICT,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Misconfigured: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -140,7 +142,10 @@ def _known(error: RunbooksError) -> Response:
         _trace(error)
     elif status is HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, Misconfigured):
         log.error("%s %s failed: %s", request.method, request.path, error)
-    return answer(status, error.code, error.message, error.problems)
+    response = answer(status, error.code, error.message, error.problems)
+    if request.path.startswith("/api/") and (challenge := bearer.challenge(error)):
+        response.headers["WWW-Authenticate"] = challenge
+    return response
 
 
 def _trace(error: RunbooksError) -> None:

@@ -9,7 +9,8 @@
 
 `admit` runs before every request. Of one that may have an effect (neither GET nor HEAD nor OPTIONS) it wants,
 in this order: that it comes from a page of this very origin, a session, the session's CSRF token. Then the
-permission. Afterwards handlers find `g.person` and `g.session`, and `signed_in()` for the action.
+permission. On the API an access token stands in place of all but the permission: no browser sends one by itself.
+Afterwards handlers find `g.person`, `g.session` or `g.token` (the other is None), and `signed_in()` for the action.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import current_app, g, request
 
+from runbooks_app.actions import people
 from runbooks_app.core.errors import NotSignedIn, Refused
-from runbooks_app.web import sessions
-from runbooks_app.web.context import origin_of, web
+from runbooks_app.web import bearer, sessions
+from runbooks_app.web.context import origin_of, service, web
 
 if TYPE_CHECKING:
     from runbooks_app.core.people import Permission, Person
@@ -40,9 +42,9 @@ class Open(StrEnum):
 
     TO_ALL = "open to all"
     SIGNED_BY_SLACK = "signed by Slack"
-
-
     SIGNED_BY_PROVIDER = "signed by the sign-in provider"
+
+
 class CrossSite(Refused):
     """The request does not come from a page of this service."""
 
@@ -71,27 +73,30 @@ def signed_by_slack(handler: Handler) -> Handler:
     return handler
 
 
-def declaration(handler: Callable[..., Any]) -> Open | tuple[Permission | None] | None:
-    """What a handler declared; None for nothing."""
 def signed_by_provider(handler: Handler) -> Handler:
     """Declare that the handler proves the sender by a token that the sign-in provider signed."""
     setattr(handler, _DECLARED, Open.SIGNED_BY_PROVIDER)
     return handler
 
 
+def declaration(handler: Callable[..., Any]) -> Open | tuple[Permission | None] | None:
+    """What a handler declared; None for nothing."""
     found: Open | tuple[Permission | None] | None = getattr(handler, _DECLARED, None)
     return found
 
 
 def signed_in(surface: str = "") -> dict[str, Any]:
     """How the person is signed in, as the audit trail keeps it: the surface, and what the provider told."""
+    if g.get("token"):
+        said: dict[str, Any] = g.token.signed_in
+        return said
     told: dict[str, Any] = g.session.signed_in if g.get("session") else {}
-    return {**told, "surface": surface or ("api" if request.path.startswith("/api/") else "web")}
+    return {**told, "surface": surface or ("api" if _is_api() else "web")}
 
 
 def admit() -> None:
     """Let the request through to its handler, or raise `NotSignedIn` or `Refused`."""
-    g.person, g.session = None, None
+    g.person, g.session, g.token, g.bearer = None, None, None, None
     if request.endpoint is None:  # no such page: Flask says so itself
         return
     declared = declaration(current_app.view_functions[request.endpoint])
@@ -100,6 +105,10 @@ def admit() -> None:
     if declared in {Open.SIGNED_BY_SLACK, Open.SIGNED_BY_PROVIDER}:
         return
     effect = request.method not in _SAFE
+    token = bearer.presented() if _is_api() else None
+    if token is not None and isinstance(declared, tuple):
+        _by_token(token, declared[0], effect=effect)
+        return
     if effect:
         _same_origin()
     if declared is Open.TO_ALL:
@@ -116,9 +125,26 @@ def admit() -> None:
     _permitted(person, declared[0])
 
 
+def _by_token(token: str, permission: Permission | None, *, effect: bool) -> None:
+    if sessions.secret():
+        raise bearer.TwoWays
+    found = bearer.believed(token)
+    g.token, g.person = found, people.told_by_token(service(), found.person, found.issued)
+    _permitted(g.person, permission)
+    if effect:  # reading leaves nothing behind
+        people.remember_by_token(service(), g.person, found.signed_in, found.issued)
+
+
 def _permitted(person: Person, permission: Permission | None) -> None:
     if permission is not None:
-        person.require(permission)
+        try:
+            person.require(permission)
+        except Refused as error:
+            raise bearer.NotPermitted(error.message) from None
+
+
+def _is_api() -> bool:
+    return request.path.startswith("/api/")
 
 
 def _same_origin() -> None:
