@@ -16,6 +16,7 @@ import html
 import json
 import re
 import shlex
+import string
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import chain
@@ -37,9 +38,15 @@ TOKENS = re.compile(
     r"|glpat-[A-Za-z0-9_-]{20,64}"  # GitLab
     r"|xox[abeprs]-[A-Za-z0-9-]{10,255}"  # Slack
     r"|(?:AKIA|ASIA)[A-Z0-9]{16}"  # AWS access key ids
-    r"|hv[sbr]\.[A-Za-z0-9_-]{20,255}"  # Vault
-    r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})"  # JSON web tokens
+    r"|hv[sbr]\.[A-Za-z0-9_-]{20,255})"  # Vault
 )
+WEB_TOKENS = re.compile(
+    # Of all places in a run of its characters where a token may begin only the first is tried (an atomic group): where
+    # that is none, no other is, and a text that tries to begin again and again took a time that grew by its square.
+    r"(?<![A-Za-z0-9_-])(?>[A-Za-z0-9_-]*?\b(?=eyJ))"
+    r"(eyJ[A-Za-z0-9_-]{8,}+\.eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+)"
+)
+"""JSON web tokens."""
 TOKEN_STARTS = (
     *(f"gh{kind}_" for kind in "pousr"),
     "github_pat_",
@@ -50,9 +57,8 @@ TOKEN_STARTS = (
     *(f"hv{kind}." for kind in "sbr"),
     "eyJ",
 )
-_TOKEN_BEGUN = re.compile(
-    r"(?<![A-Za-z0-9_])(?:" + "|".join(map(re.escape, TOKEN_STARTS)) + r")[A-Za-z0-9_.-]{0,4000}\Z"
-)
+_TOKEN_START = re.compile(r"(?<![A-Za-z0-9_])(?:" + "|".join(map(re.escape, TOKEN_STARTS)) + ")")
+_TOKEN_CHARACTERS = string.ascii_letters + string.digits + "_.-"
 _TOKEN_LONGEST = 4100
 """Characters of a token that is still growing, about: one that is longer is shown from there on."""
 
@@ -97,6 +103,8 @@ class Redactor:
         """Where secrets and tokens stand in `text`, in order, merged where they overlap."""
         forms, tokens = self._may_hold(text)
         found = [match.span() for match in TOKENS.finditer(text)] if tokens else []
+        if tokens and "eyJ" in text:
+            found += [match.span(1) for match in WEB_TOKENS.finditer(text)]
         if forms and self._plain is not None:
             found += [(end + 1 - length, end + 1) for end, length in self._plain.iter(text)]
         merged: list[tuple[int, int]] = []
@@ -248,7 +256,8 @@ def squeeze(text: str) -> str:
 
 def _token_begun(text: str, *, tokens: bool) -> int:
     """Where a token begins that the text ends within, or the beginning of one; `tokens`: whether there may be any."""
-    begun = _TOKEN_BEGUN.search(text, max(0, len(text) - (_TOKEN_LONGEST if tokens else 2 * SHORTEST)))
+    tail = text[-(_TOKEN_LONGEST if tokens else 2 * SHORTEST) :]
+    begun = _TOKEN_START.search(text, len(text) - len(tail) + len(tail.rstrip(_TOKEN_CHARACTERS)))
     if begun:
         return begun.start()
     for length in range(min(len(text), max(map(len, TOKEN_STARTS))), 0, -1):
