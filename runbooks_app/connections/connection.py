@@ -23,7 +23,8 @@ class CredentialSource:
 class Connection:
     """A system that runbooks may reach.
 
-    `kind` is `postgres` (with host, port, database) or `http` (with url, and rules of what each stage may send).
+    `kind` is `postgres` (with host, port, database) or `http` (with url, and rules of what each stage may send; where
+    the machine does not trust its certificate, `ca_file` does).
     `diagnosers` are the roles that may diagnose it. Where nothing `remediates` it is diagnosed only. Evidence of a
     `restricted` one stays on pages.
     """
@@ -35,6 +36,7 @@ class Connection:
     port: int = 0
     database: str = ""
     url: str = ""
+    ca_file: str = ""
     data_class: str = "internal"
     floor: Floor = Floor()  # noqa: RUF009 - frozen itself
     diagnosers: tuple[str, ...] = ("responder",)

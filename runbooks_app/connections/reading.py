@@ -23,7 +23,7 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 DATA_CLASSES = ("internal", "restricted")
 KINDS = {
     "postgres": ("host", "port", "database", "diagnose", "remediate"),
-    "http": ("url", "diagnose", "remediate"),
+    "http": ("url", "ca_file", "diagnose", "remediate"),
 }
 """What each kind has beside `kind`, `label`, `data_class`, `diagnosers` and `floor`."""
 COMMON = ("kind", "label", "data_class", "diagnosers", "floor")
@@ -89,6 +89,10 @@ def _postgres(table: Table, folder: Path) -> dict[str, Any]:
 
 def _http(table: Table, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"url": _url(table), "diagnose_rules": READ_ALL}
+    if "ca_file" in table.fields:
+        found["ca_file"] = str(
+            folder.absolute() / table.text("ca_file", fix="Name a file of certificates in PEM form.")
+        )
     for stage in ("diagnose", "remediate"):
         if stage in table.fields:
             inner = table.inner(stage)

@@ -57,6 +57,7 @@ class Event(StrEnum):
     REMEDIATION_ENDED = "remediation.ended"
     VERIFICATION_ENDED = "verification.ended"
     CREDENTIAL_ISSUED = "credential.issued"
+    CREDENTIAL_RENEWED = "credential.renewed"
     CREDENTIAL_ENDED = "credential.ended"
     GATEWAY_REFUSED = "gateway.refused"
     IDENTITY_KEY_PUBLISHED = "identity_key.published"

@@ -1,9 +1,12 @@
 """Short-lived credentials for one stage of one run on one connection. Only workers come here.
 
-    provider = provider_for(connection.diagnose)
+    provider = provider_for(connection.diagnose)         # kept until the stage ends
     credential = provider.mint(connection, Purpose(run_id, "diagnose", lifetime=660))
     …
     provider.revoke(connection, credential.identity)     # also after a crash: sweep() finds what was left
+
+    provider    what a provider is given and gives back
+    asking      one bounded question to a system that gives credentials
 
 No secret leaves by repr, log or exception.
 """
@@ -11,11 +14,12 @@ No secret leaves by repr, log or exception.
 from collections.abc import Callable, Mapping
 
 from runbooks_app.core.errors import Misconfigured
+from runbooks_app.credentials.asking import trust
 from runbooks_app.credentials.postgres_role import PostgresRole
 from runbooks_app.credentials.provider import Credential, Endpoint, Provider, Purpose, Source
 from runbooks_app.credentials.static import Static
 
-__all__ = ["STANDING", "Credential", "Endpoint", "Provider", "Purpose", "Source", "provider_for"]
+__all__ = ["STANDING", "Credential", "Endpoint", "Provider", "Purpose", "Source", "provider_for", "trust"]
 
 PROVIDERS: dict[str, Callable[[Mapping[str, str]], Provider]] = {
     "postgres-role": PostgresRole.from_options,

@@ -119,15 +119,15 @@ class PostgresRole:
             expires_at=now + timedelta(seconds=purpose.lifetime),
         )
 
-    def revoke(self, connection: Endpoint, identity: str) -> None:
-        """End the role's sessions, drop what it owns, drop the role."""
+    def revoke(self, connection: Endpoint, identity: str) -> bool:
+        """End the role's sessions, drop what it owns, drop the role. One that is gone already is fine."""
         if not IDENTITY.fullmatch(identity):
             raise InvalidInput(f"{identity!r} is no role that was minted for {connection.name}; it is left alone.")
         with self._session(connection, f"drop the role {identity}") as session:
             # One at a time: a run's end and a sweep may want the same role.
             session.execute("SELECT pg_advisory_lock(hashtext(%s))", [identity])
             if not _exists(session, identity):
-                return
+                return True
             session.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(identity)))
             _end_sessions(session, connection, identity)
             self._disown(session, identity)
@@ -135,6 +135,7 @@ class PostgresRole:
                 with self._session(connection, f"drop what {identity} owns in {database}", database) as other:
                     self._disown(other, identity)
             session.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(identity)))
+            return True
 
     def sweep(self, connection: Endpoint, live: frozenset[str]) -> list[str]:
         """Revoke roles that this minter made and that have expired or are not in `live`.

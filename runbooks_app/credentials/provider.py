@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from runbooks_app.core.outgoing import Authorize
 from runbooks_app.core.run_identity import Purpose
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ class Endpoint(Protocol):
     def database(self) -> str:
         """Database on it."""
 
+    @property
+    def url(self) -> str:
+        """Where it is, if it speaks HTTP."""
+
 
 class Source(Protocol):
     """Where a connection's credentials for one stage come from, as the connections file says."""
@@ -51,8 +56,11 @@ class Credential:
     """A credential while it lives.
 
     `identity` is who one logs in as, and no secret. `expires_at` is by the system's own clock; None for one that
-    stays as it is. `note` is empty, or tells people what is unusual about it. `headers` are how an HTTP system is
-    given it; `secrets` all that gives it away, in whichever form it is sent.
+    stays as it is. `note` is empty, or tells people what is unusual about it. `scope` is what it may do, as far as
+    the system that gave it said so.
+
+    An HTTP system is given it by `authorize`, for each request anew; where it `signs_body`, the request's body is read
+    whole first. `secrets` are all that gives it away, in whichever form it is sent: one that is renewed adds to them.
     """
 
     connection: str
@@ -64,22 +72,25 @@ class Credential:
     database: str
     expires_at: datetime | None
     note: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    scope: str = ""
+    authorize: Authorize | None = field(default=None, repr=False, compare=False)
+    signs_body: bool = False
+    secrets: list[str] = field(default_factory=list, repr=False)
 
 
 class Provider(Protocol):
     """Mints and takes back credentials of one stage of a connection.
 
-    All raise `Unavailable` where the system cannot be reached or refuses, `Misconfigured` where somebody
+    A stage keeps its provider from mint to revoke, so that it can remember what only its memory may hold. A sweep has a
+    new one. All raise `Unavailable` where the system cannot be reached or refuses, `Misconfigured` where somebody
     has to set something up first; both name the connection and the mend.
     """
 
     def mint(self, connection: Endpoint, purpose: Purpose) -> Credential:
         """Make a new credential."""
 
-    def revoke(self, connection: Endpoint, identity: str) -> None:
-        """End its sessions and remove it; one that is gone already is fine."""
+    def revoke(self, connection: Endpoint, identity: str) -> bool:
+        """End it; whether it is gone. False where nothing but time ends it, or no longer anybody who could."""
 
     def sweep(self, connection: Endpoint, live: frozenset[str]) -> list[str]:
         """Revoke what this provider made and what has expired or is not `live`; those revoked."""

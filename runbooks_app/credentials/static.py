@@ -43,6 +43,7 @@ class Static:
         if self.scheme.lower() == "basic":
             value = base64.b64encode(secret.encode()).decode()
             parts += [value, secret.partition(":")[2]]
+        headers = {self.header: f"{self.scheme} {value}".strip()}
         return Credential(
             connection=connection.name,
             stage=purpose.stage,
@@ -53,12 +54,13 @@ class Static:
             database=connection.database,
             expires_at=None,
             note=NOTE,
-            headers={self.header: f"{self.scheme} {value}".strip()},
-            secrets=tuple(dict.fromkeys(filter(None, parts))),
+            authorize=lambda _: headers,
+            secrets=list(dict.fromkeys(filter(None, parts))),
         )
 
-    def revoke(self, connection: Endpoint, identity: str) -> None:
+    def revoke(self, connection: Endpoint, identity: str) -> bool:  # noqa: ARG002  others need them
         """Nothing: it stays as it is."""
+        return False
 
     def sweep(self, connection: Endpoint, live: frozenset[str]) -> list[str]:  # noqa: ARG002  others need them
         """Nothing is ever left behind."""

@@ -93,7 +93,7 @@ class Conduct:
     async def connect(self) -> None:
         """Open the run's gateway: its connections lead to its ports from here on. Unavailable where that fails."""
         if self.segment.routes:
-            self.gateway = await Gateway.open(self.segment.routes, self.refused)
+            self.gateway = await Gateway.open(self.segment.routes, self.refused, self.learned)
             self.segment = replace(self.segment, connections=self.gateway.lead(self.segment.connections))
 
     async def disconnect(self) -> None:
@@ -101,6 +101,10 @@ class Conduct:
         gateway, self.gateway = self.gateway, None
         if gateway is not None:
             await gateway.close()
+
+    def learned(self) -> None:
+        """A credential was renewed: the new one must not be seen either."""
+        self.redactor.learn(self.segment.known_secrets)
 
     def refused(self, refusal: Refusal) -> None:
         """Tell what the gateway did not let through: in the cell that runs, and to the worker."""

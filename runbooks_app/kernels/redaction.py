@@ -81,6 +81,10 @@ class Redactor:
     """Knows every form of `secrets`. Holds secrets, so it is never logged; its repr shows none."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Know these from here on, and no others."""
         forms = {form for secret in secrets for form in forms_of(secret)}
         self._forms = forms
         self._plain = _automaton(forms)
@@ -88,6 +92,8 @@ class Redactor:
         self._squeezed = _automaton(self._squeezed_forms)
         self._longest = max(map(len, forms), default=0)
         self._first = frozenset(form[0] for form in forms)
+        for sieve in ("_sieve", "_squeezed_sieve"):
+            vars(self).pop(sieve, None)
 
     # Made for the first long text: most runs have none, and their kernels would wait 2 ms for them.
 

@@ -7,18 +7,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from runbooks_app.actions.diagnosing import Claim
-from runbooks_app.actions.holding import credential_ended, credential_issued, held_now, left_behind
+from runbooks_app.actions.holding import (
+    Issued,
+    Left,
+    credential_ended,
+    credential_renewed,
+    credentials_issued,
+    held_now,
+    left_behind,
+)
 from runbooks_app.connections import Connection, CredentialSource
+from runbooks_app.core.digests import parameters_digest, source_digest
 from runbooks_app.core.errors import Misconfigured, RunbooksError
-from runbooks_app.credentials import STANDING, Credential, Purpose, provider_for
+from runbooks_app.credentials import STANDING, Credential, Provider, Purpose, provider_for, trust
 from runbooks_app.kernels.gateway import Route
+from runbooks_app.store.records import Proposal
 from runbooks_app.worker.context import Worker
 
 log = logging.getLogger(__name__)
@@ -35,6 +47,29 @@ class Granted:
     routes: dict[str, Route] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A connection as one stage of its reaches it; an HTTP connection may do without a credential."""
+
+    connection: Connection
+    stage: str
+    source: CredentialSource | None
+
+    @property
+    def role(self) -> str:
+        """What its credential may do, for people."""
+        return self.connection.remediate_role if self.stage == "remediate" else self.connection.diagnose_role
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A credential that was minted, and who takes it back."""
+
+    wanted: _Wanted
+    provider: Provider
+    credential: Credential
+
+
 @contextmanager
 def credentials(
     worker: Worker,
@@ -43,9 +78,10 @@ def credentials(
     *,
     writing: frozenset[str] = frozenset(),
     approvers: tuple[str, ...] = (),
+    approved: Proposal | None = None,
     aside: Executor | None = None,
 ) -> Iterator[Granted]:
-    """What the run may reach; the connections in `writing` as their remediation role.
+    """What the run may reach; the connections in `writing` as their remediation role, for the `approved` proposal.
 
     They expire soon after the stage's `timeout` (seconds), should nobody be left to revoke them. They are revoked at
     the stage's end, by `aside` where something waits for that end.
@@ -53,42 +89,113 @@ def credentials(
     Raises `Unavailable` or `Misconfigured`, naming the connection, where one cannot be had; what was minted
     by then is revoked.
     """
-    granted = Granted()
-    minted: list[tuple[str, CredentialSource, str]] = []
+    wanted = _wanted(worker, claim, writing)
+    held: list[_Held] = []
     try:
-        for name, kind in sorted(claim.runbook.connections_used(claim.run.parameters).items()):
-            connection = worker.service.connections.get(name)
-            if connection is None or connection.kind != kind:
-                raise Misconfigured(f"{name} is no {kind} connection any more; add it to the connections file.")
-            # An HTTP connection that nothing may change is read in a remediation, too.
-            writes = name in writing and (kind != "http" or connection.remediates)
-            stage = "remediate" if writes else "diagnose"
-            source = connection.remediate if writes else connection.diagnose
-            if source is None and kind == "http":
-                _grant(granted, connection, stage, None)
-                continue
-            if source is None:
-                raise Misconfigured(
-                    f"{name} has no credential to {stage}; add [{name}.{stage}] to the connections file."
-                )
-            lifetime = min(worker.service.settings.credential_lifetime, int(timeout) + SPARE)
-            purpose = Purpose(claim.run.id, stage, lifetime, claim.attempt.proposal_id, approvers)
-            credential = provider_for(source).mint(connection, purpose)
-            minted.append((name, source, credential.identity))
-            role = connection.remediate_role if writes else connection.diagnose_role
-            credential_issued(worker.service, claim, name, stage, role, credential.identity, lifetime)
-            _grant(granted, connection, stage, credential)
+        _mint(worker, claim, wanted, _purpose(worker, claim, timeout, approvers, approved), held)
+        credentials = {one.wanted.connection.name: one.credential for one in held}
+        granted = Granted()
+        for each in wanted:
+            _grant(granted, each, credentials.get(each.connection.name))
         yield granted
     finally:
-        for name, source, identity in minted:
+        for one in held:
             if aside is None:
-                _revoke(worker, name, identity, "revoked", source)
+                _give_back(worker, one)
             else:
-                aside.submit(_revoke, worker, name, identity, "revoked", source)
+                aside.submit(_give_back, worker, one)
 
 
-def _grant(granted: Granted, connection: Connection, stage: str, credential: Credential | None) -> None:
+def _wanted(worker: Worker, claim: Claim, writing: frozenset[str]) -> list[_Wanted]:
+    """The connections of the run, each with the credential that this stage has for it."""
+    found = []
+    for name, kind in sorted(claim.runbook.connections_used(claim.run.parameters).items()):
+        connection = worker.service.connections.get(name)
+        if connection is None or connection.kind != kind:
+            raise Misconfigured(f"{name} is no {kind} connection any more; add it to the connections file.")
+        # An HTTP connection that nothing may change is read in a remediation, too.
+        writes = name in writing and (kind != "http" or connection.remediates)
+        stage = "remediate" if writes else "diagnose"
+        source = connection.remediate if writes else connection.diagnose
+        if source is None and kind != "http":
+            raise Misconfigured(f"{name} has no credential to {stage}; add [{name}.{stage}] to the connections file.")
+        found.append(_Wanted(connection, stage, source))
+    return found
+
+
+def _purpose(
+    worker: Worker, claim: Claim, timeout: float, approvers: tuple[str, ...], approved: Proposal | None
+) -> Purpose:
+    """What this attempt's credentials are for, whichever connection they open."""
+    settings = worker.service.settings
+    return Purpose(
+        run_id=claim.run.id,
+        stage="diagnose",
+        lifetime=min(settings.credential_lifetime, int(timeout) + SPARE),
+        proposal_id=claim.attempt.proposal_id,
+        approvers=approvers,
+        runbook_id=claim.runbook.id,
+        runbook_digest=claim.run.revision,
+        params_digest=parameters_digest(claim.run.parameters),
+        environment=settings.environment,
+        requesters=tuple(approved.requesters if approved else claim.run.requesters),
+        proposal_digest=approved.digest if approved else "",
+    )
+
+
+def _mint(worker: Worker, claim: Claim, wanted: list[_Wanted], purpose: Purpose, held: list[_Held]) -> None:
+    """Mint what is wanted, all at once: a kernel waits for it. Into `held` goes each as soon as it is there."""
+
+    def mint(one: _Wanted, source: CredentialSource) -> None:
+        provider = provider_for(source)
+        name = one.connection.name
+        its = replace(purpose, stage=one.stage, cells=_cells(claim, one.connection))
+        its = replace(its, renewed=partial(credential_renewed, worker.service, claim, name))
+        held.append(_Held(one, provider, provider.mint(one.connection, its)))
+
+    minting = [(one, one.source) for one in wanted if one.source]
+    if len(minting) == 1:
+        mint(*minting[0])
+    elif minting:
+        with ThreadPoolExecutor(len(minting), thread_name_prefix="minting") as threads:
+            begun = [threads.submit(mint, *one) for one in minting]
+        for one in begun:
+            one.result()
+    if held:
+        issued = [_issued(claim, one, purpose.lifetime) for one in held]
+        credentials_issued(worker.service, claim, sorted(issued, key=lambda one: one.connection))
+
+
+def _issued(claim: Claim, held: _Held, lifetime: int) -> Issued:
+    credential = held.credential
+    source = held.wanted.source
+    # What lapses later than was asked for is told as that; the clocks of two machines may differ.
+    left = int((credential.expires_at - datetime.now(UTC)).total_seconds()) if credential.expires_at else 0
+    return Issued(
+        connection=credential.connection,
+        provider=source.provider if source else "",
+        stage=credential.stage,
+        role=held.wanted.role,
+        scope=credential.scope,
+        identity=credential.identity,
+        lifetime=max(lifetime, left),
+        cells=_cells(claim, held.wanted.connection),
+    )
+
+
+def _cells(claim: Claim, connection: Connection) -> tuple[str, ...]:
+    """Digests of the cells that open the connection by its name; of all, where a cell cannot be told."""
+    opening = [
+        cell
+        for cell in claim.cells
+        if any(opened.resolve(claim.run.parameters) in ("", connection.name) for opened in cell.opens)
+    ]
+    return tuple(source_digest(cell.source) for cell in opening or claim.cells)
+
+
+def _grant(granted: Granted, wanted: _Wanted, credential: Credential | None) -> None:
     """Add a connection to what the run may reach. Where it is reached the gateway tells, once it is open."""
+    connection, stage = wanted.connection, wanted.stage
     name = connection.name
     if connection.kind == "http":
         parts = urlsplit(connection.url)
@@ -102,9 +209,11 @@ def _grant(granted: Granted, connection: Connection, stage: str, credential: Cre
             stage,
             tls=tls,
             base=parts.path.rstrip("/"),
-            headers=credential.headers if credential else {},
+            authorize=credential.authorize if credential else None,
+            signs_body=credential.signs_body if credential else False,
             rules=connection.remediate_rules if stage == "remediate" else connection.diagnose_rules,
             secrets=credential.secrets if credential else (),
+            trusted=trust(name, connection.ca_file) if connection.ca_file else None,
         )
     elif credential is not None:
         granted.connections[name] = {
@@ -121,8 +230,8 @@ def _grant(granted: Granted, connection: Connection, stage: str, credential: Cre
 
 def sweep(worker: Worker) -> None:
     """Revoke what a crash left behind: known ones by name, unknown ones by asking each provider."""
-    for name, identity in left_behind(worker.service):
-        _revoke(worker, name, identity, "swept")
+    for left in left_behind(worker.service):
+        _end(worker, left)
     for connection in worker.service.connections.values():
         for source in _makers(connection):
             # Read for each anew: a database that does not answer takes long, and what was minted since then is live.
@@ -142,24 +251,41 @@ def _makers(connection: Connection) -> list[CredentialSource]:
     ]
 
 
-def _revoke(worker: Worker, name: str, identity: str, how: str, source: CredentialSource | None = None) -> None:
-    """Have `source` revoke it, or whichever of the connection's can, where it is not known who made it."""
-    connection = worker.service.connections.get(name)
-    sources = [source] if source else _makers(connection) if connection else []
+def _give_back(worker: Worker, held: _Held) -> None:
+    """End a credential with its stage; one that nothing ends is let go of."""
+    connection, identity = held.wanted.connection, held.credential.identity
+    try:
+        gone = held.provider.revoke(connection, identity)
+    except RunbooksError as error:
+        _not_yet(identity, connection.name, error)
+    else:
+        credential_ended(worker.service, worker.name, connection.name, identity, "revoked" if gone else "let go")
+
+
+def _end(worker: Worker, left: Left) -> None:
+    """End what was left behind, by whichever of the connection's providers can; else once it has expired."""
+    connection = worker.service.connections.get(left.connection)
+    sources = [
+        source for source in (_makers(connection) if connection else []) if left.provider in ("", source.provider)
+    ]
     if connection is None or not sources:
         log.error(
-            "Credential %s of %s cannot be revoked: the connection is gone from the connections file.",
-            identity,
-            name,
+            "Credential %s of %s cannot be revoked: its connection or provider is gone from the connections file.",
+            left.identity,
+            left.connection,
         )
         return
-    for maker in sources:
+    for source in sources:
         try:
-            provider_for(maker).revoke(connection, identity)
-            credential_ended(
-                worker.service, worker.name, name, identity, "let go" if maker.provider in STANDING else how
-            )
+            gone = provider_for(source).revoke(connection, left.identity)
         except RunbooksError as error:
-            log.error("Credential %s of %s is not revoked yet: %s The sweep tries again.", identity, name, error)  # noqa: TRY400 -- the message says it all
-        else:
+            _not_yet(left.identity, left.connection, error)
+            continue
+        how = "swept" if gone else "let go" if source.provider in STANDING else "expired" if left.expired else ""
+        if how:
+            credential_ended(worker.service, worker.name, left.connection, left.identity, how)
             return
+
+
+def _not_yet(identity: str, connection: str, error: RunbooksError) -> None:
+    log.error("Credential %s of %s is not revoked yet: %s The sweep tries again.", identity, connection, error)

@@ -8,6 +8,7 @@ import pytest
 
 from runbooks_app.connections import CredentialSource
 from runbooks_app.core.errors import Misconfigured
+from runbooks_app.core.outgoing import Outgoing
 from runbooks_app.credentials import STANDING, Purpose, provider_for
 
 PROMETHEUS = SimpleNamespace(name="prometheus", host="", port=0, database="")
@@ -25,17 +26,21 @@ def provider(tmp_path):
     return provider
 
 
+def sent_with(minted):
+    return minted.authorize(Outgoing("GET", "http://prometheus/x"))
+
+
 def test_it_is_sent_as_a_bearer_token_unless_told_otherwise(provider):
-    assert provider().mint(PROMETHEUS, DIAGNOSE).headers == {"Authorization": f"Bearer {SECRET}"}
+    assert sent_with(provider().mint(PROMETHEUS, DIAGNOSE)) == {"Authorization": f"Bearer {SECRET}"}
     bare = provider(header="X-Api-Key", scheme="").mint(PROMETHEUS, DIAGNOSE)
-    assert bare.headers == {"X-Api-Key": SECRET}
-    assert bare.secrets == (SECRET,)
+    assert sent_with(bare) == {"X-Api-Key": SECRET}
+    assert bare.secrets == [SECRET]
 
 
 def test_a_password_is_encoded_and_each_part_that_gives_it_away_is_known(provider):
     minted = provider("reader:pass:word9", scheme="Basic").mint(PROMETHEUS, DIAGNOSE)
-    assert minted.headers == {"Authorization": "Basic cmVhZGVyOnBhc3M6d29yZDk="}
-    assert minted.secrets == ("reader:pass:word9", "cmVhZGVyOnBhc3M6d29yZDk=", "pass:word9")
+    assert sent_with(minted) == {"Authorization": "Basic cmVhZGVyOnBhc3M6d29yZDk="}
+    assert minted.secrets == ["reader:pass:word9", "cmVhZGVyOnBhc3M6d29yZDk=", "pass:word9"]
 
 
 def test_it_shows_nowhere(provider):
@@ -53,7 +58,7 @@ def test_each_use_has_a_name_of_its_own_and_a_new_secret_is_used_at_once(provide
 def test_nothing_ends_it_and_that_is_told(provider):
     provided = provider()
     minted = provided.mint(PROMETHEUS, DIAGNOSE)
-    provided.revoke(PROMETHEUS, minted.identity)
+    assert not provided.revoke(PROMETHEUS, minted.identity)
     assert provided.sweep(PROMETHEUS, frozenset()) == []
     assert minted.expires_at is None
     assert "static" in STANDING

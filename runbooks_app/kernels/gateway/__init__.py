@@ -5,6 +5,7 @@
     http        one HTTP connection: what is let through, the credential, the answer
     peer        the kernel's end of it
     headers     which headers pass, each way
+    authorizing the credential: put on each request, renewed, known to the mask
     masking     the credential never comes back in an answer
     database    one database: bytes to and fro
     refusals    what was refused, told in words; a flood of it is counted

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import urljoin, urlsplit
 
-from runbooks_app.kernels.gateway.masking import Mask
+from runbooks_app.kernels.gateway.masking import Forms
 from runbooks_app.kernels.gateway.route import NONCE_HEADER, TOLD_HEADER, Route
 
 Headers = list[tuple[bytes, bytes]]
@@ -27,30 +27,36 @@ OTHER_METHODS = frozenset(("x-http-method", "x-http-method-override", "x-method-
 
 
 def onwards(headers: Iterable[tuple[bytes, bytes]], route: Route) -> Headers:
-    """Headers of a kernel's request as they go to the system, with the credential."""
+    """Headers of a kernel's request as they go to the system, before the credential."""
     given = list(headers)
-    dropped = {*HOP_BY_HOP, *OURS, *WHO, *OTHER_METHODS, *_named(given), *(_plain(name) for name in route.headers)}
+    dropped = {*HOP_BY_HOP, *OURS, *WHO, *OTHER_METHODS, *_named(given)}
     kept = [
         (name, value)
         for name, value in given
         if _plain(name) not in dropped and not _plain(name).startswith(WHO_PREFIXES)
     ]
-    if route.secrets:
+    if route.authorize:
         # What is compressed could not be searched for the credential on its way back.
         kept = [(name, value) for name, value in kept if _plain(name) != "accept-encoding"]
         kept.append((b"accept-encoding", b"identity"))
-    credential = [(name.encode(), value.encode()) for name, value in route.headers.items()]
-    return [(b"host", route.authority.encode()), *kept, *credential]
+    return [(b"host", route.authority.encode()), *kept]
 
 
-def back(headers: Iterable[tuple[bytes, bytes]], route: Route, mask: Mask) -> Headers:
+def with_credential(headers: Headers, credential: Mapping[str, str]) -> Headers:
+    """The same with the credential, whatever the kernel sent under its names."""
+    names = {_plain(name) for name in credential}
+    kept = [(name, value) for name, value in headers if _plain(name) not in names]
+    return kept + [(name.encode(), value.encode()) for name, value in credential.items()]
+
+
+def back(headers: Iterable[tuple[bytes, bytes]], route: Route, forms: Forms) -> Headers:
     """Headers of the system's answer as they go to the kernel: no cookies, no way to other hosts, no credential."""
     given = list(headers)
     dropped = {*HOP_BY_HOP, *_named(given), "set-cookie", "set-cookie2", "location", "alt-svc", TOLD_HEADER.lower()}
-    kept = [(name, mask.cover(value)) for name, value in given if _plain(name) not in dropped]
+    kept = [(name, forms.cover(value)) for name, value in given if _plain(name) not in dropped]
     for name, value in given:
         if _plain(name) == "location" and (place := location(value.decode("latin-1"), route)):
-            kept.append((name, mask.cover(place.encode("latin-1"))))
+            kept.append((name, forms.cover(place.encode("latin-1"))))
     return kept
 
 

@@ -11,14 +11,16 @@ import functools
 import hmac
 import importlib
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 
 import h11
 import httpx
 
-from runbooks_app.core.errors import InvalidInput
+from runbooks_app.core.errors import InvalidInput, RunbooksError
 from runbooks_app.core.http_rules import permits
+from runbooks_app.kernels.gateway.authorizing import Authorizing
 from runbooks_app.kernels.gateway.headers import back, onwards
 from runbooks_app.kernels.gateway.masking import Mask
 from runbooks_app.kernels.gateway.peer import Body, Gone, Peer
@@ -34,6 +36,9 @@ CONNECT = 5.0
 
 KEPT_ALIVE = 1.5
 """Seconds that an unused connection to a system is kept: less than servers usually keep theirs."""
+
+MOST_SIGNED = 1 << 20
+"""Bytes of a request's body that can be signed: it is kept until all of it has come."""
 
 MOST_SHOWN = 200
 """Characters of a path, or of an error, that are told."""
@@ -54,11 +59,18 @@ def trust() -> ssl.SSLContext:
 
 
 class HttpPort:
-    """What listens for one HTTP connection. `port` is where; `patience`: seconds in which the system must answer."""
+    """What listens for one HTTP connection.
 
-    def __init__(self, route: Route, nonce: str, refusals: Refusals, patience: float) -> None:
+    `port` is where; `patience`: seconds in which the system must answer; `learned` is called when the credential was
+    renewed, and there is more that must not be seen.
+    """
+
+    def __init__(
+        self, route: Route, nonce: str, refusals: Refusals, patience: float, learned: Callable[[], None] = lambda: None
+    ) -> None:
         self.route, self.nonce, self.refusals, self.patience = route, nonce, refusals, patience
         self.port = 0
+        self.credential = Authorizing(route, learned)
 
     @functools.cached_property
     def transport(self) -> httpx.AsyncHTTPTransport:
@@ -67,7 +79,7 @@ class HttpPort:
         Without a client around it: no cookies, no redirects, no proxies of the environment, nothing decoded.
         """
         return httpx.AsyncHTTPTransport(
-            verify=trust(),
+            verify=self.route.trusted or trust(),
             trust_env=False,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=4, keepalive_expiry=KEPT_ALIVE),
         )
@@ -81,6 +93,7 @@ class HttpPort:
 
     async def close(self) -> None:
         """Let go of connections to the system."""
+        self.credential.close()
         if "transport" in vars(self):
             await self.transport.aclose()
 
@@ -159,14 +172,14 @@ class HttpPort:
     async def forward(self, peer: Peer, request: h11.Request) -> bool:
         """Pass a request on, and its answer back; whether another may follow."""
         body = Body(peer)
-        headers = onwards(request.headers, self.route)
         try:
-            empty = await body.begin()
-            if length := [value for key, value in request.headers if key == b"content-length"]:
-                headers.append((b"content-length", length[0]))
-            elif not empty:
-                headers.append((b"transfer-encoding", b"chunked"))
-            response = await self.ask(peer, self.onward(request, headers, body, empty=empty), body)
+            response = await self.ask(peer, await self.onward(request, body), body)
+        except NotLetThroughError as refused:
+            await peer.tell(refused.status, "refused", refused.reason)
+            return peer.again()
+        except RunbooksError as error:
+            await peer.tell(HTTPStatus.BAD_GATEWAY, "unavailable", error.message)
+            return peer.again()
         except httpx.TimeoutException:
             await peer.tell(
                 HTTPStatus.GATEWAY_TIMEOUT, "timeout", f"{self.place} did not answer within {self.patience:g} s."
@@ -189,18 +202,36 @@ class HttpPort:
         """The system, for people."""
         return f"{self.route.name} ({self.route.origin})"
 
-    def onward(
-        self, request: h11.Request, headers: list[tuple[bytes, bytes]], body: Body, *, empty: bool
-    ) -> httpx.Request:
+    async def onward(self, request: h11.Request, body: Body) -> httpx.Request:
         """The request as it goes to the system. Its target is what was judged, byte for byte."""
+        headers = onwards(request.headers, self.route)
+        empty = await body.begin()
+        stream = httpx.ByteStream(b"") if empty else body
+        content = b""
+        length = next((value for key, value in request.headers if key == b"content-length"), None)
+        if self.route.signs_body and not empty:
+            whole = await body.whole(MOST_SIGNED)
+            if whole is None:
+                raise NotLetThroughError(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    f"a request to {self.route.name} is signed with its body, which may have {MOST_SIGNED >> 20} MiB.",
+                )
+            content = whole
+            stream, length = httpx.ByteStream(content), b"%d" % len(content)
+        if length is not None:
+            headers.append((b"content-length", length))
+        elif not empty:
+            headers.append((b"transfer-encoding", b"chunked"))
+        method, target = request.method.decode(), self.route.base.encode() + request.target
+        headers = await self.credential.headers(method, target, headers, content)
         limits = dict.fromkeys(("read", "write", "pool"), self.patience)
         return httpx.Request(
-            request.method.decode(),
+            method,
             self.route.origin,
             headers=headers,
-            stream=httpx.ByteStream(b"") if empty else body,
+            stream=stream,
             extensions={
-                "target": self.route.base.encode() + request.target,
+                "target": target,
                 "timeout": {"connect": min(CONNECT, self.patience), **limits},
             },
         )
@@ -234,15 +265,16 @@ class HttpPort:
         trouble = ""
         if not 200 <= status <= 599:
             trouble = f"answered with status {status}, which means nothing here"
-        elif self.route.secrets and encoding != "identity":
+        elif self.route.authorize and encoding != "identity":
             trouble = f"compressed its answer ({encoding[:20]}) though it was asked not to"
         if trouble:
             await peer.tell(HTTPStatus.BAD_GATEWAY, "unavailable", f"{self.place} {trouble}.")
             return peer.again()
-        mask = Mask(self.route.secrets)
+        forms = self.credential.forms
+        mask = Mask(forms)
         reason = response.extensions.get("reason_phrase", b"")
-        headers = back(response.headers.raw, self.route, mask)
-        await peer.send(h11.Response(status_code=status, headers=headers, reason=mask.cover(reason)))
+        headers = back(response.headers.raw, self.route, forms)
+        await peer.send(h11.Response(status_code=status, headers=headers, reason=forms.cover(reason)))
         bodyless = request.method == b"HEAD" or status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
         try:
             if not bodyless:

@@ -118,6 +118,15 @@ class Body(httpx.AsyncByteStream):
             self.read.set()
         return self.read.is_set()
 
+    async def whole(self, most: int) -> bytes | None:
+        """All of it; None where it is longer than `most` bytes."""
+        pieces = bytearray()
+        async for piece in self:
+            pieces += piece
+            if len(pieces) > most:
+                return None
+        return bytes(pieces)
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Piece by piece, as fast as the system takes them."""
         event = self._first or await self._peer.event()

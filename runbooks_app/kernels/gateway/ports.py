@@ -44,13 +44,21 @@ class Gateway:
 
     @classmethod
     async def open(
-        cls, routes: Mapping[str, Route], refused: Callable[[Refusal], None], *, patience: float = PATIENCE
+        cls,
+        routes: Mapping[str, Route],
+        refused: Callable[[Refusal], None],
+        learned: Callable[[], None] = lambda: None,
+        *,
+        patience: float = PATIENCE,
     ) -> Gateway:
-        """Open a port for each route; `refused` is told what is not let through. Unavailable where none can be had."""
+        """Open a port for each route. Unavailable where none can be had.
+
+        `refused` is told what is not let through; `learned` is called when a credential was renewed.
+        """
         gateway = cls(secrets.token_urlsafe(24), Refusals(refused))
         try:
             for name, route in routes.items():
-                gateway._listen(name, route, patience)
+                gateway._listen(name, route, learned, patience)
         except BaseException as error:
             await gateway.close()
             if isinstance(error, OSError):
@@ -85,9 +93,12 @@ class Gateway:
             await serving.close()
         self.refusals.close()
 
-    def _listen(self, name: str, route: Route, patience: float) -> None:
-        serving = HttpPort(route, self.nonce, self.refusals, patience) if route.kind == "http" else DatabasePort(route)
-        self._serving[name] = serving
+    def _listen(self, name: str, route: Route, learned: Callable[[], None], patience: float) -> None:
+        self._serving[name] = serving = (
+            HttpPort(route, self.nonce, self.refusals, patience, learned)
+            if route.kind == "http"
+            else DatabasePort(route)
+        )
         self._tasks[name] = set()
         listening = self._listening[name] = socket.create_server((HOST, 0), backlog=MOST_AT_ONCE)
         listening.setblocking(False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from runbooks_app.core.http_rules import Rule
+from runbooks_app.core.outgoing import Authorize
 
 NONCE_HEADER = "X-Runbooks-Nonce"
 """Every request to an HTTP connection's port carries the run's nonce in it; it goes no further."""
@@ -19,9 +21,10 @@ TOLD_HEADER = "X-Runbooks-Gateway"
 class Route:
     """Where a connection leads. For `http`: `base` is the path of its url, without a slash at the end.
 
-    `headers` are set on each request, whatever the kernel sent under these names; `secrets` are what in them must
-    never come back. `rules` say which requests pass; a database has none. `stage` is the credential's: `diagnose` or
-    `remediate`.
+    `authorize` gives the credential to each request; where it `signs_body`, that is read whole first. `secrets` are
+    what must never come back: there are more of them once it has renewed itself. `trusted` are the certificates to
+    believe, where they are not the machine's. `rules` say which requests pass; a database has none. `stage` is the
+    credential's: `diagnose` or `remediate`.
     """
 
     name: str
@@ -31,9 +34,11 @@ class Route:
     stage: str = "diagnose"
     tls: bool = False
     base: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    authorize: Authorize | None = field(default=None, repr=False, compare=False)
+    signs_body: bool = False
     rules: tuple[Rule, ...] = ()
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    secrets: Sequence[str] = field(default=(), repr=False)
+    trusted: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
 
     @property
     def origin(self) -> str:

@@ -25,7 +25,7 @@ def route(port: int, *, kind: str = "http", name: str = "prometheus", rules: tup
 
 
 def with_credential(port: int, **given: Any) -> Route:
-    return route(port, headers={"Authorization": f"Bearer {SECRET}"}, secrets=(SECRET,), **given)
+    return route(port, authorize=lambda _: {"Authorization": f"Bearer {SECRET}"}, secrets=(SECRET,), **given)
 
 
 @dataclass
@@ -77,10 +77,10 @@ def opened(loop) -> Iterator[Any]:
     """Open gateways; all are closed at the end."""
     with contextlib.ExitStack() as stack:
 
-        def opened(*routes: Route, patience: float = 10.0) -> Opened:
+        def opened(*routes: Route, patience: float = 10.0, learned: Any = lambda: None) -> Opened:
             refused: list[Refusal] = []
             named = {route.name: route for route in routes}
-            opening = Gateway.open(named, refused.append, patience=patience)
+            opening = Gateway.open(named, refused.append, learned, patience=patience)
             gateway = asyncio.run_coroutine_threadsafe(opening, loop).result(10)
             found = Opened(gateway, loop, refused)
             stack.callback(found.close)

@@ -55,7 +55,7 @@ def test_the_system_learns_nothing_that_the_kernel_says_about_who_it_is(opened, 
         "X-HTTP-Method-Override": "DELETE", "TE": "trailers", "X-Webauth-User": "root", "Remote-User": "root",
         "X-Api-Key": "mine", "x_api_key": "mine", "Connection": "close, X-Mine", "X-Mine": "1", "X-Scope-OrgID": "7",
     }  # fmt: skip
-    with opened(route(echoing.port, headers={"X-Api-Key": "ours"})).client() as client:
+    with opened(route(echoing.port, authorize=lambda _: {"X-Api-Key": "ours"})).client() as client:
         client.get("/x", headers=sent)
     found = seen_headers(echoing)
     assert set(found) == {"host", "accept", "accept-encoding", "user-agent", "x-scope-orgid", "x-api-key"}
