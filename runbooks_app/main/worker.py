@@ -12,6 +12,7 @@ from runbooks_app.kernels.engine import Engine
 from runbooks_app.kernels.processes import PR_SET_DUMPABLE, prctl
 from runbooks_app.live.streams import Live
 from runbooks_app.main import assemble
+from runbooks_app.main.identity import issuer
 from runbooks_app.settings import Settings, uids_of
 from runbooks_app.worker.context import Leases, Worker, worker_name
 from runbooks_app.worker.jobs import queue_app, run_worker
@@ -66,4 +67,5 @@ def assembled(settings: Settings, engine: Engine) -> Worker:
         slack=Slack(token, base_url=settings.slack_api_url) if token else None,
         leases=Leases(service, name),
         secrets=tuple(filter(None, secrets)),
+        issuer=issuer(settings),
     )

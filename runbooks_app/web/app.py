@@ -16,6 +16,7 @@ from runbooks_app.web import (
     guards,
     headers,
     health,
+    identity,
     limits,
     linking,
     login,
@@ -73,6 +74,7 @@ def create_app(
     guards.open_to_all(app.view_functions["static"])
     for blueprint in (
         health.blueprint,
+        identity.blueprint,
         login.blueprint,
         login.from_provider,
         linking.blueprint,

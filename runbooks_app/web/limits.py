@@ -18,6 +18,7 @@ LIMITS = {
     "login": "60 per minute",
     "from_provider": "1200 per minute",
     "linking": "60 per minute",
+    "identity": "600 per minute",
     "slack": "1200 per minute",
     "api": "600 per minute",
 }

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.leases import renew
 from runbooks_app.chat.client import Slack
+from runbooks_app.credentials.issuer import Issuer
 from runbooks_app.kernels.engine import Engine
 from runbooks_app.live.streams import Live
 
@@ -110,3 +111,4 @@ class Worker:
     slack: Slack | None
     leases: Leases
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    issuer: Issuer | None = None

@@ -34,6 +34,7 @@ from runbooks_app.store.database import QUEUES, transaction
 from runbooks_app.worker import telling, work
 from runbooks_app.worker.context import Worker
 from runbooks_app.worker.holding import sweep as sweep_credentials
+from runbooks_app.worker.identity import Keeper
 from runbooks_app.worker.measuring import watch_the_kernels, watch_the_line
 from runbooks_app.worker.waking import Bell
 
@@ -162,6 +163,8 @@ async def run_worker(queue: Queue, worker: Worker) -> None:
         loop.add_signal_handler(number, stopping.set)
     watch_the_line(worker.service, _METER)
     watch_the_kernels(worker.engine, _METER)
+    keeper = Keeper(worker)
+    await asyncio.to_thread(keeper.start)
     worker.leases.start()
     try:
         while not stopping.is_set():
@@ -176,6 +179,7 @@ async def run_worker(queue: Queue, worker: Worker) -> None:
     finally:
         worker.leases.abandon_all()
         worker.leases.stop()
+        keeper.stop()
 
 
 async def _until(stopping: asyncio.Event, working: list[asyncio.Task[None]]) -> None:

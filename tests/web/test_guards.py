@@ -14,7 +14,10 @@ from runbooks_app.web import guards
 from runbooks_app.web.app import create_app
 from runbooks_app.web.context import origin_of
 
-OPEN = {"static", "health.alive", "health.ready", "login.begin", "login.finish", "login.ended"}
+OPEN = {
+    *("static", "health.alive", "health.ready", "login.begin", "login.finish", "login.ended"),
+    *("identity.configuration", "identity.keys"),
+}
 BY_SLACK = {"slack.command", "slack.interactivity"}
 BY_PROVIDER = {"from_provider.end_by_provider"}
 

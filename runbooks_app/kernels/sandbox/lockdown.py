@@ -20,11 +20,13 @@ from runbooks_app.kernels.processes import (
     die_with,
     prctl,
 )
-from runbooks_app.kernels.sandbox.landlock import Landlock, python_folders
+from runbooks_app.kernels.sandbox.landlock import SYSTEM, Landlock, python_folders
 from runbooks_app.kernels.sandbox.limits import limit
 from runbooks_app.kernels.sandbox.privileges import drop
 from runbooks_app.kernels.sandbox.seccomp import Filter
 from runbooks_app.kernels.sandbox.spec import Spec
+
+SERVICE = Path(runbooks_app.__file__).resolve().parent
 
 
 class Lockdown:
@@ -34,11 +36,19 @@ class Lockdown:
     """
 
     def __init__(self, roots: Sequence[Path]) -> None:
-        service = Path(runbooks_app.__file__).resolve().parent
-        shared = [service, service.parent / "runbook_library", *(root for root in roots if root != service.parent)]
         # Where the service lies, imports look for names; a checkout has more in it than kernels should read.
-        self.landlock = Landlock([*python_folders(), *shared], [service.parent])
+        self.landlock = Landlock(_imported(roots), [SERVICE.parent])
         self.filter = Filter()
+
+
+def readable(roots: Sequence[Path]) -> list[Path]:
+    """All that every kernel may read, where kernels import from `roots`."""
+    return [*map(Path, SYSTEM), *_imported(roots)]
+
+
+def _imported(roots: Sequence[Path]) -> list[Path]:
+    others = (root for root in roots if root != SERVICE.parent)
+    return [*python_folders(), SERVICE, SERVICE.parent / "runbook_library", *others]
 
 
 def bind(lever: Lever) -> None:
