@@ -6,7 +6,7 @@
 #   make test-faults   kill, freeze and cut off, and see that nothing is lost
 #   make bench-kernels  how fast and how small kernels are, against what else runs notebooks
 #   make lint      ruff, mypy, import-linter
-.PHONY: demo test test-identity test-kernels test-faults bench-kernels install install-test lint format lock chromium headers clean
+.PHONY: demo test test-identity test-kernels test-faults bench-kernels install install-test lint format lock chromium headers node clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,7 +17,7 @@ demo: install
 
 install: .venv/.installed
 
-install-test: .venv/.installed-test chromium headers
+install-test: .venv/.installed-test chromium headers node
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -45,6 +45,15 @@ headers:
 	@[ -e /usr/include/asm-generic/unistd.h ] || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq linux-libc-dev >/dev/null; \
 	  else echo "Linux's headers are missing; two tests will be skipped. On Debian: sudo apt-get install linux-libc-dev"; fi; }
+
+# The independent provider of tests/identity; what it is made of is pinned with hashes.
+PROVIDER := tests/identity/provider
+node:
+	@command -v npm >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq nodejs npm >/dev/null; \
+	  else echo "npm is missing; tests against an independent provider will be skipped. On Debian: sudo apt-get install nodejs npm"; fi; }
+	@! command -v npm >/dev/null || [ $(PROVIDER)/node_modules -nt $(PROVIDER)/package-lock.json ] || { \
+	  cd $(PROVIDER) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules; }
 
 # A browser's driver keeps an event loop in its process, so browser tests have processes of their own.
 test: install-test

@@ -181,11 +181,9 @@ class Drill:
         return int(row[0]) if row else 0
 
 
-@pytest.fixture(scope="session")
-def stage(servers_folder: Path, postgres_programs: Path) -> Iterator[Stage]:
-    """The running demo."""
-    library = servers_folder / "library"
-    shutil.copytree(LIBRARY, library, ignore=shutil.ignore_patterns("__pycache__"))
+def library_with_drill(folder: Path) -> Path:
+    """The repository's library, copied there, with the drill."""
+    shutil.copytree(LIBRARY, folder, ignore=shutil.ignore_patterns("__pycache__"))
     runbook = notebook(
         cell("first", 'print("the first cell is done")', "diagnostic"),
         cell("hold", f"wait_at({DIAGNOSIS})", "diagnostic"),
@@ -198,7 +196,14 @@ def stage(servers_folder: Path, postgres_programs: Path) -> Iterator[Stage]:
         timeouts={"cell": "90s", "run": "3m"},
     )
     runbook["cells"][1] = cell("setup", DRILL_SETUP, "setup")
-    (library / "drill.ipynb").write_text(json.dumps(runbook))
+    (folder / "drill.ipynb").write_text(json.dumps(runbook))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stage(servers_folder: Path, postgres_programs: Path) -> Iterator[Stage]:
+    """The running demo."""
+    library = library_with_drill(servers_folder / "library")
     with Stage(servers_folder / "stage", lambda _: None, usual_ports=False, library=library) as started:
         yield started
 

@@ -14,11 +14,12 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from types import MappingProxyType
+from typing import Any, Self
 
 import httpx
 import psycopg
@@ -40,12 +41,25 @@ DRILL = "orders-drill"
 
 
 class Stage:
-    """The running demo. `say` is told each step; `library` is the folder with the notebooks."""
+    """The running demo. `say` is told each step; `library` is the folder with the notebooks.
 
-    def __init__(self, folder: Path, say: Callable[[str], None], *, usual_ports: bool, library: Path = LIBRARY) -> None:
+    `settings` are settings of the service that differ from the demo's own; with another `oidc_issuer`, the demo's
+    sign-in page is not started.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        say: Callable[[str], None],
+        *,
+        usual_ports: bool,
+        library: Path = LIBRARY,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
         self.say = say
         self.library = library
+        self._settings = settings
         self._usual = usual_ports
         # Processes stop before the servers that they stand on.
         self._servers = ExitStack()
@@ -82,7 +96,8 @@ class Stage:
     @property
     def issuer(self) -> str:
         """The provider."""
-        return f"http://127.0.0.1:{self.ports['oidc']}"
+        other: str | None = self._settings.get("oidc_issuer")
+        return other or f"http://127.0.0.1:{self.ports['oidc']}"
 
     def secret(self, name: str) -> str:
         """A random secret of the demo, made once and kept in a file of mode 0600."""
@@ -106,7 +121,8 @@ class Stage:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o711)
         self.ports = self._choose_ports()
         self.say("starting sign-in, chat and Redis")
-        self._python("oidc", ["-m", "runbooks_app.main.demo.identity", "--port", str(self.ports["oidc"])])
+        if "oidc_issuer" not in self._settings:
+            self._python("oidc", ["-m", "runbooks_app.main.demo.identity", "--port", str(self.ports["oidc"])])
         self._slack()
         self.redis = Redis.start(self.folder / "redis")
         if self.redis is not None:
@@ -162,7 +178,7 @@ class Stage:
             'expires = "30m"', 'expires = "3s"'
         )
         (self.folder / "connections.toml").write_text(connection(shop, self.ports["shop"]) + "\n" + drill)
-        settings = {
+        settings: dict[str, Any] = {
             "public_url": self.url,
             "environment": "demo",
             "bind": f"127.0.0.1:{self.ports['web']}",
@@ -188,6 +204,7 @@ class Stage:
             (self.folder / "redis.secret").touch(0o600)
             (self.folder / "redis.secret").write_text(self.redis.password)
             settings |= {"redis_url": self.redis.url, "redis_password_file": str(self.folder / "redis.secret")}
+        settings |= self._settings
         lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
         lines += ["", "[roles]", *(f"{group} = {json.dumps(roles)}" for group, roles in ROLES.items())]
         (self.folder / "runbooks.toml").write_text("\n".join(lines) + "\n")
