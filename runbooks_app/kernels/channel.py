@@ -3,7 +3,8 @@
 Requests go out and messages come in as frames (see `child`). One socket keeps them in order, so whatever a cell
 put out is here before its reply. A frame that is too long is not kept but counted, one that cannot be read as
 well: nothing that a kernel sends may exhaust or break the worker. Printed text is taken as it comes, however long its
-frame is, and of one that a kernel's death cut off the rest is still in its pipe: of what was printed nothing is lost.
+frame is, and of one that a kernel's death cut off the rest is still in its pipe: nothing is lost that a cell printed.
+What comes between two cells waits for the next one, as much of it as that may keep.
 
 A kernel's socket is read a little at a time, in turn with the others', and what was read has been dealt with before
 more is: who prints faster than that has to wait.
@@ -32,6 +33,9 @@ OUTPUTS = frozenset({"stream", "display_data", "update_display_data", "execute_r
 
 STATUSES = ("ok", "error")
 """What a kernel of ours says of a cell. Any other reply is forged, and the true one still comes."""
+
+WEIGHT = 1000
+"""Bytes that a message takes beside its text, about."""
 
 READ = 1 << 16
 """Bytes read at once."""
@@ -75,6 +79,7 @@ class Channel:
         self.printed, self.printing = "", 0  # the stream whose frame is under way, and the bytes that are missing
         self.decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in PRINTED.values()}
         self.unsent = bytearray()
+        self.unheard = self.missed = 0  # bytes that came while no cell ran, and those of them that none will hear
         self.socket, theirs = socket.socketpair()
         out_read, out_write = os.pipe()
         error_read, error_write = os.pipe()
@@ -125,6 +130,9 @@ class Channel:
         """Run a cell; as nbclient calls it."""
         self.executing = self.request("execute", {"code": code})
         self.shell_channel.current = self.iopub_channel.current = self.executing
+        missed, self.unheard, self.missed = self.missed, 0, 0
+        if missed:
+            self.left_out(missed)
         return self.executing
 
     async def is_alive(self) -> bool:
@@ -195,7 +203,16 @@ class Channel:
     def take_printed(self, name: str, piece: bytes | bytearray, *, last: bool = False) -> None:
         """Printed bytes; a character may be cut anywhere between two pieces of them."""
         if text := self.decoders[name].decode(piece, last):
-            self.iopub_channel.messages.put_nowait(stream(name, text))
+            self.hear(stream(name, text), len(piece))
+
+    def hear(self, message: Message, length: int) -> None:
+        """Have a cell take it: the one that runs; where none does, the next, and no more than it could keep."""
+        if not self.executing:
+            self.unheard += WEIGHT + length
+            if self.unheard > self.frame_limit:
+                self.missed += length
+                return
+        self.iopub_channel.messages.put_nowait(message)
 
     def take(self, frame: bytes) -> None:
         """One frame from the kernel, which may hold anything."""
@@ -209,20 +226,20 @@ class Channel:
         if not known:
             self.left_out(len(frame))
         elif kind in OUTPUTS:
-            self.iopub_channel.messages.put_nowait(message)
+            self.hear(message, len(frame))
         elif parent in self.replies:
             self.replies.pop(parent).set_result(message["content"])
         elif parent == self.executing and kind == "execute_reply" and message["content"].get("status") in STATUSES:
-            self.executing = ""
             for name in self.decoders:
                 self.take_printed(name, b"", last=True)
+            self.executing = ""
             self.shell_channel.messages.put_nowait(message)
             idle = {"msg_type": "status", "content": {"execution_state": "idle"}}
             self.iopub_channel.messages.put_nowait(idle)
 
     def left_out(self, length: int) -> None:
         """Have the cell tell that something is missing."""
-        self.iopub_channel.messages.put_nowait({"msg_type": "left_out", "content": {"bytes": length}})
+        self.hear({"msg_type": "left_out", "content": {"bytes": length}}, length)
 
     def rest(self) -> list[Message]:
         """After the kernel's death: what it had still sent or written and nobody has taken."""

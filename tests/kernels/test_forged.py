@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+from pathlib import Path
 
 import pytest
 from kernels.segments import code
@@ -93,3 +96,46 @@ def test_no_secret_travels_as_the_id_of_a_display(run):
     )
     told = [event.display_id for event in ran.events if isinstance(event, Printed)]
     assert secret not in json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    "frame", ["I(1 << 30 | 60_000) + b'x' * 60_000", "I(1 << 30 | 1) + b'x'", "I(0)", "I(1) + b'x'"]
+)
+def test_a_flood_while_no_cell_runs_does_not_fill_the_worker_and_is_counted(run, frame):
+    flood = (
+        f"I = lambda number: struct.pack('!I', number)\nframe = {frame}\nframes = frame * (200_000 // len(frame))\n"
+        "def assign(content):\n    until = time.monotonic() + 1\n"
+        "    while time.monotonic() < until:\n        at = 0\n"
+        "        while at < len(frames): at += os.write(3, frames[at:])\n"
+        "    return type(kernel).assign(kernel, content)\n"
+        "kernel.assign = assign"
+    )
+    inputs = {"pid": {"type": "int", "value": 7}}
+    with peak_of_memory() as grown:
+        ran = run("print('on', pid)", setup=(code("setup", FORGE + "import time\n" + flood),), inputs=inputs)
+    assert ran.states == [CellState.OK] * 2
+    assert max(grown) < 100_000_000, max(grown)
+    assert frame == "I(0)" or "bytes of output are left out" in ran.text("c0", "stderr")
+
+
+@contextlib.contextmanager
+def peak_of_memory():
+    """Bytes by which this process has grown, looked at again and again."""
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    before, over = resident(), threading.Event()
+    grown = [0]
+
+    def look() -> None:
+        while not over.wait(0.02):
+            grown.append(resident() - before)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield grown
+    finally:
+        over.set()
+        looking.join()

@@ -127,7 +127,8 @@ def test_two_tokens_side_by_side_are_both_taken_out():
 
 
 @pytest.mark.parametrize(
-    "begun", ["eyJ-", "eyJ.", "-eyJ-", ".eyJ!", "eyJ12345678.", "gho_", "hvs.", "xoxb-", "github_pat_", "glpat-", "AKIA"]
+    "begun",
+    ["eyJ-", "eyJ.", "-eyJ-", ".eyJ!", "eyJ12345678.", "gho_", "hvs.", "xoxb-", "github_pat_", "glpat-", "AKIA"],
 )
 def test_a_text_of_tokens_that_only_begin_takes_no_longer_than_any_other(begun):
     # It is searched in the one thread that serves all kernels. Of some of these a megabyte took minutes.
