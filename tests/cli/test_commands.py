@@ -25,6 +25,7 @@ COMMANDS = [
     ["audit", "export"],
     ["demo"],
     ["doctor"],
+    *(["identity", name] for name in ("show", "jwks", "discovery", "withdraw")),
 ]
 
 
