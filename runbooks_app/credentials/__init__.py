@@ -15,15 +15,19 @@ from collections.abc import Callable, Mapping
 
 from runbooks_app.core.errors import Misconfigured
 from runbooks_app.credentials.asking import trust
+from runbooks_app.credentials.aws import Aws
 from runbooks_app.credentials.postgres_role import PostgresRole
 from runbooks_app.credentials.provider import Credential, Endpoint, Provider, Purpose, Source
 from runbooks_app.credentials.static import Static
+from runbooks_app.credentials.vault import Vault
 
 __all__ = ["STANDING", "Credential", "Endpoint", "Provider", "Purpose", "Source", "provider_for", "trust"]
 
 PROVIDERS: dict[str, Callable[[Mapping[str, str]], Provider]] = {
     "postgres-role": PostgresRole.from_options,
     "static": Static.from_options,
+    "vault": Vault.from_options,
+    "aws": Aws.from_options,
 }
 STANDING = frozenset({"static"})
 """Providers whose credentials are the same for every run: at a stage's end nothing ends them."""
