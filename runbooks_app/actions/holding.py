@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from runbooks_app.actions.context import Service, worker_actor
 from runbooks_app.actions.diagnosing import Claim
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import Conflict
-from runbooks_app.store.database import transaction
+from runbooks_app.store.database import Transaction, transaction
+
+TEST = "connection test"
+"""What a credential is for that no run asked for: proving what the connection's diagnoses may do."""
 
 
 @dataclass(frozen=True)
@@ -37,32 +41,32 @@ def credentials_issued(service: Service, claim: Claim, issued: list[Issued]) -> 
     """
     with transaction(service.engine) as tx:
         for one in issued:
-            tx.execute(
-                """INSERT INTO credentials (attempt_id, connection, provider, scope, identity, expires_at)
-                   VALUES (:attempt, :connection, :provider, :scope, :identity,
-                           now() + make_interval(secs => :lifetime))""",
-                attempt=claim.attempt.id,
-                connection=one.connection,
-                provider=one.provider,
-                scope=one.scope,
-                identity=one.identity,
-                lifetime=one.lifetime,
-            )
-            tx.audit(
-                worker_actor(claim.attempt.worker),
-                Event.CREDENTIAL_ISSUED,
-                _objects(one.connection, claim.run.id, claim.attempt.proposal_id),
-                {
-                    "identity": one.identity,
-                    "provider": one.provider,
-                    "role": one.role,
-                    "scope": one.scope,
-                    "stage": one.stage,
-                    "lifetime": one.lifetime,
-                    "cells": list(one.cells),
-                    "attempt": claim.attempt.number,
-                },
-            )
+            about = {"cells": list(one.cells), "attempt": claim.attempt.number}
+            objects = _objects(one.connection, claim.run.id, claim.attempt.proposal_id)
+            _enter(tx, claim.attempt.worker, one, claim.attempt.id, objects, about)
+
+
+def credential_issued_to_test(service: Service, worker: str, one: Issued) -> None:
+    """Enter a credential with which a connection is tested, before it is used. It belongs to no run."""
+    with transaction(service.engine) as tx:
+        _enter(tx, worker, one, None, _objects(one.connection), {"purpose": TEST})
+
+
+def _enter(
+    tx: Transaction, worker: str, one: Issued, attempt_id: int | None, objects: dict[str, str], about: dict[str, Any]
+) -> None:
+    tx.execute(
+        """INSERT INTO credentials (attempt_id, connection, provider, scope, identity, expires_at)
+           VALUES (:attempt, :connection, :provider, :scope, :identity, now() + make_interval(secs => :lifetime))""",
+        attempt=attempt_id,
+        connection=one.connection,
+        provider=one.provider,
+        scope=one.scope,
+        identity=one.identity,
+        lifetime=one.lifetime,
+    )
+    told = {name: getattr(one, name) for name in ("identity", "provider", "role", "scope", "stage", "lifetime")}
+    tx.audit(worker_actor(worker), Event.CREDENTIAL_ISSUED, objects, {**told, **about})
 
 
 def credential_renewed(service: Service, claim: Claim, connection: str, identity: str, lifetime: int) -> None:
@@ -96,9 +100,10 @@ def credential_ended(service: Service, worker: str, connection: str, identity: s
     """
     with transaction(service.engine) as tx:
         ended = tx.execute(
-            """UPDATE credentials c SET ended_at = now() FROM attempts a
-               WHERE a.id = c.attempt_id AND connection = :connection AND identity = :identity AND c.ended_at IS NULL
-               RETURNING a.run_id, a.proposal_id""",
+            """UPDATE credentials c SET ended_at = now()
+               WHERE connection = :connection AND identity = :identity AND ended_at IS NULL
+               RETURNING (SELECT run_id FROM attempts a WHERE a.id = c.attempt_id) AS run_id,
+                         (SELECT proposal_id FROM attempts a WHERE a.id = c.attempt_id) AS proposal_id""",
             connection=connection,
             identity=identity,
         ).first()
@@ -113,7 +118,7 @@ def credential_ended(service: Service, worker: str, connection: str, identity: s
 
 @dataclass(frozen=True)
 class Left:
-    """A credential whose attempt has ended without it, or that has `expired`."""
+    """A credential whose attempt has ended without it, or that has `expired`: also one that belongs to none."""
 
     connection: str
     provider: str
@@ -126,7 +131,7 @@ def left_behind(service: Service) -> list[Left]:
     with transaction(service.engine) as tx:
         rows = tx.execute(
             """SELECT c.connection, c.provider, c.identity, c.expires_at < now() AS expired
-               FROM credentials c JOIN attempts a ON a.id = c.attempt_id
+               FROM credentials c LEFT JOIN attempts a ON a.id = c.attempt_id
                WHERE c.ended_at IS NULL AND (a.ended_at < now() - interval '10 seconds' OR c.expires_at < now())
                ORDER BY expired DESC, c.id LIMIT 100"""
         )
@@ -134,10 +139,11 @@ def left_behind(service: Service) -> list[Left]:
 
 
 def held_now(service: Service) -> frozenset[str]:
-    """Identities of all credentials that are held by going attempts."""
+    """Identities of all credentials that are held by going attempts and tests."""
     with transaction(service.engine) as tx:
         return frozenset(row.identity for row in tx.execute("SELECT identity FROM credentials WHERE ended_at IS NULL"))
 
 
-def _objects(connection: str, run: str, proposal: str | None) -> dict[str, str]:
-    return {"run": run, "connection": connection} | ({"proposal": proposal} if proposal else {})
+def _objects(connection: str, run: str | None = None, proposal: str | None = None) -> dict[str, str]:
+    named = {"run": run, "connection": connection, "proposal": proposal}
+    return {name: value for name, value in named.items() if value}

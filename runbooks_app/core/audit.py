@@ -59,6 +59,7 @@ class Event(StrEnum):
     CREDENTIAL_ISSUED = "credential.issued"
     CREDENTIAL_RENEWED = "credential.renewed"
     CREDENTIAL_ENDED = "credential.ended"
+    CONNECTION_TESTED = "connection.tested"
     GATEWAY_REFUSED = "gateway.refused"
     IDENTITY_KEY_PUBLISHED = "identity_key.published"
     IDENTITY_KEY_WITHDRAWN = "identity_key.withdrawn"

@@ -35,7 +35,8 @@ from runbooks_app.worker import telling, work
 from runbooks_app.worker.context import Worker
 from runbooks_app.worker.holding import sweep as sweep_credentials
 from runbooks_app.worker.identity import Keeper
-from runbooks_app.worker.measuring import watch_the_kernels, watch_the_line
+from runbooks_app.worker.measuring import watch_the_connections, watch_the_kernels, watch_the_line
+from runbooks_app.worker.proving import prove_next
 from runbooks_app.worker.waking import Bell
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,8 @@ APPROVED = 4
 TELLING = 4
 """Messages that one worker sends at a time."""
 
-UPKEEP = 3
-"""Sweeps that one worker does at a time: one of states, one of credentials, one line of counted refusals."""
+UPKEEP = 4
+"""Sweeps that one worker does at a time: of states, of credentials, of counted refusals; and a test of a connection."""
 
 BUSY = 5
 """Seconds until a proposal whose target is busy is looked at again."""
@@ -123,6 +124,18 @@ def _add_upkeep(app: App, worker: Worker) -> None:
             finally:
                 sweeping_credentials.release()
 
+    proving = threading.Lock()
+
+    @app.periodic(cron="* * * * * */10")
+    @app.task(name="test_connection", queue="upkeep", queueing_lock="test_connection", priority=-1)
+    def prove(timestamp: int) -> None:  # noqa: ARG001
+        # One each time: so systems are asked one after the other, and a worker that stops waits for one at most.
+        if proving.acquire(blocking=False):
+            try:
+                prove_next(worker.service, worker.name, worker.issuer)
+            finally:
+                proving.release()
+
     @app.periodic(cron="* * * * *")
     @app.task(name="count_refusals", queue="upkeep", queueing_lock="count_refusals")
     def count_refusals(timestamp: int) -> None:  # noqa: ARG001
@@ -163,6 +176,7 @@ async def run_worker(queue: Queue, worker: Worker) -> None:
         loop.add_signal_handler(number, stopping.set)
     watch_the_line(worker.service, _METER)
     watch_the_kernels(worker.engine, _METER)
+    watch_the_connections(worker.service, _METER)
     keeper = Keeper(worker)
     await asyncio.to_thread(keeper.start)
     worker.leases.start()

@@ -1,4 +1,4 @@
-"""What a worker tells by metrics: how many runs are queued and what they wait for, and how often kernels were lost."""
+"""What a worker tells by metrics: runs that are queued and what they wait for, kernels lost, how connections stand."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from runbooks_app.actions import waiting
+from runbooks_app.actions import connections, waiting
 from runbooks_app.actions.context import Service
+from runbooks_app.core.connection_tests import Standing
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.core.quotas import Waits
 from runbooks_app.kernels.engine import Engine
@@ -41,4 +42,28 @@ def watch_the_kernels(engine: Engine, meter: Meter) -> None:
         callbacks=[lambda _: [Observation(engine.losses)]],
         unit="{loss}",
         description="Times that the process died which this worker's kernels are forked from.",
+    )
+
+
+def watch_the_connections(service: Service, meter: Meter) -> None:
+    """Tell by their latest tests how connections stand: 1 for each that a diagnosis is proved to only read, else 0."""
+
+    def look(_: CallbackOptions) -> Iterable[Observation]:
+        try:
+            with reading(service.engine) as tx:
+                found = connections.seen(tx, service.connections)
+        except Unavailable:
+            return []
+        return [
+            Observation(
+                int(seen.standing is Standing.HOLDS),
+                {"runbooks.connection.name": name, "runbooks.connection.standing": str(seen.standing)},
+            )
+            for name, seen in found.items()
+        ]
+
+    meter.create_observable_gauge(
+        "runbooks.connection.proved",
+        callbacks=[look],
+        description="1 where the latest test proved that a diagnosis only reads, 0 where it did not.",
     )

@@ -27,6 +27,7 @@ from runbooks_app.core.people import Person
 from runbooks_app.store import audit
 from runbooks_app.store import proposals as rows
 from runbooks_app.store.database import reading, transaction
+from runbooks_app.worker import proving
 
 ANA = Person("https://idp#ana", "Ana", roles=frozenset({"responder"}))
 BEN = Person("https://idp#ben", "Ben", roles=frozenset({"responder", "approver:database"}))
@@ -70,6 +71,7 @@ def test_every_declared_event_is_emitted(house, mend):
     refusals.refused(service, ANA, WEB, "somewhere", "no role")
     refusals.count_refusal(service, "bad signature")
     refusals.enter_counted(service)
+    proving.prove_now(service, "w1", service.connections["orders-db"], None)
     applied = proposal()
     deciding.decide(service, BEN, WEB, applied.id, "approve", applied.digest)
     house.do_all()

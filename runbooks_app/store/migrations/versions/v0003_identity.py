@@ -47,17 +47,23 @@ UP = (
     )""",
     "ALTER TABLE credentials ADD COLUMN provider text NOT NULL DEFAULT ''",
     "ALTER TABLE credentials ADD COLUMN scope text NOT NULL DEFAULT ''",
+    # One with which a connection is tested belongs to no run.
+    "ALTER TABLE credentials ALTER COLUMN attempt_id DROP NOT NULL",
     """CREATE TABLE connection_tests (
         connection text PRIMARY KEY,
+        configured text NOT NULL,                -- digest of how it was configured: the result is of that alone
         reachable  boolean NOT NULL,
         holds      boolean,                      -- that diagnosing cannot write; NULL: cannot be proved
         says       text NOT NULL,
         tried      jsonb NOT NULL DEFAULT '[]',
-        tested_at  timestamptz NOT NULL DEFAULT now()
+        tested_at  timestamptz NOT NULL DEFAULT now(),
+        entered_at timestamptz NOT NULL          -- when the audit trail was last told
     )""",
 )
 DOWN = (
     "DROP TABLE connection_tests",
+    "DELETE FROM credentials WHERE attempt_id IS NULL",
+    "ALTER TABLE credentials ALTER COLUMN attempt_id SET NOT NULL",
     "ALTER TABLE credentials DROP COLUMN scope",
     "ALTER TABLE credentials DROP COLUMN provider",
     "DROP TABLE identity_keys",
