@@ -17,13 +17,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
+
+if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+    from werkzeug.test import TestResponse
 
 CLIENT_ID = "runbooks"
 RSA = RSAKey.generate_key(2048, parameters={"kid": "first", "use": "sig"})
@@ -137,6 +141,19 @@ class Provider:
                 "id_token_signing_alg_values_supported": ["RS256", "ES256", "HS256", "none"],
             }
         )
+
+
+def sign_in(browser: FlaskClient, provider: Provider, to: str = "/") -> TestResponse:
+    """Sign in as whoever the provider has: what the service answers in the end."""
+    begun = browser.get("/login?" + urlencode({"next": to}))
+    assert begun.status_code == 303, begun.text
+    return browser.get(provider.authorize(begun.location))
+
+
+def me(browser: FlaskClient) -> dict[str, Any] | None:
+    """Who is signed in there."""
+    told = browser.get("/api/v1/me")
+    return told.json if told.status_code == 200 else None
 
 
 @contextmanager

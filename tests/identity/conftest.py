@@ -1,4 +1,4 @@
-"""The whole service with an independent provider, each started once per pytest process, and people who sign in there."""
+"""The whole service with an independent provider, each started once per pytest process, and people who sign in."""
 
 from __future__ import annotations
 

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import hostile_provider
 import psycopg
 import pytest
+from hostile_provider import Provider
 from service_database import APP_PASSWORD
 from slack_signing import SIGNING_SECRET, signed
 
@@ -145,6 +147,33 @@ def app(
             patch.setattr(limits, "LIMITS", dict.fromkeys(limits.LIMITS, "1000000 per minute"))
             apps[key] = create_app(service, secret_key=SECRET_KEY, slack_signing_secret=SIGNING_SECRET)
     return apps[key]
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Provider]:
+    with hostile_provider.serve() as running:
+        yield running
+
+
+@pytest.fixture
+def provider(served: Provider) -> Provider:
+    """The provider, behaving well until a test says otherwise; a module's `settings` name it."""
+    served.__init__(url=served.url)
+    return served
+
+
+@pytest.fixture
+def anew(apps: dict[str, Flask], settings: dict[str, Any]) -> Iterator[None]:
+    """An app that knows nothing of the provider yet, and is forgotten afterwards."""
+    apps.pop(json.dumps(settings), None)
+    yield
+    apps.pop(json.dumps(settings), None)
+
+
+@pytest.fixture
+def browser(app: Flask) -> FlaskClient:
+    """A browser that is about to sign in."""
+    return app.test_client()
 
 
 @pytest.fixture
