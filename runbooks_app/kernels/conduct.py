@@ -108,11 +108,12 @@ class Conduct:
 
     def refused(self, refusal: Refusal) -> None:
         """Tell what the gateway did not let through: in the cell that runs, and to the worker."""
-        reason, path = (self.redactor.short(clean(text), 500) for text in (refusal.reason, refusal.path))
+        told = (refusal.reason, refusal.method, refusal.path)
+        reason, method, path = (self.redactor.short(clean(text), 500) for text in told)
         if self.cell is not None:
             self.cell.take({"msg_type": "stream", "content": {"name": "stderr", "text": f"[runbooks] {reason}\n"}})
         cell_id = self.cell.code.cell_id if self.cell else ""
-        self.emit(GatewayRefused(cell_id, refusal.connection, refusal.method, path, reason, now(), refusal.more))
+        self.emit(GatewayRefused(cell_id, refusal.connection, method, path, reason, now(), refusal.more))
 
     def fork(self, zygote: Zygote, folder: Path, uid: int | None) -> Channel:
         """Have a kernel made, which is to live in `folder`, as `uid`; Unavailable where that cannot be made."""

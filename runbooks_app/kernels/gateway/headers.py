@@ -18,26 +18,34 @@ HOP_BY_HOP = frozenset(
 OURS = frozenset(("host", "content-length", "expect", NONCE_HEADER.lower(), TOLD_HEADER.lower()))
 """Made by the gateway for each side."""
 
-WHO = frozenset(("authorization", "cookie", "cookie2", "forwarded", "x-real-ip", "remote-user", "via"))
-WHO_PREFIXES = ("proxy-", "x-forwarded-", "x-auth-", "x-remote-", "x-webauth-", "impersonate-")
+WHO = frozenset(("authorization", "cookie", "cookie2", "forwarded", "via", "true-client-ip", "x-host"))
+WHO_PREFIXES = (
+    *("proxy-", "impersonate-", "remote-", "x-remote-", "x-forwarded-", "x-real-", "x-client-", "x-cluster-client-"),
+    *("x-auth", "x-webauth-", "x-user", "x-email", "x-groups", "x-consumer-", "x-vouch-", "x-ssl-", "ssl-client-"),
+    *("client-cert", "cf-", "tailscale-", "x-goog-authenticated-", "x-goog-iap-", "x-amzn-oidc-", "x-ms-client-"),
+)
 """Who somebody is, as proxies in front of a system tell it: the system might believe the gateway's neighbour."""
 
-OTHER_METHODS = frozenset(("x-http-method", "x-http-method-override", "x-method-override"))
-"""They would make another request of the one that was let through."""
+OTHER_PREFIXES = ("x-http-", "x-method-", "x-original-", "x-rewrite-", "x-override-", "x-envoy-")
+"""Some systems take method, path or host from them: they would make another request of the one that was judged."""
+
+PARTS = frozenset(("range", "if-range"))
+"""They ask for a part of an answer, and in parts of the credential nobody would see the credential."""
 
 
 def onwards(headers: Iterable[tuple[bytes, bytes]], route: Route) -> Headers:
     """Headers of a kernel's request as they go to the system, before the credential."""
     given = list(headers)
-    dropped = {*HOP_BY_HOP, *OURS, *WHO, *OTHER_METHODS, *_named(given)}
+    dropped = {*HOP_BY_HOP, *OURS, *WHO, *_named(given)}
+    if route.authorize:
+        # What is compressed could not be searched for the credential on its way back.
+        dropped |= {"accept-encoding", *PARTS}
     kept = [
         (name, value)
         for name, value in given
-        if _plain(name) not in dropped and not _plain(name).startswith(WHO_PREFIXES)
+        if _plain(name) not in dropped and not _plain(name).startswith(WHO_PREFIXES + OTHER_PREFIXES)
     ]
     if route.authorize:
-        # What is compressed could not be searched for the credential on its way back.
-        kept = [(name, value) for name, value in kept if _plain(name) != "accept-encoding"]
         kept.append((b"accept-encoding", b"identity"))
     return [(b"host", route.authority.encode()), *kept]
 

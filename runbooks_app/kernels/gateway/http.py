@@ -186,7 +186,8 @@ class HttpPort:
             )
             return peer.again()
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            why = str(error)[:MOST_SHOWN] or type(error).__name__
+            # A credential that no header can hold is quoted in the error.
+            why = self.credential.forms.cover(str(error).encode()).decode()[:MOST_SHOWN] or type(error).__name__
             await peer.tell(HTTPStatus.BAD_GATEWAY, "unavailable", f"{self.place} could not be reached: {why}.")
             return peer.again()
         except h11.RemoteProtocolError:

@@ -97,6 +97,15 @@ def test_what_the_trail_is_told_of_a_path_holds_no_secret(run, echoing):
     assert SECRET not in str(ran.events)
 
 
+def test_what_the_trail_is_told_of_a_method_holds_no_secret(run, echoing):
+    secret = "HIDDEN-METHOD-0123456789"
+    spelt = f"kit.http('prometheus').request({secret[:6]!r} + {secret[6:]!r}, '/x')"
+    ran = run(over_http(spelt, routes=[route(echoing.port)], secrets=(secret,)))
+    (told,) = refusals(ran)
+    assert told.method == "[redacted]"
+    assert secret not in str(ran.events)
+
+
 def test_a_request_without_the_kit_is_told_how_to_make_one(run, echoing):
     bare = "import httpx\nprint(httpx.get(kit.http('prometheus').base_url).json()['message'])"
     ran = run(over_http(bare, routes=[route(echoing.port)]))

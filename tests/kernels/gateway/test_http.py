@@ -62,6 +62,43 @@ def test_the_system_learns_nothing_that_the_kernel_says_about_who_it_is(opened, 
     assert found["x-api-key"] == "ours"
 
 
+def test_no_header_makes_another_request_of_the_one_that_was_judged_or_tells_who_asks(opened, echoing):
+    names = [
+        "X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-Original-Method", "X-HTTP-DestinationURL",
+        "X-Override-URL", "X-Envoy-Original-Path", "X-Host", "Remote-Groups", "Remote-Email", "X-Authenticated-User",
+        "X-Consumer-Username", "X-Goog-Authenticated-User-Email", "X-Goog-IAP-JWT-Assertion", "X-Amzn-OIDC-Data",
+        "X-MS-Client-Principal", "X-Client-IP", "X-Client-Cert", "True-Client-IP", "CF-Connecting-IP",
+        "Cf-Access-Authenticated-User-Email", "X-SSL-Client-Verify", "SSL-Client-Cert", "Client-Cert",
+        "X-Cluster-Client-IP", "Tailscale-User-Login", "X-Authentik-Username", "X-User", "X-User-Id", "X-Email",
+        "X-Groups", "X-Vouch-User",
+    ]  # fmt: skip
+    with opened(route(echoing.port)).client() as client:
+        client.get("/x", headers=dict.fromkeys(names, "/admin"))
+    assert set(seen_headers(echoing)) == {"host", "accept", "accept-encoding", "user-agent"}
+
+
+def test_an_answer_that_could_hold_the_credential_is_not_asked_for_in_parts(opened, echoing):
+    parts = {"Range": "bytes=0-9", "If-Range": '"x"'}
+    with opened(with_credential(echoing.port)).client() as client:
+        client.get("/x", headers=parts)
+    assert not {"range", "if-range"} & set(seen_headers(echoing))
+    with opened(route(echoing.port)).client() as client:
+        client.get("/x", headers=parts)
+    assert seen_headers(echoing, -1)["range"] == "bytes=0-9"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\nX-More: 1", "\0"])
+def test_a_credential_that_no_header_can_hold_is_not_told_in_the_error(opened, echoing, end):
+    long = SECRET + "x" * 180
+    given = route(echoing.port, authorize=lambda _: {"Authorization": f"Bearer {long}{end}"}, secrets=(long,))
+    with opened(given).client() as client:
+        answered = client.get("/x")
+    assert answered.status_code == 502
+    assert SECRET not in answered.text
+    assert "could not be reached" in answered.json()["message"]
+    assert echoing.seen == []
+
+
 def test_a_credential_that_the_system_gives_back_is_masked_and_its_cookie_is_kept_from_the_kernel(opened, echoing):
     with opened(with_credential(echoing.port)).client() as client:
         answered = client.get("/debug")
