@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 SHOWN = 60
@@ -49,6 +50,24 @@ def _item(value: Any, limit: int) -> str:
 def quoted(value: Any) -> str:
     """A value in a message: text in quotes, so that blanks at its ends are seen."""
     return f'"{one_line(value)}"' if isinstance(value, str) else show(value)
+
+
+def since(at: datetime, now: datetime) -> str:
+    """A time as seen from now: `3 min ago`, `in 2 h`."""
+    seconds = round((now - at).total_seconds())
+    size = abs(seconds)
+    if size < 5:
+        return "just now"
+    unit = (
+        f"{size} s"
+        if size < 90
+        else f"{round(size / 60)} min"
+        if size < 5400
+        else f"{round(size / 3600)} h"
+        if size < 129_600
+        else f"{round(size / 86400)} days"
+    )
+    return f"{unit} ago" if seconds > 0 else f"in {unit}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

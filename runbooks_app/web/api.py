@@ -12,6 +12,7 @@ from http import HTTPStatus
 from flask import Blueprint, Response, g, jsonify, make_response
 
 from runbooks_app.actions import deciding, incidents, running, waiting
+from runbooks_app.actions.proposing import revision
 from runbooks_app.core import audit as trail
 from runbooks_app.core.people import Permission
 from runbooks_app.documents import postmortem
@@ -149,9 +150,11 @@ def list_waiting() -> Response:
 @blueprint.get("/proposals/<proposal_id>")
 @guard(Permission.READ)
 def get_proposal(proposal_id: str) -> Response:
-    """One proposal."""
+    """One proposal, with the cell that would run."""
     with reading(service().engine) as tx:
-        return jsonify(shapes.proposal(proposal_rows.get(tx, proposal_id)))
+        found = proposal_rows.get(tx, proposal_id)
+        section = revision(tx, service(), run_rows.get(tx, found.run_id).revision).section(found.gate)
+        return jsonify({**shapes.proposal(found), "source": section.cell.source if section else None})
 
 
 @blueprint.post("/proposals/<proposal_id>/sponsor")

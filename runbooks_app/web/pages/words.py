@@ -14,6 +14,7 @@ from runbooks_app.core.policy import Policy, Risk
 from runbooks_app.core.proposal import ProposalState, Verification
 from runbooks_app.core.run import CellState, RunState
 from runbooks_app.core.runbook import Stage
+from runbooks_app.core.wording import since
 
 NOT = "–"  # noqa: RUF001 -- an en dash, which is no minus: it did not come about
 """The symbol of what did not come about."""
@@ -161,20 +162,7 @@ def told(took: timedelta | float | None) -> str:
 
 def ago(at: datetime, now: datetime | None = None) -> str:
     """A time as seen from now; the page's script says it in the same words."""
-    seconds = round(((now or datetime.now(UTC)) - at).total_seconds())
-    size = abs(seconds)
-    if size < 5:
-        return "just now"
-    unit = (
-        f"{size} s"
-        if size < 90
-        else f"{round(size / 60)} min"
-        if size < 5400
-        else f"{round(size / 3600)} h"
-        if size < 129_600
-        else f"{round(size / 86400)} days"
-    )
-    return f"{unit} ago" if seconds > 0 else f"in {unit}"
+    return since(at, now or datetime.now(UTC))
 
 
 def left(until: datetime, now: datetime | None = None) -> str:
