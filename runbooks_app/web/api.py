@@ -14,13 +14,15 @@ from flask import Blueprint, Response, g, jsonify, make_response
 from runbooks_app.actions import deciding, incidents, running, waiting
 from runbooks_app.actions.proposing import revision
 from runbooks_app.core import audit as trail
+from runbooks_app.core.errors import RunbooksError
 from runbooks_app.core.people import Permission
 from runbooks_app.documents import postmortem
 from runbooks_app.store import audit as audit_entries
 from runbooks_app.store import incidents as incident_rows
 from runbooks_app.store import proposals as proposal_rows
 from runbooks_app.store import runs as run_rows
-from runbooks_app.store.database import reading
+from runbooks_app.store.database import Transaction, reading
+from runbooks_app.store.records import Proposal
 from runbooks_app.web import models, shapes
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import guard, signed_in
@@ -153,8 +155,7 @@ def get_proposal(proposal_id: str) -> Response:
     """One proposal, with the cell that would run."""
     with reading(service().engine) as tx:
         found = proposal_rows.get(tx, proposal_id)
-        section = revision(tx, service(), run_rows.get(tx, found.run_id).revision).section(found.gate)
-        return jsonify({**shapes.proposal(found), "source": section.cell.source if section else None})
+        return jsonify({**shapes.proposal(found), "source": _source(tx, found)})
 
 
 @blueprint.post("/proposals/<proposal_id>/sponsor")
@@ -290,6 +291,15 @@ def verify() -> Response:
         broken_at=verdict.broken_at,
         reason=verdict.reason,
     )
+
+
+def _source(tx: Transaction, proposal: Proposal) -> str | None:
+    """The cell that the proposal would run; None where it can no longer be read, and so can only be denied."""
+    try:
+        section = revision(tx, service(), run_rows.get(tx, proposal.run_id).revision).section(proposal.gate)
+    except RunbooksError:
+        return None
+    return section.cell.source if section else None
 
 
 def _created(told: dict[str, object], where: str) -> Response:

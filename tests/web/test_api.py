@@ -207,6 +207,13 @@ def decide(browser, proposal_id: str, verdict: str = "approve", digest: str = ""
     return browser.post(f"/api/v1/proposals/{proposal_id}/decisions", {"verdict": verdict, "digest": digest})
 
 
+def test_a_proposal_comes_with_the_cell_that_it_would_run(sign_in_as, diagnosed):
+    anna = sign_in_as("responder")
+    told = anna.get(f"/api/v1/proposals/{diagnosed(anna.person)[1]}").json
+    assert told["source"].startswith("pid: int  # session to end\nkit.gate(")
+    assert "pg_terminate_backend" in told["source"]
+
+
 def test_an_approver_approves_what_they_were_shown_and_the_remediation_is_queued(sign_in_as, diagnosed, service):
     anna, ben = sign_in_as("responder"), sign_in_as("approver:database")
     _, proposal_id = diagnosed(anna.person)
