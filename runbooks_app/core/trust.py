@@ -154,8 +154,13 @@ def vault(of: Trusted) -> str:
             "token_ttl": of.lifetime,
             "token_max_ttl": of.lifetime,
         }
+        # Leases are ended by name, so that it is known that they are; it has no names but those of its own.
+        policy = {f"database/creds/{name}": ["read"], "sys/leases/revoke": ["update"]}
         return (
-            _json(f"{name}.policy.json", {"path": {f"database/creds/{name}": {"capabilities": ["read"]}}})
+            _json(
+                f"{name}.policy.json",
+                {"path": {path: {"capabilities": may} for path, may in policy.items()}},
+            )
             + f"vault policy write {name} {name}.policy.json\n"
             + _json(f"{name}.role.json", settled)
             + f"vault write auth/jwt/role/{name} @{name}.role.json\n"

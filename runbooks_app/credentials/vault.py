@@ -32,6 +32,9 @@ from runbooks_app.credentials.provider import Credential, Endpoint, Purpose
 SHORTEST = 8
 """Characters of a secret; a shorter one could not be told from harmless text where outputs are searched for it."""
 
+TOO_SOON = 30
+"""Seconds by which it may end before its stage's limit: asking for it takes some, and limits have as many to spare."""
+
 TOO_LONG = 3600
 """Seconds that a login may outlive its stage, should the worker be killed, before people are told."""
 
@@ -181,7 +184,7 @@ class Vault:
 
     def _note(self, purpose: Purpose, lasts: float) -> str:
         """What is unusual about how long it lasts."""
-        if lasts < purpose.lifetime:
+        if lasts + TOO_SOON < purpose.lifetime:
             return (
                 f"It ends after {lasts:.0f} s, and this stage may take {purpose.lifetime} s: "
                 f"raise token_ttl of {self.login_role}, or the lease's own."

@@ -8,6 +8,7 @@ AWS's description of it, by no code of botocore's.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import hashlib
 import hmac
 import time
@@ -22,9 +23,17 @@ import httpx
 from credentials.trusting import NotTrustedError, Trust
 from kernels.gateway.servers import HOST, answer, body_of, http_server
 from moto.server import ThreadedMotoServer
+from printed_policies import commands, files
 
+ACCOUNT = "111122223333"
 ERROR = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
 <Code>{code}</Code><Message>{message}</Message></Error><RequestId>0</RequestId></ErrorResponse>"""
+
+
+OPERATORS: dict[str, Callable[[str, str], bool]] = {
+    "StringEquals": lambda given, wanted: given == wanted,
+    "StringLike": fnmatch.fnmatchcase,
+}
 
 
 class DeniedError(Exception):
@@ -54,7 +63,7 @@ class Aws:
     port: int
     trust: Trust
     trusts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    audiences: tuple[str, ...] = ("sts.amazonaws.com",)
+    audiences: tuple[str, ...] = ()
     sessions: dict[str, Session] = field(default_factory=dict)
     seen: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path and role of each request that was let in."""
@@ -65,6 +74,19 @@ class Aws:
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
+
+    def paste(self, printed: str) -> None:
+        """Do what a pasted script of `aws iam` commands does."""
+        written = files(printed)
+        for command in commands(printed):
+            match command:
+                case ["aws", "iam", "create-open-id-connect-provider", "--url", url, "--client-id-list", *audiences]:
+                    assert url == self.trust.issuer
+                    self.audiences = tuple(audiences)
+                case ["aws", "iam", "create-role", "--role-name", name, "--assume-role-policy-document", document]:
+                    self.trusts[f"arn:aws:iam::{ACCOUNT}:role/{name}"] = written[document.removeprefix("file://")]
+                case _:
+                    raise AssertionError(f"no command of AWS's: {command}")
 
     def now(self) -> float:
         return time.time() + self.ahead
@@ -96,14 +118,15 @@ class Aws:
         """Whether a statement of the role's trust policy lets these claims do this. Unknown means no."""
         prefix = self.trust.issuer.partition("://")[2]
         for statement in self.trusts.get(role, {"Statement": []})["Statement"]:
-            conditions = statement["Condition"]
             assert statement["Effect"] == "Allow"
-            assert statement["Principal"]["Federated"].endswith(f":oidc-provider/{prefix}")
-            assert set(conditions) == {"StringEquals"}
-            assert set(conditions["StringEquals"]) == {f"{prefix}:aud", f"{prefix}:sub"}
-            if action in listed(statement["Action"]) and all(
-                claims[key.rpartition(":")[2]] in listed(values) for key, values in conditions["StringEquals"].items()
-            ):
+            assert statement["Principal"] == {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{prefix}"}
+            given = {f"{prefix}:{name}": claims[name] for name in ("aud", "sub")}  # AWS knows no other claims
+            held = [
+                any(OPERATORS[operator](given[key], value) for value in listed(values))
+                for operator, condition in statement["Condition"].items()
+                for key, values in condition.items()
+            ]
+            if action in listed(statement["Action"]) and held and all(held):
                 return True
         return False
 
@@ -202,24 +225,3 @@ def aws_server(issuer: str, **configured: Any) -> Iterator[Aws]:
             yield aws
     finally:
         moto.stop()
-
-
-def role(account: str, name: str) -> str:
-    """A role's ARN."""
-    return f"arn:aws:iam::{account}:role/{name}"
-
-
-def pinned(issuer: str, account: str, subject: str, audience: str = "sts.amazonaws.com") -> dict[str, Any]:
-    """A trust policy that lets one subject in."""
-    prefix = issuer.partition("://")[2]
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Federated": f"arn:aws:iam::{account}:oidc-provider/{prefix}"},
-                "Action": ["sts:AssumeRoleWithWebIdentity", "sts:TagSession"],
-                "Condition": {"StringEquals": {f"{prefix}:aud": audience, f"{prefix}:sub": subject}},
-            }
-        ],
-    }

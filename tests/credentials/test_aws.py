@@ -12,21 +12,22 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from credentials.clouds import ERROR, aws_server, pinned, role
-from credentials.trusting import issuing, subject
+from credentials.clouds import ACCOUNT, ERROR, aws_server
+from credentials.trusting import RUNBOOK, issuing
 from kernels.gateway.servers import HOST, raw_server, silent
 
 from runbooks_app.connections import CredentialSource
 from runbooks_app.core.errors import Conflict, Misconfigured, Refused, Unavailable
 from runbooks_app.core.outgoing import Outgoing
+from runbooks_app.core.trust import Trusted
+from runbooks_app.core.trust import aws as show_aws
 from runbooks_app.credentials import asking, provider_for
 from runbooks_app.credentials import aws as aws_module
 
 pytestmark = pytest.mark.identity
 
 LOGS = SimpleNamespace(name="logs", host="", port=0, database="")
-ACCOUNT = "123456789012"
-ROLES = {stage: role(ACCOUNT, f"runbooks-{stage}") for stage in ("diagnose", "remediate")}
+ROLES = {stage: f"arn:aws:iam::{ACCOUNT}:role/runbooks-{stage}" for stage in ("diagnose", "remediate")}
 OTHER = "00000000-0000-4000-8000-000000000000"
 WHO = b"Action=GetCallerIdentity&Version=2011-06-15"
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
@@ -46,8 +47,8 @@ def one_aws(issuer):
 
 @pytest.fixture
 def aws(one_aws, issuer):
-    """As it is set up: a role for each stage, whose trust policy pins `sub`."""
-    one_aws.trusts = {arn: pinned(issuer.url, ACCOUNT, subject(stage)) for stage, arn in ROLES.items()}
+    """As it is once what `runbooks identity show aws` prints was pasted."""
+    one_aws.paste(show_aws(Trusted(issuer.url, issuer.keys, "production", (RUNBOOK,), account=ACCOUNT)))
     one_aws.sessions, one_aws.seen, one_aws.ahead, one_aws.spell = {}, [], 0.0, lambda: None
     return one_aws
 
@@ -91,7 +92,7 @@ def test_a_session_is_begun_for_a_stage_and_aws_knows_its_requests(aws, provider
     assert session.name == minted.identity
     assert minted.secrets == [session.secret, session.token]
     assert minted.signs_body
-    assert minted.scope == f"arn:aws:sts::123456789012:assumed-role/runbooks-diagnose/{minted.identity}"
+    assert minted.scope == f"arn:aws:sts::{ACCOUNT}:assumed-role/runbooks-diagnose/{minted.identity}"
     assert timedelta(minutes=14) < minted.expires_at - datetime.now(UTC) <= timedelta(minutes=15)
 
 
@@ -113,6 +114,14 @@ def test_another_audience_runbook_or_environment_gets_nothing(aws, provider, iss
         with pytest.raises(Misconfigured, match="AccessDenied"):
             provider().mint(LOGS, purpose)
     assert aws.sessions == {}
+
+
+def test_a_role_for_any_runbook_is_still_one_stages_and_one_environments(aws, provider, issuer):
+    aws.paste(show_aws(Trusted(issuer.url, issuer.keys, "production", account=ACCOUNT)))
+    assert provider().mint(LOGS, issuer.purpose(runbook_id=OTHER))
+    for purpose in (issuer.purpose("remediate"), issuer.purpose(environment="staging")):
+        with pytest.raises(Misconfigured, match="AccessDenied"):
+            provider().mint(LOGS, purpose)
 
 
 def test_session_tags_travel_in_the_token_and_want_to_be_allowed(aws, provider, issuer):

@@ -72,6 +72,10 @@ class Issuer:
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
+    @property
+    def keys(self) -> str:
+        return f"{self.url}/.well-known/jwks.json"
+
     def token(self, audience: str, purpose: Purpose) -> str:
         """A run token, as workers sign it."""
         said = claims(purpose, issuer=self.url, audience=audience, now=self.clock(), jti=secrets.token_hex(8))
@@ -101,7 +105,7 @@ def issuing() -> Iterator[Issuer]:
 
     def serve(handler: Any, system: System) -> None:
         documents = {
-            "/.well-known/openid-configuration": discovery(issuer.url, f"{issuer.url}/.well-known/jwks.json"),
+            "/.well-known/openid-configuration": discovery(issuer.url, issuer.keys),
             "/.well-known/jwks.json": {"keys": [{**issuer.key.as_dict(private=False), "kid": issuer.key.thumbprint()}]},
         }
         answer(handler, json.dumps(documents[handler.path]).encode())

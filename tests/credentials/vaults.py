@@ -18,6 +18,7 @@ from typing import Any
 
 from credentials.trusting import NotTrustedError, Trust
 from kernels.gateway.servers import HOST, answer, body_of, http_server
+from printed_policies import commands, files
 
 
 class SaidError(Exception):
@@ -47,6 +48,10 @@ class Lease:
     token: str
 
 
+DEFAULT = {"auth/token/revoke-self": ["update"], "sys/capabilities-self": ["update"]}
+"""Of Vault's own policy `default`, which every login has."""
+
+
 @dataclass
 class Vault:
     """A running one. `make` and `drop` make and drop logins of a database; `spell` answers in its place."""
@@ -57,7 +62,7 @@ class Vault:
     mount: str = "jwt"
     roles: dict[str, dict[str, Any]] = field(default_factory=dict)
     """JWT roles, as `vault write auth/jwt/role/<name>` takes them."""
-    policies: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    policies: dict[str, dict[str, list[str]]] = field(default_factory=lambda: {"default": dict(DEFAULT)})
     """Capabilities by policy and path."""
     kv: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What stands at a path."""
@@ -75,6 +80,24 @@ class Vault:
     @property
     def address(self) -> str:
         return f"http://{HOST}:{self.port}"
+
+    def paste(self, printed: str) -> None:
+        """Do what a pasted script of `vault` commands does."""
+        written = files(printed)
+        for command in commands(printed):
+            match command:
+                case ["vault", "auth", "enable", "jwt"]:
+                    self.mount = "jwt"
+                case ["vault", "policy", "write", name, file]:
+                    self.policies[name] = {path: may["capabilities"] for path, may in written[file]["path"].items()}
+                case ["vault", "write", "auth/jwt/config", file]:
+                    config = written[file.removeprefix("@")]
+                    assert config["bound_issuer"] == config["oidc_discovery_url"] == self.trust.issuer
+                    assert config["jwt_supported_algs"] == ["RS256"]
+                case ["vault", "write", place, file] if place.startswith("auth/jwt/role/"):
+                    self.roles[place.rpartition("/")[2]] = written[file.removeprefix("@")]
+                case _:
+                    raise AssertionError(f"no command of Vault's: {command}")
 
     def now(self) -> float:
         return time.time() + self.ahead
@@ -144,6 +167,7 @@ class Vault:
         audiences = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
         if not set(audiences) & set(role["bound_audiences"]):
             raise SaidError(400, "error validating token: invalid audience (aud) claim: audience claim does not match")
+        assert (role["role_type"], role["bound_claims_type"], role["user_claim"]) == ("jwt", "string", "sub")
         for claim, wanted in role["bound_claims"].items():
             if claims.get(claim) not in (wanted if isinstance(wanted, list) else [wanted]):
                 raise SaidError(
