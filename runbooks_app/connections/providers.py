@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runbooks_app.connections.tables import Table
+from runbooks_app.core.addresses import keeps_secrets
 
 ROLE = re.compile(r"(?!pg_)[a-z_][a-z0-9_$-]{0,62}")
 """Database roles; the reserved `pg_…` ones would grant far more than one system."""
@@ -30,7 +31,7 @@ class Option:
     """
 
     help: str
-    default: str | Callable[[Options], str] | None = None
+    default: str | Callable[[Options], str | None] | None = None
     fine: Callable[[str], object] = str.strip
     wrong: str = "must be a text of one line."
 
@@ -55,6 +56,15 @@ def _role(what: str) -> Option:
         f"{what} Small letters, digits and _; not one of PostgreSQL's pg_…",
         fine=ROLE.fullmatch,
         wrong="is no name of a role.",
+    )
+
+
+def _secured(what: str, default: str | Callable[[Options], str | None] | None = "") -> Option:
+    return Option(
+        f"{what} By https, or on this machine.",
+        default=default,
+        fine=keeps_secrets,
+        wrong="is no address that a secret may be sent to.",
     )
 
 
@@ -91,6 +101,40 @@ PROVIDERS: dict[str, ProviderRow] = {
             ),
         },
         acts_as=lambda _: "a standing credential",
+    ),
+    "token-exchange": ProviderRow(
+        kinds=("http",),
+        options={
+            "issuer": _secured("Issuer of the authorization server, which publishes its endpoints."),
+            "token_url": _secured(
+                "Its token endpoint, where no issuer is named.",
+                default=lambda options: "" if options["issuer"] else None,
+            ),
+            "revocation_url": _secured("Its endpoint that ends tokens (RFC 7009), where the issuer names none."),
+            "audience": Option("What the token is for, where the server asks for that.", default=""),
+            "scope": Option("What this stage may do: the least that it needs, as in 'metrics:read'."),
+            "subject_audience": Option(
+                "`aud` of the run token, as the server expects it.",
+                default=lambda options: options["issuer"] or options["token_url"],
+            ),
+            "client_secret_file": Option("File with this service's secret at the server.", default=""),
+            "client_id": Option(
+                "This service's name at the server, where it asks for one.",
+                default=lambda options: None if options["client_secret_file"] else "",
+            ),
+            "ca_file": Option("Certificates that vouch for the server, where the machine's do not.", default=""),
+        },
+        acts_as=lambda options: (
+            f"a token of scope {options['scope']}" + (f" for {options['audience']}" if options["audience"] else "")
+        ),
+        decides=("audience", "scope"),
+    ),
+    "kubernetes": ProviderRow(
+        kinds=("http",),
+        options={
+            "audience": Option("`aud` of the run token, as the API server asks for it.", default="kubernetes"),
+        },
+        acts_as=lambda options: f"the run's own token for {options['audience']}",
     ),
 }
 """By name."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from runbooks_app.connections.connection import Connection, CredentialSource
 from runbooks_app.connections.providers import PROVIDERS, PROVIDERS_OF, read_options
 from runbooks_app.connections.tables import Table
 from runbooks_app.core import durations
+from runbooks_app.core.addresses import http_address
 from runbooks_app.core.errors import InvalidInput, Misconfigured, Problem
 from runbooks_app.core.http_rules import READ_ALL, READING_METHODS, Rule, read_rule, readings, reads_only
 from runbooks_app.core.people import known_role
@@ -129,22 +129,18 @@ def _url(table: Table) -> str:
     url = table.text("url", fix="Write the system's address, as in 'http://prometheus:9090'.")
     if not url:
         return ""
-    try:
-        parts = urlsplit(url)
-        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fine = False
-    else:
-        if parts.username is not None or parts.password is not None:
-            table.wrong("url", "holds a user or password.", "Secrets never stand in this file.")
-        if parts.query or parts.fragment:
-            table.wrong("url", "must have no query and no fragment.")
-        try:
-            readings(parts.path or "/")
-        except InvalidInput as error:
-            table.wrong("url", f"has a path that {error.message}.")
-    if not fine:
+    parts = http_address(url)
+    if parts is None:
         table.wrong("url", "is no http or https address.", "Write it as in 'http://prometheus:9090'.")
+        return url
+    if parts.username is not None or parts.password is not None:
+        table.wrong("url", "holds a user or password.", "Secrets never stand in this file.")
+    if parts.query or parts.fragment:
+        table.wrong("url", "must have no query and no fragment.")
+    try:
+        readings(parts.path or "/")
+    except InvalidInput as error:
+        table.wrong("url", f"has a path that {error.message}.")
     return url
 
 

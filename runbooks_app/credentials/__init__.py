@@ -7,6 +7,7 @@
 
     provider    what a provider is given and gives back
     asking      one bounded question to a system that gives credentials
+    tokens      the run's own token, and one that is renewed in time
 
 No secret leaves by repr, log or exception.
 """
@@ -16,9 +17,11 @@ from collections.abc import Callable, Mapping
 from runbooks_app.core.errors import Misconfigured
 from runbooks_app.credentials.asking import trust
 from runbooks_app.credentials.aws import Aws
+from runbooks_app.credentials.kubernetes import Kubernetes
 from runbooks_app.credentials.postgres_role import PostgresRole
 from runbooks_app.credentials.provider import Credential, Endpoint, Provider, Purpose, Source
 from runbooks_app.credentials.static import Static
+from runbooks_app.credentials.token_exchange import TokenExchange
 from runbooks_app.credentials.vault import Vault
 
 __all__ = ["STANDING", "Credential", "Endpoint", "Provider", "Purpose", "Source", "provider_for", "trust"]
@@ -26,6 +29,8 @@ __all__ = ["STANDING", "Credential", "Endpoint", "Provider", "Purpose", "Source"
 PROVIDERS: dict[str, Callable[[Mapping[str, str]], Provider]] = {
     "postgres-role": PostgresRole.from_options,
     "static": Static.from_options,
+    "token-exchange": TokenExchange.from_options,
+    "kubernetes": Kubernetes.from_options,
     "vault": Vault.from_options,
     "aws": Aws.from_options,
 }

@@ -149,8 +149,12 @@ def _mint(worker: Worker, claim: Claim, wanted: list[_Wanted], purpose: Purpose,
     def mint(one: _Wanted, source: CredentialSource) -> None:
         provider = provider_for(source)
         name = one.connection.name
-        its = replace(purpose, stage=one.stage, cells=_cells(claim, one.connection))
-        its = replace(its, renewed=partial(credential_renewed, worker.service, claim, name))
+        told = replace(purpose, stage=one.stage, cells=_cells(claim, one.connection))
+        its = replace(
+            told,
+            identity=partial(worker.issuer.token, purpose=told) if worker.issuer else None,
+            renewed=partial(credential_renewed, worker.service, claim, name),
+        )
         held.append(_Held(one, provider, provider.mint(one.connection, its)))
 
     minting = [(one, one.source) for one in wanted if one.source]

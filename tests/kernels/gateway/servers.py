@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,7 +24,9 @@ class System:
 
 
 @contextlib.contextmanager
-def http_server(handle: Callable[[BaseHTTPRequestHandler, System], None]) -> Iterator[System]:
+def http_server(
+    handle: Callable[[BaseHTTPRequestHandler, System], None], tls: ssl.SSLContext | None = None
+) -> Iterator[System]:
     """A real HTTP/1.1 server; `handle` answers every request."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,6 +48,8 @@ def http_server(handle: Callable[[BaseHTTPRequestHandler, System], None]) -> Ite
 
     with Server((HOST, 0), Handler) as server:
         system = System(server.server_port)
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
