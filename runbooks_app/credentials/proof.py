@@ -82,5 +82,21 @@ def _of_static(_: Credential) -> Proof:
     )
 
 
-_OF_HTTP: dict[str, Callable[[Credential], Proof]] = {"static": _of_static}
+def _of_aws(_: Credential) -> Proof:
+    return Proof(
+        None,
+        "AWS tells a session nothing of all that its role may: the role's policies, the session policy and the "
+        "gateway's rules are all that hold a diagnosis. Give the role actions alone that read.",
+    )
+
+
+def _of_secret(_: Credential) -> Proof:
+    return Proof(
+        None,
+        "What this secret may do at the system cannot be asked: the gateway's rules are all that holds a diagnosis. "
+        "Have Vault give one that reads alone.",
+    )
+
+
+_OF_HTTP: dict[str, Callable[[Credential], Proof]] = {"static": _of_static, "aws": _of_aws, "vault": _of_secret}
 """By provider: how what it gives for HTTP systems is proved."""

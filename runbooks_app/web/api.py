@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, g, jsonify, make_response
 
-from runbooks_app.actions import deciding, incidents, running, waiting
+from runbooks_app.actions import connections, deciding, incidents, running, waiting
 from runbooks_app.actions.proposing import revision
 from runbooks_app.core import audit as trail
 from runbooks_app.core.errors import RunbooksError
@@ -181,6 +181,16 @@ def withdraw(proposal_id: str) -> Response:
     """Take a proposal back; the action knows who may: whoever asked for it."""
     body(models.Nothing)
     return jsonify(shapes.proposal(deciding.withdraw(service(), g.person, signed_in(), proposal_id)))
+
+
+@blueprint.get("/connections")
+@guard(Permission.READ)
+def list_connections() -> Response:
+    """The systems that runbooks may reach, what binds approval there, and what the latest test of each proved."""
+    query(models.NoQuery)
+    with reading(service().engine) as tx:
+        found = connections.seen(tx, service().connections)
+    return jsonify(connections=[shapes.connection(seen) for seen in found.values()])
 
 
 @blueprint.get("/incidents")

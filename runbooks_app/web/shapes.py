@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from runbooks_app.actions.connections import Seen
     from runbooks_app.actions.context import Service
     from runbooks_app.core.quotas import Place
     from runbooks_app.core.runbook import Runbook
@@ -118,6 +119,31 @@ def proposal(found: Proposal) -> dict[str, Any]:
             {"by": d.name, "subject": d.subject, "verdict": d.verdict, "reason": d.reason, "at": _at(d.at)}
             for d in found.decisions
         ],
+    }
+
+
+def connection(seen: Seen) -> dict[str, Any]:
+    """A connection with what its latest test found; null where it was not tested as it is configured now."""
+    found, tested = seen.connection, seen.tested
+    return {
+        "name": found.name,
+        "label": found.label,
+        "kind": found.kind,
+        "address": found.address,
+        "data_class": found.data_class,
+        "diagnosers": list(found.diagnosers),
+        "diagnoses_as": found.diagnose_role or None,
+        "changes_as": found.remediate_role or None,
+        "floor": {**asdict(found.floor), "approvers": list(found.floor.approvers)},
+        "standing": str(seen.standing),
+        "test": tested
+        and {
+            "reachable": tested.outcome.reachable,
+            "holds": tested.outcome.holds,
+            "says": tested.outcome.says,
+            "tried": list(tested.outcome.tried),
+            "at": _at(tested.tested_at),
+        },
     }
 
 

@@ -7,6 +7,7 @@ cells       outputs of cells by themselves: documents, images, whole texts
 propose     a remediation proposed by hand
 proposal    the approval page
 incident    incidents, notes, export
+connections the systems that runbooks reach, and what their tests proved
 audit       the trail
 forms, words, evidence    what pages have in common
 """
@@ -20,13 +21,13 @@ from pathlib import Path
 
 from flask import Blueprint, request, url_for
 
-from runbooks_app.web.pages import audit, cells, events, incident, now, proposal, propose, run, runbook
+from runbooks_app.web.pages import audit, cells, connections, events, incident, now, proposal, propose, run, runbook
 from runbooks_app.web.pages.evidence import frame_height
 from runbooks_app.web.pages.words import FILTERS
 
 blueprint = Blueprint("pages", __name__)
 
-for _page in (now, runbook, run, cells, propose, proposal, incident, audit, events):
+for _page in (now, runbook, run, cells, propose, proposal, incident, connections, audit, events):
     blueprint.register_blueprint(_page.blueprint)
 
 blueprint.add_app_template_global(frame_height)

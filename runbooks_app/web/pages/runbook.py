@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 
+from runbooks_app.actions import connections
 from runbooks_app.actions.running import request_run, usable_connections
 from runbooks_app.core.errors import InvalidInput, Problem
 from runbooks_app.core.people import Permission
@@ -58,6 +59,7 @@ def _page(
     with reading(service().engine) as tx:
         recent = runs.recent(tx, runbook=runbook.name, limit=10)
         open_incidents = incidents.listed(tx)
+        known = connections.seen(tx, service().connections)
     named = {parameter.name for parameter in runbook.parameters}
     kinds = {p.type.connection for p in runbook.parameters if p.type.kind == "connection"}
     return render_template(
@@ -67,9 +69,9 @@ def _page(
         problems=[problem for problem in problems if problem.where not in named],
         refused=bool(problems),
         connections={
-            connection_name: connection
-            for connection_name, connection in sorted(service().connections.items())
-            if connection_name in runbook.connections or connection.kind in kinds
+            connection_name: seen
+            for connection_name, seen in known.items()
+            if connection_name in runbook.connections or seen.connection.kind in kinds
         },
         recent=recent,
         incidents=open_incidents,

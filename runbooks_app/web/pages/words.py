@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from runbooks_app.core.policy import Policy, Risk
+from runbooks_app.core.connection_tests import Standing
+from runbooks_app.core.policy import Floor, Policy, Risk
 from runbooks_app.core.proposal import ProposalState, Verification
 from runbooks_app.core.run import CellState, RunState
 from runbooks_app.core.runbook import Stage
@@ -77,6 +78,13 @@ _RISKS = {
     Risk.MEDIUM: Shown("△", "medium risk", "warn"),
     Risk.HIGH: Shown("▲", "high risk", "bad"),
 }
+_STANDINGS = {
+    Standing.HOLDS: Shown("✓", "proved to only read", "good"),
+    Standing.UNPROVED: Shown("△", "not proved", "warn"),
+    Standing.WRITES: Shown("▲", "diagnosis can write", "bad"),
+    Standing.AWAY: Shown("✗", "away", "bad"),
+    Standing.UNTESTED: Shown("○", "not tested yet"),
+}
 _STAGES = {
     Stage.PARAMETERS: "parameters",
     Stage.SETUP: "setup",
@@ -123,6 +131,11 @@ def risk(of: Risk) -> Shown:
     return _RISKS[of]
 
 
+def standing(of: Standing) -> Shown:
+    """What a connection's latest test said."""
+    return _STANDINGS[of]
+
+
 def stage(of: str) -> str:
     """A cell's stage in a word."""
     return _STAGES.get(Stage(of), of)
@@ -140,6 +153,22 @@ def policy_sentences(policy: Policy, *, by_hand: bool = False) -> list[str]:
         if policy.recheck
         else "It runs without another look at the system before.",
     ]
+
+
+def floor_sentences(floor: Floor) -> list[str]:
+    """The least that a connection asks of each action on it."""
+    count = "One approval" if floor.approvals == 1 else f"{floor.approvals} approvals of different people"
+    said = [f"{count}, by an approver for {' or '.join(floor.approvers)}."]
+    if floor.risk is not Risk.LOW:
+        said.append(f"It counts as {_RISKS[floor.risk].word}.")
+    said.append(
+        "Each action is checked again just before it runs."
+        if floor.recheck
+        else "A runbook may leave out the check just before it runs."
+    )
+    if floor.expires is not None:
+        said.append(f"A proposal waits {told(float(floor.expires))} at most.")
+    return said
 
 
 def told(took: timedelta | float | None) -> str:
@@ -203,6 +232,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "ago": ago,
     "cell_state": cell_state,
     "clock": clock,
+    "floor_sentences": floor_sentences,
     "left": left,
     "policy_sentences": policy_sentences,
     "proposal_state": proposal_state,
@@ -212,6 +242,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "shown_value": value,
     "size": size,
     "stage_word": stage,
+    "standing": standing,
     "told": told,
     "utc": utc,
     "verification_state": verification_state,
