@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,9 +32,19 @@ class Claim:
 
 
 @dataclass
+class Unstored:
+    """What became of cells and was not written to the database yet; it goes there before the attempt ends."""
+
+    cells: list[runs.RecordedCell] = field(default_factory=list)
+    updates: list[tuple[str, list[dict[str, Any]], str]] = field(default_factory=list)
+    findings: list[tuple[str, bundles.Finding]] = field(default_factory=list)
+
+
+@dataclass
 class Said:
     """What the cells of one attempt said so far."""
 
+    unstored: Unstored = field(default_factory=Unstored)
     proposed: list[bundles.Proposed] = field(default_factory=list)
     kept: dict[str, Any] = field(default_factory=dict)
     checks: list[bundles.Checked] = field(default_factory=list)
@@ -47,12 +59,21 @@ def prepared(runbook: Runbook, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
 
 def claim_run(service: Service, run_id: str, worker: str) -> Claim | None:
     """Take a queued run; None if another worker has it, if it was cancelled, or if a quota holds it for now."""
+    try:
+        return _claim(service, run_id, worker, waiting.all_fit)
+    except waiting.Crowded:
+        return _claim(service, run_id, worker, waiting.has_place)
+
+
+def _claim(
+    service: Service, run_id: str, worker: str, may_begin: Callable[[Transaction, Service, Run], bool]
+) -> Claim | None:
     with transaction(service.engine) as tx:
         run = runs.get(tx, run_id, lock=True)
         if run.state is not RunState.QUEUED:
             return None
         runbook = revision(tx, service, run.revision)
-        if not waiting.may_begin(tx, service, run):
+        if not may_begin(tx, service, run):
             return None
         runs.move(tx, run, move(run.state, RunState.DIAGNOSING))
         attempt = runs.open_attempt(tx, run_id, "diagnose", worker, service.settings.lease)
@@ -74,6 +95,35 @@ def plan(tx: Transaction, run: Run, attempt: Attempt, runbook: Runbook) -> Claim
     return Claim(run, attempt, runbook, cells)
 
 
+def store_rest(tx: Transaction, claim: Claim, said: Said) -> None:
+    """Write what is not stored yet of the attempt's cells; `Conflict` if it was fenced off."""
+    rest, said.unstored = said.unstored, Unstored()
+    runs.record_cells(tx, claim.attempt.id, rest.cells)
+    for update in rest.updates:
+        runs.update_outputs(tx, claim.attempt.id, *update)
+    for cell_id, finding in rest.findings:
+        _find(tx, claim, cell_id, finding)
+
+
+def _find(tx: Transaction, claim: Claim, cell_id: str, finding: bundles.Finding) -> None:
+    about = {"cell_id": cell_id, "severity": finding.severity, "summary": finding.summary}
+    number = runs.add_finding(
+        tx,
+        {
+            **about,
+            "run_id": claim.run.id,
+            "attempt_id": claim.attempt.id,
+            "evidence": json.dumps(finding.evidence),
+        },
+    )
+    tx.audit(
+        worker_actor(claim.attempt.worker),
+        Event.FINDING_MADE,
+        {"run": claim.run.id, "finding": number, "incident": claim.run.incident_id},
+        {"cell": cell_id, "severity": finding.severity, "summary": finding.summary, "stage": claim.attempt.stage},
+    )
+
+
 def finish_run(service: Service, claim: Claim, said: Said, reason: str) -> RunState:
     """End a diagnosis: its outcome from its cells, and the proposals that it makes."""
     with transaction(service.engine) as tx:
@@ -84,11 +134,12 @@ def finish_run(service: Service, claim: Claim, said: Said, reason: str) -> RunSt
             usable, unusable = usable_proposals(claim.runbook, said.proposed)
             refuse_proposals(tx, run, unusable, actor)
             problems += [*unusable, *propose(tx, service, run, usable, actor)]
-        tx.execute(
-            "UPDATE runs SET problems = :problems WHERE id = :id",
-            id=run.id,
-            problems=[{"where": p.where, "message": p.message, "fix": p.fix} for p in problems],
-        )
+        if problems:
+            tx.execute(
+                "UPDATE runs SET problems = :problems WHERE id = :id",
+                id=run.id,
+                problems=[{"where": p.where, "message": p.message, "fix": p.fix} for p in problems],
+            )
         tell_run(tx, run.id, run.channel)
         waiting.moved_up(tx, service)
         return state
@@ -97,8 +148,9 @@ def finish_run(service: Service, claim: Claim, said: Said, reason: str) -> RunSt
 def end_diagnosis(tx: Transaction, claim: Claim, said: Said, reason: str) -> tuple[Run, RunState, bool]:
     """End the run of a diagnosis or a re-check: the run as it was, its state now, and whether only in part."""
     run = runs.get(tx, claim.run.id, lock=True)
+    store_rest(tx, claim, said)
     state, in_part = end_attempt(tx, claim, reason)
-    runs.move(tx, run, move(run.state, state), in_part=in_part, reason=reason, kept=said.kept, ended_at=tx.now)
+    runs.move(tx, run, move(run.state, state), in_part=in_part, reason=reason, kept=said.kept)
     tx.audit(
         worker_actor(claim.attempt.worker),
         Event.RUN_ENDED,
@@ -110,11 +162,10 @@ def end_diagnosis(tx: Transaction, claim: Claim, said: Said, reason: str) -> tup
 
 def end_attempt(tx: Transaction, claim: Claim, reason: str) -> tuple[RunState, bool]:
     """End the attempt and tell the outcome by its diagnostic cells; a failed preparation is a failure."""
-    runs.close_cells(tx, claim.attempt.id, str(CellState.DIED), reason or "The kernel ended before this cell.")
     runs.end_attempt(tx, claim.attempt.id)
-    cells = runs.cells(tx, claim.attempt.id)
-    own = [cell.state for cell in cells if cell.stage == Stage.DIAGNOSTIC]
-    before = [cell.state for cell in cells if cell.stage != Stage.DIAGNOSTIC and cell.state is not CellState.OK]
+    cells = runs.ended_cells(tx, claim.attempt.id, CellState.DIED, reason or "The kernel ended before this cell.")
+    own = [state for stage, state in cells if stage == Stage.DIAGNOSTIC]
+    before = [state for stage, state in cells if stage != Stage.DIAGNOSTIC and state is not CellState.OK]
     return outcome([*before, *own] if before else own)
 
 
@@ -124,7 +175,7 @@ def fail_run(service: Service, claim: Claim, reason: str) -> None:
         run = runs.get(tx, claim.run.id, lock=True)
         runs.close_cells(tx, claim.attempt.id, str(CellState.NEVER_RAN), reason)
         runs.end_attempt(tx, claim.attempt.id)
-        runs.move(tx, run, move(run.state, RunState.FAILED), reason=reason, ended_at=tx.now)
+        runs.move(tx, run, move(run.state, RunState.FAILED), reason=reason)
         tx.audit(
             worker_actor(claim.attempt.worker),
             Event.RUN_ENDED,
@@ -141,7 +192,7 @@ def refuse_run(service: Service, run_id: str, worker: str, reason: str) -> None:
         run = runs.get(tx, run_id, lock=True)
         if run.state is not RunState.QUEUED:
             return
-        runs.move(tx, run, move(run.state, RunState.FAILED), reason=reason, ended_at=tx.now)
+        runs.move(tx, run, move(run.state, RunState.FAILED), reason=reason)
         tx.audit(
             worker_actor(worker),
             Event.RUN_ENDED,

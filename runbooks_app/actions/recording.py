@@ -13,15 +13,14 @@ from datetime import datetime
 from io import FileIO
 from typing import Any
 
-from runbooks_app.actions.context import Service, worker_actor
-from runbooks_app.actions.diagnosing import Claim, Said
+from runbooks_app.actions.context import Service
+from runbooks_app.actions.diagnosing import Claim, Said, store_rest
 from runbooks_app.actions.running import tell_run
 from runbooks_app.core import bundles
-from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import Problem, Unavailable
 from runbooks_app.core.run import CellState
 from runbooks_app.store import runs
-from runbooks_app.store.database import Transaction, transaction
+from runbooks_app.store.database import transaction
 
 INLINE_OUTPUT = 256_000
 """Bytes of a cell's outputs that stay in its row; larger ones go to the artifact store."""
@@ -56,6 +55,26 @@ class CellTold:
     whole: Whole | None = None
 
 
+def gather(
+    service: Service, told: Sequence[CellTold], said: Said, updates: Mapping[str, tuple[dict[str, Any], ...]]
+) -> None:
+    """Add to `said` how these cells stand and what they said; whoever ends the attempt stores it along.
+
+    `updates`: what cells show that had ended before, by their ids; findings in it are none. What is too large for a
+    row is in the artifact store when this returns.
+    """
+    latest = {cell.cell_id: cell for cell in told}
+    said.unstored.cells += [_row(service, cell) for cell in latest.values()]
+    said.unstored.updates += [(cell_id, *_place(service, outputs)) for cell_id, outputs in updates.items()]
+    for cell_id, cell in latest.items():
+        found = bundles.read(list(cell.outputs))
+        said.unstored.findings += [(cell_id, finding) for finding in found.findings]
+        said.proposed += found.proposed
+        said.kept |= dict(found.kept)
+        said.checks += found.checks
+        said.problems += [Problem(cell_id, problem.message, problem.fix) for problem in found.problems]
+
+
 def record_cells(
     service: Service,
     claim: Claim,
@@ -65,29 +84,15 @@ def record_cells(
     updates: Mapping[str, tuple[dict[str, Any], ...]] | None = None,
     tell: bool = False,
 ) -> None:
-    """Store how these cells stand, and what they found; what else they said is added to `said`.
+    """Gather and store it at once; with `tell`, have the run's message brought up to date.
 
-    `updates`: what cells show that had ended before, by their ids; findings in it are none. `tell`: have the run's
-    message brought up to date. Raises `Conflict` if the attempt was fenced off: then nothing of any of them is kept.
+    Raises `Conflict` if the attempt was fenced off: then nothing of it is kept.
     """
-    latest = {cell.cell_id: cell for cell in told}
-    read = {cell.cell_id: bundles.read(list(cell.outputs)) for cell in latest.values()}
-    rows = [_row(service, cell) for cell in latest.values()]
-    updated = [(cell_id, *_place(service, outputs)) for cell_id, outputs in (updates or {}).items()]
+    gather(service, told, said, updates or {})
     with transaction(service.engine) as tx:
-        runs.record_cells(tx, claim.attempt.id, rows)
-        for update in updated:
-            runs.update_outputs(tx, claim.attempt.id, *update)
-        for cell in latest.values():
-            for finding in read[cell.cell_id].findings:
-                _find(tx, claim, cell.cell_id, finding)
+        store_rest(tx, claim, said)
         if tell:
             tell_run(tx, claim.run.id, claim.run.channel)
-    for cell_id, found in read.items():
-        said.proposed += found.proposed
-        said.kept |= dict(found.kept)
-        said.checks += found.checks
-        said.problems += [Problem(cell_id, problem.message, problem.fix) for problem in found.problems]
 
 
 def _place(service: Service, outputs: tuple[dict[str, Any], ...]) -> tuple[list[dict[str, Any]], str]:
@@ -122,22 +127,3 @@ def _whole(service: Service, cell: CellTold) -> dict[str, Any] | None:
         # The beginning of it is in the row: a diagnosis does not fail for want of the rest.
         log.exception("the whole output of cell %s could not be stored and is lost", cell.cell_id)
     return {"artifact": address, "size": cell.whole.size, "lost": cell.whole.lost}
-
-
-def _find(tx: Transaction, claim: Claim, cell_id: str, finding: bundles.Finding) -> None:
-    about = {"cell_id": cell_id, "severity": finding.severity, "summary": finding.summary}
-    number = runs.add_finding(
-        tx,
-        {
-            **about,
-            "run_id": claim.run.id,
-            "attempt_id": claim.attempt.id,
-            "evidence": json.dumps(finding.evidence),
-        },
-    )
-    tx.audit(
-        worker_actor(claim.attempt.worker),
-        Event.FINDING_MADE,
-        {"run": claim.run.id, "finding": number, "incident": claim.run.incident_id},
-        {"cell": cell_id, "severity": finding.severity, "summary": finding.summary, "stage": claim.attempt.stage},
-    )

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 
 from runbooks_app.actions.context import Service, worker_actor
-from runbooks_app.actions.diagnosing import Claim, Said, end_diagnosis, plan, prepared
+from runbooks_app.actions.diagnosing import Claim, Said, end_diagnosis, plan, prepared, store_rest
 from runbooks_app.actions.proposing import (
     digest_now,
     propose,
@@ -184,10 +184,14 @@ def refuse_remediation(service: Service, proposal_id: str, worker: str, reason: 
             make_stale(tx, proposal, reason, worker_actor(worker))
 
 
-def finish_remediation(service: Service, claim: Claim, proposal_id: str, state: ProposalState, reason: str) -> None:
+def finish_remediation(
+    service: Service, claim: Claim, proposal_id: str, said: Said, state: ProposalState, reason: str
+) -> None:
     """End a remediation as applied, failed or unknown, and have it verified in each case."""
     with transaction(service.engine) as tx:
-        end_remediation(tx, proposals.get(tx, proposal_id, lock=True), claim.attempt, state, reason)
+        proposal = proposals.get(tx, proposal_id, lock=True)
+        store_rest(tx, claim, said)
+        end_remediation(tx, proposal, claim.attempt, state, reason)
 
 
 def end_remediation(tx: Transaction, proposal: Proposal, attempt: Attempt, state: ProposalState, reason: str) -> None:
@@ -245,6 +249,7 @@ def finish_verification(service: Service, claim: Claim, said: Said, reason: str)
     """End a verification: verified if every cell ran well and every check held."""
     with transaction(service.engine) as tx:
         proposal = proposals.get(tx, str(claim.attempt.proposal_id), lock=True)
+        store_rest(tx, claim, said)
         runs.close_cells(tx, claim.attempt.id, str(CellState.DIED), reason or "The kernel ended before this cell.")
         runs.end_attempt(tx, claim.attempt.id)
         cells = runs.cells(tx, claim.attempt.id)

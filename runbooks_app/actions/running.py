@@ -110,7 +110,6 @@ def cancel_run(service: Service, person: Person, signed_in: dict[str, Any], run_
                 tx,
                 run,
                 RunState.CANCELLED,
-                ended_at=tx.now,
                 reason=f"Cancelled by {person.name} before it began.",
             )
             tx.audit(

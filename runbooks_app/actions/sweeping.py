@@ -123,14 +123,13 @@ def _lost(tx: Transaction, service: Service, attempt: Attempt) -> None:
         run,
         move(run.state, RunState.LOST),
         reason=f"{GONE} in attempt {attempt.number}.",
-        ended_at=tx.now,
     )
     objects = {"run": run.id, "incident": run.incident_id}
     again = attempt.number < MAX_ATTEMPTS and run.purpose == "diagnosis" and run.cancel_requested_at is None
     tx.audit(TIMER, Event.RUN_LOST, objects, {"attempt": attempt.number, "worker": attempt.worker, "again": again})
     if again:
         lost = runs.get(tx, run.id)
-        runs.move(tx, lost, move(lost.state, RunState.QUEUED), ended_at=None)
+        runs.move(tx, lost, move(lost.state, RunState.QUEUED))
     elif run.proposal_id is not None:
         proposal = proposals.get(tx, run.proposal_id, lock=True)
         if proposal.state is ProposalState.APPROVED and run.cancel_requested_at is not None:

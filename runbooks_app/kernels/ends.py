@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 BROKEN = 70
@@ -47,13 +47,16 @@ def oom_kills() -> int | None:
     return None
 
 
-def _memory_files() -> Iterator[Path]:
+@cache
+def _memory_files() -> tuple[Path, ...]:
     """Where the count may stand, for control groups of version 2 and 1, seen from inside and outside a container."""
+    found: list[Path] = []
     with suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, controllers, group = line.split(":", 2)
             if controllers == "":
-                yield Path(f"/sys/fs/cgroup{group}/memory.events")
+                found.append(Path(f"/sys/fs/cgroup{group}/memory.events"))
             elif "memory" in controllers.split(","):
-                yield Path(f"/sys/fs/cgroup/memory{group}/memory.oom_control")
-                yield Path("/sys/fs/cgroup/memory/memory.oom_control")
+                found.append(Path(f"/sys/fs/cgroup/memory{group}/memory.oom_control"))
+                found.append(Path("/sys/fs/cgroup/memory/memory.oom_control"))
+    return tuple(path for path in found if path.exists())

@@ -18,7 +18,7 @@ import re
 import shlex
 import string
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -277,13 +277,14 @@ def _word(character: str) -> bool:
     return character == "_" or character.isalnum()
 
 
-def forms_of(secret: str) -> set[str]:
+@lru_cache(maxsize=32)
+def forms_of(secret: str) -> frozenset[str]:
     """Every spelling in which a secret is looked for: as a whole, and line by line (keys in PEM form)."""
     lines = [line.strip() for line in secret.splitlines()]
     # A PEM header is no secret, and stands in harmless text.
     wholes = {secret, secret.strip(), *(line for line in lines if not line.startswith("-----"))}
     spelt = chain.from_iterable(_spellings(whole) for whole in wholes if len(whole) >= SHORTEST)
-    return {form for form in spelt if len(squeeze(form)) >= SHORTEST}
+    return frozenset(form for form in spelt if len(squeeze(form)) >= SHORTEST)
 
 
 def _spellings(secret: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from runbooks_app.core.errors import Conflict, NotFound
 from runbooks_app.core.quotas import Quotas, Unfinished
-from runbooks_app.core.run import RunState
+from runbooks_app.core.run import ENDED, CellState, RunState
 from runbooks_app.store.database import Transaction
 from runbooks_app.store.records import Attempt, Cell, Finding, Run
 
@@ -56,8 +56,8 @@ def get(tx: Transaction, run_id: str, *, lock: bool = False) -> Run:
 
 
 def move(tx: Transaction, run: Run, to: RunState, **changes: Any) -> None:
-    """Change the state, guarded by the state that was read, with other columns along."""
-    sets = "".join(f", {name} = :{name}" for name in changes)
+    """Change the state, guarded by the state that was read, with other columns along; an ended run has its time."""
+    sets = "".join(f", {name} = :{name}" for name in changes) + f", ended_at = {'now()' if to in ENDED else 'NULL'}"
     tx.moved(
         f"Run {run.id}",
         f"UPDATE runs SET state = :to{sets} WHERE id = :id AND state = :was",
@@ -127,9 +127,43 @@ def unfinished(tx: Transaction, *, up_to: Run | None = None, enough_for: Quotas 
     return [Unfinished(row.id, row.person, row.runbook, row.going) for row in rows]
 
 
-def lock_places(tx: Transaction) -> None:
-    """From here to commit nobody else looks who may begin. Taken after the lock on a run's row, never before."""
-    tx.execute("SELECT pg_advisory_xact_lock(7226102)")
+def all_fit(tx: Transaction, run: Run, quotas: Quotas) -> bool:
+    """Whether every unfinished diagnosis of this run's person, and of its runbook, may go at the same time.
+
+    Of several that ask at once, the one whose request was committed last counts all the others: they need not wait for
+    each other, only for who does not fit so easily.
+    """
+    subject = run.requested_by["subject"] if run.requested_by["kind"] == "person" else ""
+    counted = tx.execute(
+        """
+        SELECT count(*) FILTER (WHERE requested_by ->> 'kind' = 'person' AND requested_by ->> 'subject' = :subject)
+                 AS of_person,
+               count(*) FILTER (WHERE runbook = :runbook) AS of_runbook
+        FROM runs WHERE state IN ('queued', 'diagnosing') AND purpose = 'diagnosis'
+        """,
+        subject=subject,
+        runbook=run.runbook,
+    ).one()
+    person = not (subject and quotas.per_person) or counted.of_person <= quotas.per_person
+    return person and (not quotas.per_runbook or counted.of_runbook <= quotas.per_runbook)
+
+
+def hold(tx: Transaction, run: Run) -> None:
+    """Note that a quota holds this queued run: its job is done, and whoever frees a place wakes it."""
+    tx.execute("UPDATE runs SET held = true WHERE id = :id", id=run.id)
+
+
+def any_held(tx: Transaction) -> bool:
+    """Whether some queued run was held by a quota when a worker wanted to begin it."""
+    return bool(tx.execute("SELECT EXISTS (SELECT FROM runs WHERE held AND state = 'queued')").scalar_one())
+
+
+def lock_places(tx: Transaction, *, shared: bool = False) -> None:
+    """From here to commit nobody else looks who may begin; `shared`: but those who share it, too.
+
+    Taken after the lock on a run's row, never before.
+    """
+    tx.execute(f"SELECT pg_advisory_xact_lock{'_shared' if shared else ''}(7226102)")
 
 
 def with_job(tx: Transaction, run_ids: list[str], task: str = "diagnose", *, any_state: bool = False) -> set[str]:
@@ -289,6 +323,16 @@ def rechecks(tx: Transaction, proposal_id: str) -> list[Run]:
         "SELECT * FROM runs WHERE proposal_id = :id AND purpose = 'recheck' ORDER BY requested_at", id=proposal_id
     )
     return [Run.of(row) for row in rows]
+
+
+def ended_cells(tx: Transaction, attempt_id: int, running: CellState, reason: str) -> list[tuple[str, CellState]]:
+    """Stage and state of each cell, in order, of an attempt that has ended: those that had not are closed first."""
+    select = "SELECT stage, state FROM cells WHERE attempt_id = :id ORDER BY position"
+    found = [(row.stage, CellState(row.state)) for row in tx.execute(select, id=attempt_id)]
+    if any(state in {CellState.WAITING, CellState.RUNNING} for _, state in found):
+        close_cells(tx, attempt_id, str(running), reason)
+        found = [(row.stage, CellState(row.state)) for row in tx.execute(select, id=attempt_id)]
+    return found
 
 
 def close_cells(tx: Transaction, attempt_id: int, running: str, reason: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runbooks_app.actions.diagnosing import Claim, Said
-from runbooks_app.actions.recording import CellTold, Whole, record_cells
+from runbooks_app.actions.recording import CellTold, Whole, gather, record_cells
 from runbooks_app.actions.refusals import gateway_refused
 from runbooks_app.core.errors import Conflict
 from runbooks_app.core.kernel_limits import AMOUNTS
@@ -61,6 +61,7 @@ def execute(
 ) -> tuple[Said, str, dict[str, CellEnded]]:
     """Execute the claimed cells in a fresh kernel; what they said, why not all had their turn, how each ended.
 
+    What the last of them did is not stored yet: whoever ends the attempt stores it along, in one transaction.
     Raises `FencedError` when another worker has taken over in the meantime, or this one shuts down.
     """
     reason = ""
@@ -91,8 +92,10 @@ def execute(
                         )
                     case SegmentEnded():
                         reason = event.reason
-                if cells.due() or isinstance(event, Pause | SegmentEnded):
+                        break
+                if cells.due() or isinstance(event, Pause):
                     cells.store()
+        cells.hand_over()
     except Conflict as conflict:
         log.warning(
             "Attempt %d of run %s was taken over; its kernel is ended.",
@@ -177,14 +180,20 @@ class _Cells:
 
     def store(self) -> None:
         """Store what waits, and let viewers know."""
-        told, self.waiting = self.waiting, []
-        updates, self.updates = self.updates, {}
-        if told or updates:
+        if self.waiting or self.updates:
             now = time.monotonic()
-            tell = self.tells and any(cell.ended_at for cell in told) and now - self.channel_told > TELL_EVERY
+            ended = any(cell.ended_at for cell in self.waiting)
+            tell = self.tells and ended and now - self.channel_told > TELL_EVERY
             self.channel_told = now if tell else self.channel_told
+            told, self.waiting = self.waiting, []
+            updates, self.updates = self.updates, {}
             record_cells(self.worker.service, self.claim, told, self.said, updates=updates, tell=tell)
             self.printed.append({"kind": "changed"})
+        self._tell()
+
+    def hand_over(self) -> None:
+        """Show what was printed last; what waits to be stored goes with what the cells said."""
+        gather(self.worker.service, self.waiting, self.said, self.updates)
         self._tell()
 
     def _begin(self) -> None:

@@ -125,18 +125,18 @@ def _execute_approved(worker: Worker, claim: diagnosing.Claim, proposal: Proposa
             credentials(worker, claim, timeout, writing=writing, approvers=proposal.asked.approvers) as granted,
         ):
             began = True
-            _, reason, ends = execute(
+            said, reason, ends = execute(
                 worker, claim, "remediate", granted, hold, timeout=timeout, section=section, inputs=proposal.inputs
             )
             ended = ends.get(section.cell.id)
             state, told = remediation_outcome(ended.state if ended else None, (ended.reason if ended else "") or reason)
-            remediating.finish_remediation(worker.service, claim, proposal.id, state, told)
+            remediating.finish_remediation(worker.service, claim, proposal.id, said, state, told)
     except (FencedError, Conflict, DatabaseAway) as error:
         _left(claim, error)
     except RunbooksError as error:
         state = ProposalState.UNKNOWN if began else ProposalState.FAILED
         told = f"{error}" if began else f"Nothing was executed: {error}"
-        remediating.finish_remediation(worker.service, claim, proposal.id, state, told)
+        remediating.finish_remediation(worker.service, claim, proposal.id, diagnosing.Said(), state, told)
 
 
 def _recheck(worker: Worker, proposal_id: str, aside: Executor) -> bool:

@@ -6,6 +6,10 @@ revision = "0003"
 down_revision = "0002"
 
 UP = (
+    # A quota held it when a worker wanted to begin it: so whoever frees a place sees at a glance whether anybody waits.
+    "ALTER TABLE runs ADD COLUMN held boolean NOT NULL DEFAULT false",
+    "CREATE INDEX runs_held ON runs (id) WHERE held AND state = 'queued'",
+    "UPDATE runs SET held = true WHERE state = 'queued'",
     # The provider's name for the browser's sign-in there: a back-channel logout names it (OpenID Back-Channel 1.0).
     "ALTER TABLE sessions ADD COLUMN sid text NOT NULL DEFAULT ''",
     "CREATE INDEX sessions_by_sid ON sessions (sid) WHERE sid <> ''",
@@ -72,6 +76,8 @@ DOWN = (
     "ALTER TABLE decisions DROP COLUMN break_glass",
     "ALTER TABLE decisions DROP COLUMN id_token",
     "DROP TABLE used_tokens",
+    "DROP INDEX runs_held",
+    "ALTER TABLE runs DROP COLUMN held",
     "DROP INDEX sessions_by_sid",
     "ALTER TABLE sessions DROP COLUMN sid",
 )
