@@ -103,6 +103,10 @@ class Settings(BaseModel):
         default_factory=dict,
         description='Roles by group: {"sre": ["responder"], "dba": ["approver:database"]}.',
     )
+    break_glass: Literal["off", "signed", "session"] = Field(
+        "signed",
+        description="Whether one person may act alone: off; by a fresh sign-in; session: without the provider too.",
+    )
     api_audience: str = Field(
         "", description="Audience of the access tokens that the API takes; empty: the public URL."
     )

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import signing
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
 
-from runbooks_app.actions import deciding, diagnosing, remediating, running
-from runbooks_app.actions import people as signing
+from runbooks_app.actions import diagnosing, people, remediating, running, starting
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.recording import CellTold, record_cells
 from runbooks_app.connections import Connection, CredentialSource
@@ -179,6 +179,7 @@ class Story:
 
     service: Service
     worker: str = "worker-1"
+    issuer: str = "https://id.example"
     _claims: dict[str, tuple[diagnosing.Claim, diagnosing.Said]] = field(default_factory=dict)
 
     def request(self, person: Person = ANNA, **given: Any) -> str:
@@ -235,8 +236,8 @@ class Story:
 
     def approve(self, proposal_id: str, person: Person = DEV, reason: str = "") -> None:
         with reading(self.service.engine) as tx:
-            digest = proposals.get(tx, proposal_id).digest
-        deciding.decide(self.service, person, SURFACE, proposal_id, "approve", digest, reason)
+            proposal = proposals.get(tx, proposal_id)
+        signing.approve(self.service, person, proposal, reason)
 
     def recheck(self, proposal_id: str, *, proposes: bool = True, inputs: dict[str, Any] | None = None) -> str:
         """The id of the re-check; it proposes the same as before, nothing, or the same with other inputs."""
@@ -250,8 +251,10 @@ class Story:
         return claim.run.id
 
     def remediate(self, proposal_id: str, state: ProposalState = ProposalState.APPLIED, reason: str = "") -> None:
-        claim = remediating.start_remediation(self.service, proposal_id, self.worker)
-        assert claim is not None
+        signatures = signing.signatures(self.issuer)
+        started = starting.start_remediation(self.service, proposal_id, self.worker, signatures)
+        assert started is not None
+        claim = started.claim
         self._cells(claim, diagnosing.Said())
         remediating.finish_remediation(self.service, claim, proposal_id, state, reason)
 
@@ -277,7 +280,7 @@ class Story:
 
     def sign_in(self, person: Person) -> tuple[str, str]:
         """Cookie and CSRF token of a fresh session."""
-        secret, session = signing.sign_in(self.service, person, {"surface": "web", "auth_time": int(time.time())})
+        secret, session = people.sign_in(self.service, person, {"surface": "web", "auth_time": int(time.time())})
         return secret, session.csrf
 
 

@@ -93,10 +93,8 @@ class Person(Browser):
         return answer
 
     def decision(self, proposal: dict[str, Any], verdict: str = "approve", reason: str = "go") -> httpx.Response:
-        """Decide on a proposal as it was seen."""
-        return self.ask(
-            f"/proposals/{proposal['id']}/decisions", verdict=verdict, digest=proposal["digest"], reason=reason
-        )
+        """Decide on a proposal, on its page and wherever that leads."""
+        return self.decide(proposal["id"], verdict, reason)
 
     def run(self, run_id: str, *states: str) -> dict[str, Any]:
         """The run, once it is in one of these states."""

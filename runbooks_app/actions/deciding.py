@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from runbooks_app.actions.context import Service, person_actor
@@ -9,13 +10,15 @@ from runbooks_app.actions.proposing import make_proposal, revision, tell_proposa
 from runbooks_app.core import deciding
 from runbooks_app.core.audit import Event
 from runbooks_app.core.deciding import Verdict
+from runbooks_app.core.digests import decision_nonce
 from runbooks_app.core.errors import Conflict, InvalidInput, NotFound, Problem, Refused
 from runbooks_app.core.gates import validate_inputs
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.core.proposal import OPEN, ProposalState, move
 from runbooks_app.core.run import RunState
-from runbooks_app.store import proposals, runs
-from runbooks_app.store.database import transaction
+from runbooks_app.store import pending, proposals, runs
+from runbooks_app.store.database import new_id, transaction
+from runbooks_app.store.pending import Pending
 from runbooks_app.store.records import Proposal
 
 _EVENTS = {Verdict.APPROVE: Event.PROPOSAL_APPROVED, Verdict.DENY: Event.PROPOSAL_DENIED}
@@ -83,10 +86,13 @@ def decide(
     verdict: str,
     digest: str,
     reason: str = "",
+    *,
+    id_token: str = "",
 ) -> Proposal:
     """Record one person's verdict, and resume in the same transaction when it is the last one needed.
 
-    `digest` is of the proposal as the person was shown it.
+    `digest` is of the proposal as the person was shown it. `id_token` is what the provider signed for this very
+    decision, and `person` then as it describes them; raises `Unsigned` where nothing but it is missing.
     """
     if verdict not in list(Verdict):
         raise InvalidInput(
@@ -97,9 +103,9 @@ def decide(
     with transaction(service.engine) as tx:
         proposal = proposals.get(tx, proposal_id, lock=True)
         said = Verdict(verdict)
-        to = deciding.decide(proposal.asked, person, said, digest, tx.now)
         if said is Verdict.APPROVE and service.settings.remediation == "off":
             raise Refused("This service is diagnose-only (RUNBOOKS_REMEDIATION=off): nothing can be approved.")
+        to = deciding.decide(proposal.asked, person, said, digest, tx.now, signed=bool(id_token))
         actor = person_actor(person, signed_in)
         proposals.decided(
             tx,
@@ -111,6 +117,8 @@ def decide(
                 "verdict": str(said),
                 "reason": reason,
                 "signed_in": signed_in,
+                "id_token": id_token,
+                "break_glass": False,
             },
         )
         if to is not proposal.state:
@@ -126,10 +134,35 @@ def decide(
                 "reason": reason,
                 "state": str(to),
                 "approvers": sorted(person.approver_groups),
+                "signature": token_digest(id_token),
             },
         )
         tell_proposal(tx, proposal)
         return proposals.get(tx, proposal_id)
+
+
+def begin_signed(
+    service: Service, person: Person, proposal_id: str, said: str, digest: str, reason: str
+) -> tuple[str, str]:
+    """Keep what somebody is about to say while they sign in afresh: its reference, and the nonce to sign in with.
+
+    `said` is `approve` or `break-glass`; that the person may say it was found out just before.
+    """
+    ref = new_id()
+    with transaction(service.engine) as tx:
+        pending.keep(tx, Pending(ref, proposal_id, digest, person.subject, said, reason))
+    return ref, decision_nonce(digest, said)
+
+
+def take_signed(service: Service, person: Person, ref: str) -> Pending:
+    """What this person was about to say; it is used up by this. Raises `Conflict` where there is no such thing."""
+    with transaction(service.engine) as tx:
+        return pending.take(tx, ref, person.subject)
+
+
+def token_digest(id_token: str) -> str | None:
+    """What the trail keeps of a signature: its SHA-256, by which a token that is shown later is known again."""
+    return hashlib.sha256(id_token.encode()).hexdigest() if id_token else None
 
 
 def withdraw(service: Service, person: Person, signed_in: dict[str, Any], proposal_id: str) -> Proposal:

@@ -8,9 +8,9 @@ from typing import Any
 from runbooks_app.actions.context import Service
 from runbooks_app.core import bundles, digests, gates
 from runbooks_app.core.audit import Event
-from runbooks_app.core.errors import InvalidInput, Misconfigured, NotFound, Problem
+from runbooks_app.core.errors import BrokenRunbook, InvalidInput, Misconfigured, NotFound, Problem
 from runbooks_app.core.people import Actor
-from runbooks_app.core.policy import Policy, bind
+from runbooks_app.core.policy import Policy, bind, looser
 from runbooks_app.core.runbook import Runbook, Section
 from runbooks_app.store import proposals, revisions, runs
 from runbooks_app.store.database import Transaction, new_id
@@ -186,15 +186,43 @@ def make_proposal(
 
 
 def digest_now(service: Service, runbook: Runbook, proposal: Proposal, run: Run) -> str:
-    """The proposal's digest computed anew from what would run now; empty where the cell is gone."""
+    """The proposal's digest computed anew from what would run now; empty where the cell is gone or reaches others."""
     section = runbook.section(proposal.gate)
     if section is None or section.cell.id != proposal.cell_id:
         return ""
     opened = _opened(service, section, {**run.parameters, **proposal.inputs})
     held = _held(service, opened)
+    if held != proposal.connections:
+        return ""
     evidence_digest = digests.evidence_digest(proposal.evidence)
     policy = Policy.from_json(proposal.policy)
     return _digest(proposal.id, run, section, proposal.inputs, held, evidence_digest, runbook.digest, policy)
+
+
+def asks_too_little(service: Service, runbook: Runbook, proposal: Proposal, run: Run) -> str:
+    """Why a proposal's policy is not what this process would have bound it by, in one sentence; empty if it is.
+
+    The database says what a proposal asks for. What it has to ask for at least is said by this process's own
+    connections and library, which whoever can write to the database cannot change.
+    """
+    section = runbook.section(proposal.gate)
+    if section is None:
+        return ""  # then its digest does not fit either
+    opened = _opened(service, section, {**run.parameters, **proposal.inputs})
+    floors = {name: service.connections[name].floor for name in opened}
+    fault = looser(proposal.asked.policy, bind(section.gate, floors, by_hand=proposal.by_hand))
+    if fault:
+        return f"It asks for less ({fault}) than its connections and its runbook do."
+    if not proposal.asked.wants_signatures and not _in_library(service, runbook):
+        return "Its runbook is another by now; run it again."
+    return ""
+
+
+def _in_library(service: Service, runbook: Runbook) -> bool:
+    try:
+        return service.library.get(runbook.name).digest == runbook.digest
+    except (NotFound, BrokenRunbook):
+        return False
 
 
 def tell_proposal(tx: Transaction, proposal: Proposal) -> None:

@@ -1,44 +1,24 @@
-"""A worker's side of an approved proposal: re-check, the start row, the end, the verification.
-
-The start row (`attempts` with stage `remediate`) is the only door to a write credential. Two unique indexes
-guard it: one start per proposal for ever, and one going remediation per target.
-"""
+"""A worker's side of an approved proposal before and after its start: the re-check, the end, the verification."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
-
 from runbooks_app.actions.context import Service, worker_actor
 from runbooks_app.actions.diagnosing import Claim, Said, end_diagnosis, plan, prepared, store_rest
-from runbooks_app.actions.proposing import (
-    digest_now,
-    propose,
-    refuse_proposals,
-    revision,
-    tell_proposal,
-    usable_proposals,
-)
+from runbooks_app.actions.proposing import propose, refuse_proposals, revision, tell_proposal, usable_proposals
+from runbooks_app.actions.starting import TargetBusy, make_stale
 from runbooks_app.core import rechecking
 from runbooks_app.core.audit import Event
-from runbooks_app.core.deciding import may_start
-from runbooks_app.core.errors import Conflict, RunbooksError
-from runbooks_app.core.people import Actor
 from runbooks_app.core.proposal import ProposalState, Verification, move, move_verification
 from runbooks_app.core.run import CellState, RunState
-from runbooks_app.core.runbook import Runbook
-from runbooks_app.store import people, proposals, runs
+from runbooks_app.store import proposals, runs
 from runbooks_app.store.database import Transaction, new_id, transaction
-from runbooks_app.store.records import Attempt, Proposal, Run
+from runbooks_app.store.records import Attempt, Proposal
 
 MAX_VERIFICATIONS = 20
 VERIFY_AGAIN = 15
 """Seconds until a verification that could not begin is tried again; 20 times make five minutes."""
-
-
-class TargetBusy(Exception):
-    """Another remediation is going on the same target; try again when it has ended."""
 
 
 def open_recheck(service: Service, proposal_id: str, worker: str) -> Claim | None:
@@ -128,60 +108,6 @@ def finish_recheck(service: Service, claim: Claim, said: Said, reason: str) -> b
 def fail_recheck(service: Service, claim: Claim, reason: str) -> None:
     """A re-check that could not begin makes its proposal stale, with the reason."""
     finish_recheck(service, claim, Said(), reason)
-
-
-def start_remediation(service: Service, proposal_id: str, worker: str) -> Claim | None:
-    """Write the start row; what was approved is checked one last time in the same transaction.
-
-    None where the proposal is no longer approved or has started already. A proposal that must not start
-    becomes stale, with the reason. Raises `TargetBusy` while another remediation goes on the same target.
-    """
-    try:
-        with transaction(service.engine) as tx:
-            proposal = proposals.get(tx, proposal_id, lock=True)
-            if proposal.state is not ProposalState.APPROVED or tx.now >= proposal.expires_at:
-                return None
-            run = runs.get(tx, proposal.run_id)
-            runbook = revision(tx, service, run.revision)
-            try:
-                _may_start(tx, service, proposal, run, runbook)
-            except RunbooksError as refusal:
-                make_stale(tx, proposal, refusal.message, worker_actor(worker))
-                return None
-            attempt = runs.open_attempt(
-                tx, run.id, "remediate", worker, service.settings.lease, proposal_id, proposal.target
-            )
-            section = runbook.section(proposal.gate)
-            assert section is not None  # noqa: S101 -- the digest was just computed from it
-            cells = prepared(runbook, (section.cell,))
-            runs.plan_cells(tx, attempt.id, [runs.PlannedCell(c.id, str(c.stage), c.source) for c in cells])
-            proposals.move(tx, proposal, move(proposal.state, ProposalState.EXECUTING))
-            tx.audit(
-                worker_actor(worker),
-                Event.REMEDIATION_STARTED,
-                {"proposal": proposal_id, "run": run.id, "incident": run.incident_id},
-                {
-                    "approved_by": list(proposal.asked.approvers),
-                    "connections": proposal.connections,
-                    "digest": proposal.digest,
-                    "inputs": proposal.inputs,
-                    "target": proposal.target,
-                },
-            )
-            tell_proposal(tx, proposal)
-            return Claim(run, attempt, runbook, cells)
-    except IntegrityError as error:
-        if "attempts_one_per_target" in str(error.orig):
-            raise TargetBusy from error
-        raise Conflict(f"Proposal {proposal_id} has started already.") from error
-
-
-def refuse_remediation(service: Service, proposal_id: str, worker: str, reason: str) -> None:
-    """An approved proposal that can never begin, since its runbook can no longer be read, is stale."""
-    with transaction(service.engine) as tx:
-        proposal = proposals.get(tx, proposal_id, lock=True)
-        if proposal.state is ProposalState.APPROVED:
-            make_stale(tx, proposal, reason, worker_actor(worker))
 
 
 def finish_remediation(
@@ -295,26 +221,6 @@ def kept_values(service: Service, proposal_id: str) -> tuple[Proposal, dict[str,
     with transaction(service.engine) as tx:
         proposal = proposals.get(tx, proposal_id)
         return proposal, runs.get(tx, proposal.run_id).kept
-
-
-def _may_start(tx: Transaction, service: Service, proposal: Proposal, run: Run, runbook: Runbook) -> None:
-    groups = {}
-    for subject in proposal.asked.approvers:
-        person = people.get(tx, subject)
-        groups[subject] = person.approver_groups if person else frozenset[str]()
-    may_start(proposal.asked, groups, digest_now(service, runbook, proposal, run), tx.now)
-
-
-def make_stale(tx: Transaction, proposal: Proposal, reason: str, actor: Actor) -> None:
-    """Nothing is executed of this proposal any more, and people are told why."""
-    proposals.move(tx, proposal, move(proposal.state, ProposalState.STALE), state_reason=reason, ended_at=tx.now)
-    tx.audit(
-        actor,
-        Event.PROPOSAL_STALE,
-        {"proposal": proposal.id, "run": proposal.run_id},
-        {"reason": reason},
-    )
-    tell_proposal(tx, proposal)
 
 
 def _verified(

@@ -8,8 +8,9 @@ from __future__ import annotations
 from runbooks_app.actions import waiting
 from runbooks_app.actions.context import TIMER, Service
 from runbooks_app.actions.proposing import tell_proposal
-from runbooks_app.actions.remediating import end_remediation, end_verification, make_stale
+from runbooks_app.actions.remediating import end_remediation, end_verification
 from runbooks_app.actions.running import tell_run
+from runbooks_app.actions.starting import make_stale
 from runbooks_app.core.audit import Event
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.proposal import move as move_proposal

@@ -18,6 +18,7 @@ from runbooks_app.core.run import RunState
 if TYPE_CHECKING:
     from runbooks_app.chat.blocks import Block
     from runbooks_app.chat.views import (
+        DecisionTold,
         FindingTold,
         Message,
         ProposalTold,
@@ -161,7 +162,7 @@ def _proposal_lines(told: ProposalTold, *, short: bool = False) -> tuple[str, li
         if told.sponsor_needed:
             lines.append("No person asked for this run: it needs a sponsor, who cannot decide it.")
     lines += [
-        f"{'Approved' if decision.approved else 'Denied'} by {safe(decision.name, 80)}"
+        f"{_said(decision)} by {safe(decision.name, 80)}"
         + (f" at {moment(decision.at)}" if decision.at else "")
         + (f": {safe(decision.reason, 200)}" if decision.reason else "")
         for decision in told.decisions[:10]
@@ -184,12 +185,18 @@ def _proposal_lines(told: ProposalTold, *, short: bool = False) -> tuple[str, li
     return headline, lines
 
 
+def _said(decision: DecisionTold) -> str:
+    if decision.break_glass:
+        return "🚨 *Break-glass*, without approval,"
+    return "Approved" if decision.approved else "Denied"
+
+
 def _standing(told: ProposalTold) -> str:
     """Where the proposal stands, in words."""
     took = f" in {duration(told.seconds)}" if told.seconds is not None else ""
     match told.state:
         case ProposalState.PROPOSED:
-            given = sum(decision.approved for decision in told.decisions)
+            given = sum(decision.approved and not decision.break_glass for decision in told.decisions)
             so_far = f", {given} of {told.approvals} given" if given else ""
             return f"waits for approval ({_RISK[told.risk]}{so_far})"
         case ProposalState.APPROVED:

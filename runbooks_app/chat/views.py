@@ -42,12 +42,35 @@ class TargetTold:
 
 @dataclass(frozen=True)
 class DecisionTold:
-    """One person's word on a proposal."""
+    """One person's word on a proposal; `break_glass` where it counted alone."""
 
     name: str
     approved: bool
     at: datetime | None = None
     reason: str = ""
+    break_glass: bool = False
+
+
+@dataclass(frozen=True)
+class BreakGlassTold:
+    """That one person had a proposal start alone.
+
+    `title` is the proposal's. `requester`: they asked for it too. `signed`: by a sign-in at the provider for just this.
+    `reviewer` and `review` are empty while it is open.
+    """
+
+    name: str
+    title: str
+    reason: str
+    at: datetime
+    signed: bool
+    approvals_given: int
+    approvals_needed: int
+    proposal_url: str = ""
+    review_url: str = ""
+    requester: bool = False
+    reviewer: str = ""
+    review: str = ""
 
 
 @dataclass(frozen=True)

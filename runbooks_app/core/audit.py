@@ -53,6 +53,8 @@ class Event(StrEnum):
     PROPOSAL_EXPIRED = "proposal.expired"
     PROPOSAL_WITHDRAWN = "proposal.withdrawn"
     PROPOSAL_STALE = "proposal.stale"
+    BREAK_GLASS_USED = "break_glass.used"
+    BREAK_GLASS_REVIEWED = "break_glass.reviewed"
     REMEDIATION_STARTED = "remediation.started"
     REMEDIATION_ENDED = "remediation.ended"
     VERIFICATION_ENDED = "verification.ended"

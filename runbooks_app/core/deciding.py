@@ -7,13 +7,17 @@ Every surface (page, API, chat) comes through `decide`. The rules, in the order 
 3. nobody decides on what they asked for, by whatever road, nor on what they sponsored;
 4. a high-risk proposal that no human asked for has a sponsor first;
 5. the person is an approver for every clause of the policy that was copied onto the proposal;
-6. nobody counts twice.
+6. nobody counts twice;
+7. approving what is of high risk wants a signed decision: the provider's word, in an id_token, that this person signed
+   in just now for this proposal and this answer.
 
-A deny wins at once, also over an approval that has not started. Approvals count distinct subjects.
+A deny wins at once, also over an approval that has not started, and never wants a signature: it only ever stops.
+Approvals count distinct subjects. What a break-glass does instead is `core.break_glass`'s to say.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -22,6 +26,12 @@ from runbooks_app.core.errors import Conflict, Refused
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.core.policy import Policy, Risk
 from runbooks_app.core.proposal import OPEN, ProposalState
+
+
+class Unsigned(Refused):
+    """Approving this wants a signed decision."""
+
+    code = "signed_decision_required"
 
 
 class Verdict(StrEnum):
@@ -33,12 +43,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """One person's verdict, as far as the rules need it."""
+    """One person's verdict, as far as the rules need it; `break_glass` where they went by themselves."""
 
     subject: str
     name: str
     verdict: Verdict
     at: datetime
+    break_glass: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,8 +72,19 @@ class Asked:
 
     @property
     def approvers(self) -> tuple[str, ...]:
-        """Distinct subjects who approved, in order."""
-        return tuple(dict.fromkeys(d.subject for d in self.decisions if d.verdict is Verdict.APPROVE))
+        """Distinct subjects who approved as approvers, in order."""
+        said = (d for d in self.decisions if d.verdict is Verdict.APPROVE and not d.break_glass)
+        return tuple(dict.fromkeys(d.subject for d in said))
+
+    @property
+    def broke_glass(self) -> str:
+        """Subject of who broke the glass; empty where nobody did."""
+        return next((d.subject for d in self.decisions if d.break_glass), "")
+
+    @property
+    def wants_signatures(self) -> bool:
+        """Whether an approval counts with the provider's signature alone."""
+        return self.policy.risk is Risk.HIGH
 
 
 def closed_reason(asked: Asked, now: datetime) -> str:
@@ -103,10 +125,13 @@ def groups_text(policy: Policy) -> str:
     return " and ".join(f"({c})" if " or " in c and len(clauses) > 1 else c for c in clauses) or "nobody"
 
 
-def decide(asked: Asked, person: Person, verdict: Verdict, digest: str, now: datetime) -> ProposalState:
+def decide(
+    asked: Asked, person: Person, verdict: Verdict, digest: str, now: datetime, *, signed: bool
+) -> ProposalState:
     """State of the proposal once this verdict stands; the same as before while approvals are missing.
 
-    Raises `Conflict` where the proposal has moved on, `Refused` where this person may not.
+    `signed`: there is an id_token that speaks of this verdict. Raises `Conflict` where the proposal has moved on,
+    `Refused` where this person may not, `Unsigned` where nothing is missing but the signature.
     """
     closed = closed_reason(asked, now)
     if closed:
@@ -122,16 +147,20 @@ def decide(asked: Asked, person: Person, verdict: Verdict, digest: str, now: dat
         raise Conflict("The proposal is approved already; it is about to start.")
     if person.subject in asked.approvers:
         raise Conflict("Your approval counts already; another person has to approve too.")
+    if asked.wants_signatures and not signed:
+        raise Unsigned("Approving this wants a signed decision: its risk is high. Approve it on its page.")
     if len(asked.approvers) + 1 >= asked.policy.approvals:
         return ProposalState.APPROVED
     return asked.state
 
 
-def may_start(asked: Asked, approvers: dict[str, frozenset[str]], digest: str, now: datetime) -> None:
-    """Raise unless the approved proposal may start now: the last check, in the transaction of the start row.
+def may_start(
+    asked: Asked, approvers: Mapping[str, frozenset[str]], digest: str, now: datetime, *, broke_glass: str = ""
+) -> tuple[str, ...]:
+    """On whose word the proposal may start now, or raise: the last check, in the transaction of the start row.
 
-    `approvers` maps each approver's subject to the groups that they are approvers for *today*; `digest` is
-    computed anew from what is about to run.
+    `approvers` maps the subject of each approval that counts to the groups that they are approvers for *today*;
+    `broke_glass` is the subject of a break-glass that counts; `digest` is computed anew from what is about to run.
     """
     if asked.state is not ProposalState.APPROVED:
         raise Conflict(f"The proposal is {asked.state}, not approved; nothing was executed.")
@@ -139,12 +168,15 @@ def may_start(asked: Asked, approvers: dict[str, frozenset[str]], digest: str, n
         raise Conflict("The proposal expired before it could start; nothing was executed.")
     if digest != asked.digest:
         raise Refused("What would run is not what was approved; nothing was executed.")
-    standing = [
+    standing = tuple(
         subject
         for subject in asked.approvers
         if subject not in asked.requesters
         and subject != asked.sponsor
         and asked.policy.may_be_decided_by(approvers.get(subject, frozenset()))
-    ]
+    )
+    if broke_glass:
+        return tuple(dict.fromkeys((*standing, broke_glass)))
     if len(standing) < asked.policy.approvals:
         raise Refused("Somebody who approved is no longer an approver; nothing was executed.")
+    return standing

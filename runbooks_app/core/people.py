@@ -15,7 +15,7 @@ from runbooks_app.core.errors import Refused
 APPROVER = "approver:"
 """Prefix of the roles that let somebody decide: `approver:database` decides for the group `database`."""
 
-PLAIN_ROLES = frozenset({"viewer", "responder", "author", "auditor", "admin"})
+PLAIN_ROLES = frozenset({"viewer", "responder", "author", "auditor", "admin", "break-glass"})
 
 
 class Permission(StrEnum):
@@ -26,6 +26,8 @@ class Permission(StrEnum):
     PROPOSE = "propose"
     SPONSOR = "sponsor"
     DECIDE = "decide"
+    BREAK_GLASS = "break the glass"
+    REVIEW = "review"
     CANCEL = "cancel"
     NOTE = "note"
     EXPORT = "export"
@@ -34,11 +36,13 @@ class Permission(StrEnum):
 
 
 GRANTS: dict[Permission, frozenset[str]] = {
-    Permission.READ: frozenset({"viewer", "responder", "author", "auditor", "admin", "approver"}),
+    Permission.READ: frozenset({"viewer", "responder", "author", "auditor", "admin", "approver", "break-glass"}),
     Permission.RUN: frozenset({"responder"}),
     Permission.PROPOSE: frozenset({"responder"}),
     Permission.SPONSOR: frozenset({"responder", "approver"}),
     Permission.DECIDE: frozenset({"approver"}),
+    Permission.BREAK_GLASS: frozenset({"break-glass"}),
+    Permission.REVIEW: frozenset({"auditor", "admin", "approver"}),
     Permission.CANCEL: frozenset({"responder", "admin"}),
     Permission.NOTE: frozenset({"responder", "approver"}),
     Permission.EXPORT: frozenset({"responder", "author", "auditor", "admin", "approver"}),
@@ -83,8 +87,9 @@ class Person:
 class Actor:
     """Who did something: a person, or a part of the service acting on its own.
 
-    `kind` is `person`, `worker`, `web` or `timer`. `signed_in` tells how: the surface (`web`, `slack`,
-    `api`, `cli`) and when the provider last authenticated the person (`auth_time`, seconds since the epoch).
+    `kind` is `person`, `worker`, `web`, `timer`, `provider` (that people sign in with) or `operator` (at the service's
+    own command line). `signed_in` tells how: the surface (`web`, `slack`, `api`, `cli`) and when the provider last
+    authenticated the person (`auth_time`, seconds since the epoch).
     """
 
     kind: str

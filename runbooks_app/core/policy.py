@@ -118,3 +118,15 @@ def bind(gate: Gate, floors: dict[str, Floor], *, by_hand: bool = False) -> Poli
         expires=min((wait for wait in waits if wait is not None), default=DEFAULT_EXPIRY),
         recheck=gate.recheck or any(floor.recheck for floor in floors.values()),
     )
+
+
+def looser(policy: Policy, least: Policy) -> str:
+    """What a proposal's policy asks less of than `least` does, in words; empty where it asks for as much."""
+    faults = {
+        "risk": policy.risk.rank < least.risk.rank,
+        "approvals": policy.approvals < least.approvals,
+        "approvers": not set(least.approvers) <= set(policy.approvers),
+        "time": policy.expires > least.expires,
+        "re-check": least.recheck and not policy.recheck,
+    }
+    return ", ".join(name for name, fault in faults.items() if fault)

@@ -7,12 +7,14 @@ import logging
 import sys
 
 from runbooks_app import telemetry
+from runbooks_app.actions.signatures import Signatures
 from runbooks_app.chat.client import Slack
 from runbooks_app.kernels.engine import Engine
 from runbooks_app.kernels.processes import PR_SET_DUMPABLE, prctl
 from runbooks_app.live.streams import Live
 from runbooks_app.main import assemble
 from runbooks_app.main.identity import issuer
+from runbooks_app.oidc import OpenIDProvider
 from runbooks_app.settings import Settings, uids_of
 from runbooks_app.worker.context import Leases, Worker, worker_name
 from runbooks_app.worker.jobs import queue_app, run_worker
@@ -66,6 +68,7 @@ def assembled(settings: Settings, engine: Engine) -> Worker:
         live=Live(settings.redis_url, redis_password),
         slack=Slack(token, base_url=settings.slack_api_url) if token else None,
         leases=Leases(service, name),
+        signatures=Signatures.by_settings(OpenIDProvider(settings.oidc_issuer), settings),
         secrets=tuple(filter(None, secrets)),
         issuer=issuer(settings),
     )

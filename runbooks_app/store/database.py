@@ -26,6 +26,7 @@ QUEUES = {
     "verify": "approved",
     "tell_run": "tell",
     "tell_proposal": "tell",
+    "tell_break_glass": "tell",
 }
 """The queue of each job. Each has workers of its own: neither a burst of diagnoses nor a chat that hangs may
 hold up what people have approved."""

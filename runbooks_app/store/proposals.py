@@ -93,8 +93,9 @@ def move(tx: Transaction, proposal: Proposal, to: ProposalState, **changes: Any)
 def decided(tx: Transaction, decision: dict[str, Any]) -> None:
     """Store a decision."""
     tx.execute(
-        """INSERT INTO decisions (proposal_id, digest, subject, name, verdict, reason, signed_in)
-           VALUES (:proposal_id, :digest, :subject, :name, :verdict, :reason, :signed_in)""",
+        """INSERT INTO decisions
+             (proposal_id, digest, subject, name, verdict, reason, signed_in, id_token, break_glass)
+           VALUES (:proposal_id, :digest, :subject, :name, :verdict, :reason, :signed_in, :id_token, :break_glass)""",
         **decision,
     )
 

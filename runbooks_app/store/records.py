@@ -122,7 +122,11 @@ class Finding(Record):
 
 @dataclass(frozen=True)
 class DecisionRow(Record):
-    """One person's verdict as stored."""
+    """One person's verdict as stored.
+
+    `id_token` is what the provider signed for it; empty where the session was enough. `break_glass` counts in place of
+    all approvals.
+    """
 
     id: int
     proposal_id: str
@@ -133,6 +137,24 @@ class DecisionRow(Record):
     reason: str
     signed_in: dict[str, Any]
     at: datetime
+    id_token: str = field(default="", repr=False)
+    break_glass: bool = False
+
+
+@dataclass(frozen=True)
+class BreakGlass(Record):
+    """That somebody broke the glass; `signed`: at the provider, just for it. Open while `reviewed_at` is None."""
+
+    proposal_id: str
+    subject: str
+    name: str
+    reason: str
+    signed: bool
+    at: datetime
+    reviewed_by: str | None
+    reviewer: str
+    review: str
+    reviewed_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -185,7 +207,9 @@ class Proposal(Record):
             sponsor=self.sponsor,
             expires_at=self.expires_at,
             state_reason=self.state_reason,
-            decisions=tuple(Decision(d.subject, d.name, Verdict(d.verdict), d.at) for d in self.decisions),
+            decisions=tuple(
+                Decision(d.subject, d.name, Verdict(d.verdict), d.at, d.break_glass) for d in self.decisions
+            ),
         )
 
 

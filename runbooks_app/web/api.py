@@ -14,7 +14,8 @@ from flask import Blueprint, Response, g, jsonify, make_response
 from runbooks_app.actions import connections, deciding, incidents, running, waiting
 from runbooks_app.actions.proposing import revision
 from runbooks_app.core import audit as trail
-from runbooks_app.core.errors import RunbooksError
+from runbooks_app.core.deciding import Unsigned
+from runbooks_app.core.errors import Problem, RunbooksError
 from runbooks_app.core.people import Permission
 from runbooks_app.documents import postmortem
 from runbooks_app.store import audit as audit_entries
@@ -169,9 +170,15 @@ def sponsor(proposal_id: str) -> Response:
 @blueprint.post("/proposals/<proposal_id>/decisions")
 @guard(Permission.DECIDE)
 def decide(proposal_id: str) -> Response:
-    """Approve or deny."""
+    """Approve or deny. What wants a signed decision is approved on its page alone: a browser signs in afresh there."""
     asked = body(models.NewDecision)
-    decided = deciding.decide(service(), g.person, signed_in(), proposal_id, asked.verdict, asked.digest, asked.reason)
+    about = (service(), g.person, signed_in(), proposal_id)
+    try:
+        decided = deciding.decide(*about, asked.verdict, asked.digest, asked.reason)
+    except Unsigned as unsigned:
+        page = f"{service().settings.public_url}/proposals/{proposal_id}"
+        problem = Problem("verdict", "wants a signed decision.", f"Approve it at {page}")
+        raise Unsigned(unsigned.message, problems=(problem,)) from unsigned
     return jsonify(shapes.proposal(decided))
 
 

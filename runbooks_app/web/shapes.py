@@ -116,7 +116,15 @@ def proposal(found: Proposal) -> dict[str, Any]:
         "decided_at": _at(found.decided_at),
         "ended_at": _at(found.ended_at),
         "decisions": [
-            {"by": d.name, "subject": d.subject, "verdict": d.verdict, "reason": d.reason, "at": _at(d.at)}
+            {
+                "by": d.name,
+                "subject": d.subject,
+                "verdict": d.verdict,
+                "signed": bool(d.id_token),
+                "break_glass": d.break_glass,
+                "reason": d.reason,
+                "at": _at(d.at),
+            }
             for d in found.decisions
         ],
     }

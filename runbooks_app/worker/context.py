@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.leases import renew
+from runbooks_app.actions.signatures import Signatures
 from runbooks_app.chat.client import Slack
 from runbooks_app.credentials.issuer import Issuer
 from runbooks_app.kernels.engine import Engine
@@ -110,5 +111,6 @@ class Worker:
     live: Live
     slack: Slack | None
     leases: Leases
+    signatures: Signatures
     secrets: tuple[str, ...] = field(default=(), repr=False)
     issuer: Issuer | None = None

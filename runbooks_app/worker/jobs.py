@@ -27,7 +27,8 @@ from procrastinate.exceptions import ConnectorException
 from psycopg_pool import PoolTimeout
 
 from runbooks_app.actions import refusals, sweeping
-from runbooks_app.actions.remediating import TargetBusy
+from runbooks_app.actions.signatures import KeysAway
+from runbooks_app.actions.starting import TargetBusy, wait_for_keys
 from runbooks_app.chat.client import Away, RateLimited, Rejected
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.store.database import QUEUES, transaction
@@ -57,7 +58,7 @@ UPKEEP = 4
 """Sweeps that one worker does at a time: of states, of credentials, of counted refusals; and a test of a connection."""
 
 BUSY = 5
-"""Seconds until a proposal whose target is busy is looked at again."""
+"""Seconds until a proposal whose target is busy, or whose signatures cannot be checked, is looked at again."""
 
 _TRACER = trace.get_tracer("runbooks.worker")
 _METER = metrics.get_meter("runbooks.worker")
@@ -89,8 +90,8 @@ def queue_app(conninfo: str, worker: Worker) -> Queue:
     task("diagnose", partial(work.diagnose, worker), _STORE_AWAY)
     task("verify", partial(work.verify, worker), _STORE_AWAY)
     task("remediate", partial(_remediate, worker), _STORE_AWAY)
-    task("tell_run", partial(_tell, worker, telling.tell_run), _CHAT_AWAY)
-    task("tell_proposal", partial(_tell, worker, telling.tell_proposal), _CHAT_AWAY)
+    for name in ("tell_run", "tell_proposal", "tell_break_glass"):
+        task(name, partial(_tell, worker, name, getattr(telling, name)), _CHAT_AWAY)
 
     upkeep = App(connector=app.connector)
     app.job_manager = upkeep.job_manager = bell = Bell(app.connector, conninfo)
@@ -239,18 +240,22 @@ def _remediate(worker: Worker, proposal_id: str) -> None:
         work.remediate(worker, proposal_id)
     except TargetBusy:
         log.info("Proposal %s waits: another remediation goes on its target.", proposal_id)
-        with transaction(worker.service.engine) as tx:
-            tx.defer("remediate", proposal_id=proposal_id, priority=20, after=BUSY)
+    except KeysAway as away:
+        log.warning("Proposal %s waits: %s", proposal_id, away)
+        wait_for_keys(worker.service, proposal_id)
+    else:
+        return
+    with transaction(worker.service.engine) as tx:
+        tx.defer("remediate", proposal_id=proposal_id, priority=20, after=BUSY)
 
 
-def _tell(worker: Worker, tell: Callable[..., None], **about: Any) -> None:
+def _tell(worker: Worker, name: str, tell: Callable[..., None], **about: Any) -> None:
     if worker.slack is None:
         return
     try:
         tell(worker, **about)
     except RateLimited as limit:
         log.info("Slack asks to wait %.0f s; %s is told then.", limit.retry_after, about)
-        name = "tell_run" if "run_id" in about else "tell_proposal"
         with transaction(worker.service.engine) as tx:
             tx.defer(name, after=int(limit.retry_after) + 1, **about)
     except Rejected as rejected:
@@ -269,3 +274,4 @@ def _forget_old_deliveries(worker: Worker) -> None:
         tx.execute("DELETE FROM chat_deliveries WHERE received_at < now() - interval '1 day'")
         tx.execute("DELETE FROM chat_links WHERE expires_at < now() - interval '1 day'")
         tx.execute("DELETE FROM sessions WHERE expires_at < now() - interval '1 day'")
+        tx.execute("DELETE FROM pending_decisions WHERE begun_at < now() - interval '1 day'")

@@ -11,6 +11,7 @@ import hashlib
 import json
 from datetime import datetime
 
+from runbooks_app.chat.break_glass import break_glass_message
 from runbooks_app.chat.client import Posted, Rejected
 from runbooks_app.chat.details import details_messages
 from runbooks_app.chat.messages import proposal_message, run_message
@@ -59,6 +60,15 @@ def tell_proposal(worker: Worker, proposal_id: str) -> None:
         run_told = run_message(views.run_told(tx, worker.service, run))
     parent = _show(worker, f"run:{run.id}", run.channel, run_told, since=run.requested_at)
     _show(worker, f"proposal:{proposal_id}", run.channel, message, since=run.requested_at, thread=parent)
+
+
+def tell_break_glass(worker: Worker, proposal_id: str) -> None:
+    """Tell of a break-glass in the channel itself, not in a thread; later, of its review in the same place."""
+    with reading(worker.service.engine) as tx:
+        proposal = proposal_rows.get(tx, proposal_id)
+        run = runs.get(tx, proposal.run_id)
+        message = break_glass_message(views.break_glass_told(tx, worker.service, proposal))
+    _show(worker, f"break-glass:{proposal_id}", run.channel, message, since=run.requested_at)
 
 
 def _show(

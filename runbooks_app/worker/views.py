@@ -9,6 +9,7 @@ from runbooks_app.actions.context import Service
 from runbooks_app.actions.outputs import outputs_of
 from runbooks_app.actions.proposing import revision
 from runbooks_app.chat.views import (
+    BreakGlassTold,
     CellTold,
     ChartTold,
     DecisionTold,
@@ -26,7 +27,7 @@ from runbooks_app.core.run import CellState, RunState
 from runbooks_app.core.runbook import Stage
 from runbooks_app.documents.images import read_image
 from runbooks_app.documents.unreadable import Unreadable
-from runbooks_app.store import incidents, proposals, runs
+from runbooks_app.store import break_glass, incidents, proposals, runs
 from runbooks_app.store.database import Transaction
 from runbooks_app.store.records import Cell, Proposal, Run
 
@@ -96,7 +97,9 @@ def proposal_told(tx: Transaction, service: Service, proposal: Proposal, run: Ru
         expires_at=proposal.expires_at,
         proposed_by=_proposer(tx, proposal) if proposal.by_hand else "",
         sponsor_needed=proposal.asked.needs_sponsor,
-        decisions=tuple(DecisionTold(d.name, d.verdict == "approve", d.at, d.reason) for d in proposal.decisions),
+        decisions=tuple(
+            DecisionTold(d.name, d.verdict == "approve", d.at, d.reason, d.break_glass) for d in proposal.decisions
+        ),
         why=proposal.state_reason if attempt is None else "",
         outcome=f"{proposal.state_reason} {proposal.verification_reason}".strip() if attempt is not None else "",
         verification=proposal.verification,
@@ -105,6 +108,26 @@ def proposal_told(tx: Transaction, service: Service, proposal: Proposal, run: Ru
         since_alert=since,
         successor_url=base + successor if successor else "",
         restricted=_restricted(tx, service, run, *(held["connection"] for held in proposal.connections)),
+    )
+
+
+def break_glass_told(tx: Transaction, service: Service, proposal: Proposal) -> BreakGlassTold:
+    """A break-glass as its message tells it."""
+    used = break_glass.get(tx, proposal.id)
+    base = service.settings.public_url
+    return BreakGlassTold(
+        name=used.name,
+        title=proposal.title,
+        reason=used.reason,
+        at=used.at,
+        signed=used.signed,
+        approvals_given=len(proposal.asked.approvers),
+        approvals_needed=proposal.asked.policy.approvals,
+        proposal_url=f"{base}/proposals/{proposal.id}",
+        review_url=f"{base}/break-glass#{proposal.id}",
+        requester=used.subject in proposal.requesters,
+        reviewer=used.reviewer,
+        review=used.review,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from runbooks_app.actions import diagnosing, remediating
+from runbooks_app.actions import diagnosing, remediating, starting
 from runbooks_app.core.errors import Conflict, DatabaseAway, Refused, RunbooksError, Unavailable
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.rechecking import remediation_outcome
@@ -53,7 +53,8 @@ def diagnose(worker: Worker, run_id: str) -> None:
 def remediate(worker: Worker, proposal_id: str) -> None:
     """Check an approved proposal again, then execute it, at most once.
 
-    Raises `remediating.TargetBusy` while another remediation goes on the same target.
+    Raises `TargetBusy` while another remediation goes on the same target, and `KeysAway` where signatures cannot be
+    checked yet.
     """
     # What the re-check held is revoked while the remediation begins: people wait for that.
     with ThreadPoolExecutor(1, thread_name_prefix="revoking") as aside:
@@ -63,17 +64,16 @@ def remediate(worker: Worker, proposal_id: str) -> None:
 def _remediate(worker: Worker, proposal_id: str, aside: Executor) -> None:
     proposal, _ = remediating.kept_values(worker.service, proposal_id)
     try:
-        holds = not proposal.policy["recheck"] or _recheck(worker, proposal_id, aside)
-        claim = remediating.start_remediation(worker.service, proposal_id, worker.name) if holds else None
+        started = _started(worker, proposal, aside)
     except (Unavailable, Conflict):
         raise  # the queue tries again; or somebody else has started it
     except RunbooksError as error:
         log.warning("Proposal %s cannot be begun: %s", proposal_id, error)
-        remediating.refuse_remediation(worker.service, proposal_id, worker.name, str(error))
-        claim = None
+        starting.refuse_remediation(worker.service, proposal_id, worker.name, str(error))
+        started = None
     _changed(worker, proposal.run_id)
-    if claim is not None:
-        _execute_approved(worker, claim, proposal)
+    if started is not None:
+        _execute_approved(worker, started)
         _changed(worker, proposal.run_id)
 
 
@@ -112,8 +112,19 @@ def verify(worker: Worker, proposal_id: str) -> None:
     _changed(worker, proposal.run_id)
 
 
-def _execute_approved(worker: Worker, claim: diagnosing.Claim, proposal: Proposal) -> None:
+def _started(worker: Worker, proposal: Proposal, aside: Executor) -> starting.Started | None:
+    """The start row, once signatures and re-check hold; nothing is minted before the signatures do."""
+    service, name, signatures = worker.service, worker.name, worker.signatures
+    if not proposal.policy["recheck"]:
+        return starting.start_remediation(service, proposal.id, name, signatures, without_recheck=True)
+    if not starting.may_be_started(service, proposal.id, name, signatures) or not _recheck(worker, proposal.id, aside):
+        return None
+    return starting.start_remediation(service, proposal.id, name, signatures)
+
+
+def _execute_approved(worker: Worker, started: starting.Started) -> None:
     """From the start row to the outcome. Only what failed before the kernel is told as never executed."""
+    claim, proposal = started.claim, started.proposal
     section = claim.runbook.section(proposal.gate)
     assert section is not None  # noqa: S101 -- the start row was written from it
     timeout = worker.service.settings.limits_of(claim.runbook.limits)["run"]
@@ -122,7 +133,9 @@ def _execute_approved(worker: Worker, claim: diagnosing.Claim, proposal: Proposa
     try:
         with (
             worker.leases.holding(claim.attempt.id) as hold,
-            credentials(worker, claim, timeout, writing=writing, approvers=proposal.asked.approvers) as granted,
+            credentials(
+                worker, claim, timeout, writing=writing, approvers=started.approvers, approved=proposal
+            ) as granted,
         ):
             began = True
             said, reason, ends = execute(

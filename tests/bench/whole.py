@@ -265,11 +265,11 @@ def _decision(whole: Whole, number: int) -> tuple[float, float]:
     run_id = whole.ask(whole.ana, "/runs", runbook="bench-mend", parameters={"word": f"word-{number}"})["id"]
     until("the diagnosis", lambda: whole.rows("SELECT 1 FROM runs WHERE id = %s AND state = 'diagnosed'", run_id))
     (proposal,) = whole.ana.api(f"/runs/{run_id}")["proposals"]
+    at_provider = whole.ben.send_decision(proposal["id"], "approve", "go")
+    signed = whole.ben.client.post(at_provider.url, data={"sub": whole.ben.sub}, follow_redirects=False)
     whole.idle()
     began = time.monotonic_ns()
-    whole.ask(
-        whole.ben, f"/proposals/{proposal['id']}/decisions", verdict="approve", digest=proposal["digest"], reason="go"
-    )
+    whole.ben.client.get(signed.headers["Location"])  # back from the provider
     verified = "SELECT state, state_reason, verification FROM proposals WHERE id = %s AND verification = 'verified'"
     until("the remediation", lambda: whole.rows(verified, proposal["id"]))
     (written,) = whole.rows(

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbooks_app.core.deciding import Asked, Decision, Verdict, closed_reason, decide, groups_text, may_start, why_not
+from runbooks_app.core.deciding import (
+    Asked,
+    Decision,
+    Unsigned,
+    Verdict,
+    closed_reason,
+    decide,
+    groups_text,
+    may_start,
+    why_not,
+)
 from runbooks_app.core.errors import Conflict, Refused, RunbooksError
 from runbooks_app.core.people import Person
 from runbooks_app.core.policy import Policy, Risk
@@ -27,61 +37,64 @@ def approval(person: Person) -> Decision:
 
 
 def test_one_approval_is_enough_where_the_policy_asks_for_one():
-    assert decide(ASKED, BEN, Verdict.APPROVE, "d1", NOW) is ProposalState.APPROVED
+    assert decide(ASKED, BEN, Verdict.APPROVE, "d1", NOW, signed=True) is ProposalState.APPROVED
 
 
 def test_approvals_count_distinct_people():
     two = replace(ASKED, policy=replace(POLICY, approvals=2))
-    assert decide(two, BEN, Verdict.APPROVE, "d1", NOW) is ProposalState.PROPOSED
+    assert decide(two, BEN, Verdict.APPROVE, "d1", NOW, signed=True) is ProposalState.PROPOSED
     once = replace(two, decisions=(approval(BEN),))
     with pytest.raises(Conflict, match="counts already"):
-        decide(once, BEN, Verdict.APPROVE, "d1", NOW)
-    assert decide(once, CAT, Verdict.APPROVE, "d1", NOW) is ProposalState.APPROVED
+        decide(once, BEN, Verdict.APPROVE, "d1", NOW, signed=True)
+    assert decide(once, CAT, Verdict.APPROVE, "d1", NOW, signed=True) is ProposalState.APPROVED
 
 
 def test_a_deny_wins_also_over_an_approval_that_has_not_started():
     approved = replace(ASKED, state=ProposalState.APPROVED, decisions=(approval(BEN),))
-    assert decide(approved, CAT, Verdict.DENY, "d1", NOW) is ProposalState.DENIED
-    assert decide(approved, BEN, Verdict.DENY, "d1", NOW) is ProposalState.DENIED
+    assert decide(approved, CAT, Verdict.DENY, "d1", NOW, signed=True) is ProposalState.DENIED
+    assert decide(approved, BEN, Verdict.DENY, "d1", NOW, signed=True) is ProposalState.DENIED
     with pytest.raises(Conflict, match="approved already"):
-        decide(approved, CAT, Verdict.APPROVE, "d1", NOW)
+        decide(approved, CAT, Verdict.APPROVE, "d1", NOW, signed=True)
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_requesters_sponsors_and_outsiders_are_refused(verdict):
     ana = Person("i#ana", "Ana", roles=frozenset({"approver:database"}))
     with pytest.raises(Refused, match="You asked for this"):
-        decide(ASKED, ana, verdict, "d1", NOW)
+        decide(ASKED, ana, verdict, "d1", NOW, signed=True)
     with pytest.raises(Refused, match="You sponsor this"):
-        decide(replace(ASKED, requesters=frozenset(), sponsor="i#ben"), BEN, verdict, "d1", NOW)
+        decide(replace(ASKED, requesters=frozenset(), sponsor="i#ben"), BEN, verdict, "d1", NOW, signed=True)
     for roles in (frozenset[str](), frozenset({"approver:payments"}), frozenset({"admin", "responder"})):
         with pytest.raises(Refused, match="Only approvers for database"):
-            decide(ASKED, Person("i#dan", "Dan", roles=roles), verdict, "d1", NOW)
+            decide(ASKED, Person("i#dan", "Dan", roles=roles), verdict, "d1", NOW, signed=True)
 
 
 def test_what_no_human_asked_for_needs_a_sponsor_where_its_risk_is_high():
     unasked = replace(ASKED, requesters=frozenset())
     with pytest.raises(Refused, match="sponsor it first"):
-        decide(unasked, BEN, Verdict.APPROVE, "d1", NOW)
+        decide(unasked, BEN, Verdict.APPROVE, "d1", NOW, signed=True)
     low = replace(unasked, policy=replace(POLICY, risk=Risk.LOW))
-    assert decide(low, BEN, Verdict.APPROVE, "d1", NOW) is ProposalState.APPROVED
-    assert decide(replace(unasked, sponsor="i#ana"), BEN, Verdict.APPROVE, "d1", NOW) is ProposalState.APPROVED
+    assert decide(low, BEN, Verdict.APPROVE, "d1", NOW, signed=True) is ProposalState.APPROVED
+    assert (
+        decide(replace(unasked, sponsor="i#ana"), BEN, Verdict.APPROVE, "d1", NOW, signed=True)
+        is ProposalState.APPROVED
+    )
 
 
 def test_a_policy_without_approvers_lets_nobody_decide():
     nobody = replace(ASKED, policy=replace(POLICY, approvers=()))
     with pytest.raises(Refused, match="nobody"):
-        decide(nobody, BEN, Verdict.APPROVE, "d1", NOW)
+        decide(nobody, BEN, Verdict.APPROVE, "d1", NOW, signed=True)
 
 
 def test_another_digest_than_the_shown_one_is_a_conflict():
     with pytest.raises(Conflict, match="not the one that you were shown"):
-        decide(ASKED, BEN, Verdict.APPROVE, "d2", NOW)
+        decide(ASKED, BEN, Verdict.APPROVE, "d2", NOW, signed=True)
 
 
 def test_at_its_expiry_it_can_no_longer_be_decided():
     with pytest.raises(Conflict, match="It expired at 03:17:00 UTC"):
-        decide(ASKED, BEN, Verdict.APPROVE, "d1", ASKED.expires_at)
+        decide(ASKED, BEN, Verdict.APPROVE, "d1", ASKED.expires_at, signed=True)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +113,7 @@ def test_a_closed_proposal_says_why(state, told):
     assert told in closed_reason(closed, NOW)
     assert told in why_not(closed, CAT, NOW)
     with pytest.raises(Conflict, match=told.split(" at ")[0]):
-        decide(closed, CAT, Verdict.APPROVE, "d1", NOW)
+        decide(closed, CAT, Verdict.APPROVE, "d1", NOW, signed=True)
     assert closed_reason(replace(closed, state=ProposalState.DENIED, decisions=()), NOW) == "It was denied."
 
 
@@ -115,7 +128,37 @@ STILL = {"i#ben": frozenset({"database"})}
 
 
 def test_what_was_approved_may_start():
-    may_start(APPROVED, STILL, "d1", NOW)
+    assert may_start(APPROVED, STILL, "d1", NOW) == ("i#ben",)
+
+
+@pytest.mark.identity
+def test_approving_high_risk_wants_a_signature_after_all_else_and_denying_never_does():
+    with pytest.raises(Unsigned, match="wants a signed decision"):
+        decide(ASKED, BEN, Verdict.APPROVE, "d1", NOW, signed=False)
+    assert decide(ASKED, BEN, Verdict.DENY, "d1", NOW, signed=False) is ProposalState.DENIED
+    with pytest.raises(Conflict, match="counts already"):
+        decide(replace(ASKED, decisions=(approval(BEN),)), BEN, Verdict.APPROVE, "d1", NOW, signed=False)
+    with pytest.raises(Refused, match="Only approvers"):
+        decide(ASKED, Person("i#dan", "Dan"), Verdict.APPROVE, "d1", NOW, signed=False)
+
+
+@pytest.mark.identity
+@pytest.mark.parametrize("risk", [Risk.LOW, Risk.MEDIUM])
+def test_a_session_is_enough_below_high_risk(risk):
+    asked = replace(ASKED, policy=replace(POLICY, risk=risk))
+    assert decide(asked, BEN, Verdict.APPROVE, "d1", NOW, signed=False) is ProposalState.APPROVED
+
+
+@pytest.mark.identity
+def test_a_break_glass_starts_what_too_few_approved_and_counts_as_no_approval():
+    two = replace(APPROVED, policy=replace(POLICY, approvals=2))
+    broken = replace(two, decisions=(approval(BEN), replace(approval(CAT), break_glass=True)))
+    assert (broken.approvers, broken.broke_glass, two.broke_glass) == (("i#ben",), "i#cat", "")
+    with pytest.raises(Refused, match="no longer an approver"):
+        may_start(broken, STILL, "d1", NOW)
+    assert may_start(broken, STILL, "d1", NOW, broke_glass="i#cat") == ("i#ben", "i#cat")
+    with pytest.raises(Refused, match="not what was approved"):
+        may_start(broken, STILL, "d2", NOW, broke_glass="i#cat")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +195,7 @@ def test_whoever_decides_in_whatever_order_approval_means_enough_distinct_eligib
     asked = replace(ASKED, policy=replace(POLICY, approvals=approvals), sponsor=sponsor)
     for person, verdict in said:
         try:
-            state = decide(asked, person, verdict, "d1", NOW)
+            state = decide(asked, person, verdict, "d1", NOW, signed=True)
         except RunbooksError:
             continue
         assert person.subject not in {"i#ana", sponsor}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runbooks_app.core.errors import Misconfigured
-from runbooks_app.core.policy import DEFAULT_EXPIRY, Floor, Policy, Risk, bind
+from runbooks_app.core.policy import DEFAULT_EXPIRY, Floor, Policy, Risk, bind, looser
 from runbooks_app.core.runbook import Gate
 
 GROUPS = ["database", "payments", "sre"]
@@ -81,3 +82,26 @@ def test_a_connection_without_approvers_is_named():
 def test_a_gate_that_opens_no_connection_can_be_approved_by_nobody():
     with pytest.raises(Misconfigured, match="opens no connection"):
         bind(Gate("restart", "Restart"), {})
+
+
+@pytest.mark.identity
+@given(gates, floors)
+def test_no_policy_is_looser_than_the_one_that_it_was_bound_by(gate, floor):
+    assert looser(bind(gate, {"orders-db": floor}, by_hand=True), bind(gate, {"orders-db": floor})) == ""
+
+
+@pytest.mark.identity
+@pytest.mark.parametrize(
+    ("loosened", "told"),
+    [
+        ({"risk": Risk.LOW}, "risk"),
+        ({"approvals": 1}, "approvals"),
+        ({"approvers": (("payments",),)}, "approvers"),
+        ({"expires": 61}, "time"),
+        ({"recheck": False}, "re-check"),
+        ({"approvals": 3, "approvers": (("database",), ("sre",)), "expires": 10}, ""),
+    ],
+)
+def test_what_a_policy_asks_less_of_is_named(loosened, told):
+    least = Policy(Risk.HIGH, 2, (("database",),), 60, recheck=True)
+    assert looser(replace(least, **loosened), least) == told

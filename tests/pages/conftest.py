@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hostile_provider
 import psycopg
 import pytest
 from flask import Flask
@@ -16,6 +17,7 @@ from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
 from page_stories import ANNA, AUDI, DEV, VERA, Story, service_on
 from service_database import APP_PASSWORD
+from signing import ROLES
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
@@ -44,6 +46,14 @@ def pages_engine(postgres_server: Postgres, migrated_template: str) -> Iterator[
 def settings() -> dict[str, Any]:
     """Settings that a test may change before it asks for the app."""
     return {}
+
+
+@pytest.fixture
+def idp(settings: dict[str, Any]) -> Iterator[hostile_provider.Provider]:
+    """A sign-in provider that the app goes to, where a test asks for it before it asks for the app."""
+    with hostile_provider.serve() as provider:
+        settings |= {"oidc_issuer": provider.url, "roles": ROLES}
+        yield provider
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from page_stories import ANNA, DEV, INPUTS, LIBRARY, SURFACE, bundle
@@ -15,6 +16,7 @@ from sqlalchemy import text
 from runbooks_app.actions import deciding, running
 from runbooks_app.actions.sweeping import expire_proposals
 from runbooks_app.connections import Connection
+from runbooks_app.core.digests import decision_nonce
 from runbooks_app.core.people import Person
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.store import proposals
@@ -108,15 +110,29 @@ def test_looking_changes_nothing(story, dev, anna, service):
     assert held() == before
 
 
-def test_approving_goes_back_to_the_page_which_tells_what_happens(story, dev, service):
+@pytest.mark.identity
+def test_approving_high_risk_leads_to_the_provider_and_back_to_the_page_which_tells_what_happens(
+    idp, story, browser, service
+):
     _, proposal_id = story.diagnosed()
+    dev = browser(Person(f"{idp.url}#dev", "Dev Patel", roles=frozenset({"approver:database"})))
+    idp.user = {"sub": "dev", "name": "Dev Patel", "groups": ["approver:database"]}
+    assert "to approve it you sign in once more" in dev.get(path(proposal_id)).text
     answer = decide(dev, proposal_id, "approve", reason="Seen it")
     assert answer.status == 303
-    assert answer.headers["Location"] == path(proposal_id)
+    asked = dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
+    assert asked["nonce"] == decision_nonce(stored(service, proposal_id).digest, "approve")
+    assert (asked["prompt"], asked["max_age"]) == ("login", "0")
+    assert stored(service, proposal_id).state is ProposalState.PROPOSED
+    idp.forge = lambda claims: {**claims, "auth_time": claims["iat"]}
+    back = dev.get(idp.authorize(answer.headers["Location"]))
+    assert (back.status, back.headers["Location"]) == (303, path(proposal_id))
     assert stored(service, proposal_id).state is ProposalState.APPROVED
+    assert stored(service, proposal_id).decisions[0].id_token.count(".") == 2
     page = dev.get(path(proposal_id))
     assert "It is about to run" in page.text
     assert "Approved by Dev Patel: “Seen it”" in page.text
+    assert "signed at the provider" in page.text
     assert 'value="approve"' not in page.html
     assert 'value="deny"' in page.html
 
@@ -235,7 +251,7 @@ def test_with_two_approvals_needed_the_first_one_is_told_and_cannot_count_twice(
             {"policy": json.dumps(policy), "id": proposal_id},
         )
     assert "2 different people have to approve" in dev.get(path(proposal_id)).text
-    decide(dev, proposal_id, "approve")
+    story.approve(proposal_id)
     page = dev.get(path(proposal_id))
     assert "Your approval counts. 1 more person has to approve." in page.text
     assert 'value="approve"' not in page.html

@@ -92,7 +92,7 @@ def notebook() -> dict[str, Any]:
             code(
                 "end-session",
                 "pid: int  # session to end\n"
-                'kit.gate("end-session", "End session {pid} on {database}", risk="high", target="{database}")\n'
+                'kit.gate("end-session", "End session {pid} on {database}", risk="medium", target="{database}")\n'
                 "kit.postgres(database).execute('SELECT pg_terminate_backend(%s)', [pid])\n",
                 "remediation",
             ),

@@ -298,6 +298,21 @@ def test_a_remediation_proposed_by_hand_is_high_risk_and_can_be_withdrawn_by_who
     assert ben.post(f"/api/v1/runs/{run_id}/proposals", {"gate": "nothing"}).status_code == 404
 
 
+@pytest.mark.identity
+def test_high_risk_is_approved_on_its_page_alone_and_denied_from_anywhere(sign_in_as, diagnosed, service, held):
+    anna, ben = sign_in_as("responder"), sign_in_as("approver:database")
+    run_id, _ = diagnosed(anna.person)
+    made = anna.post(f"/api/v1/runs/{run_id}/proposals", {"gate": "end-session", "inputs": {"pid": 7}, "reason": "r"})
+    before = held()
+    told = decide(ben, made.json["id"])
+    assert (told.status_code, error_of(told)["code"]) == (403, "signed_decision_required")
+    assert error_of(told)["problems"][0]["fix"] == f"Approve it at http://127.0.0.1:8080/proposals/{made.json['id']}"
+    assert held().tables == before.tables
+    with_token = {"verdict": "approve", "digest": made.json["digest"], "id_token": "x.y.z"}
+    assert ben.post(f"/api/v1/proposals/{made.json['id']}/decisions", with_token).status_code == 422
+    assert decide(ben, made.json["id"], "deny").json["state"] == "denied"
+
+
 def test_a_proposal_that_a_human_asked_for_needs_no_sponsor(sign_in_as, diagnosed):
     _, proposal_id = diagnosed(sign_in_as("responder").person)
     assert sign_in_as("responder").post(f"/api/v1/proposals/{proposal_id}/sponsor").status_code == 409

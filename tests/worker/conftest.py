@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from notebooks import cell, write
 from service_database import APP_PASSWORD, Database
+from signing import signatures
 from stuck_orders import CHECK, FREE, LOOK
 
 from runbooks_app.actions import running
@@ -129,7 +130,7 @@ def house(database, orders_server, engine_of_kernels, tmp_path, library_folder):
     with transaction(service.engine) as tx:
         for person in (ANA, BEN, CAT):
             people.remember(tx, person)
-    worker = Worker("w1", service, engine_of_kernels, Live(""), None, Leases(service, "w1"))
+    worker = Worker("w1", service, engine_of_kernels, Live(""), None, Leases(service, "w1"), signatures())
     worker.leases.start()
     yield House(service, worker, database)
     worker.leases.stop()

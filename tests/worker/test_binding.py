@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 from notebooks import PARAMETERS, cell, write
+from signing import approve, signatures
 
-from runbooks_app.actions import deciding, remediating
+from runbooks_app.actions import deciding, starting
 from runbooks_app.core.errors import Conflict
 from runbooks_app.core.people import Person
 from runbooks_app.core.proposal import ProposalState
@@ -42,7 +43,7 @@ def proposed(house, library_folder):
 
 def test_parameters_that_were_changed_after_approval_do_not_start(house, proposed):
     run, proposal = proposed()
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     with transaction(house.service.engine) as tx:
         tx.execute("""UPDATE runs SET parameters = parameters || '{"word": "other"}' WHERE id = :id""", id=run.id)
     house.do_all()
@@ -62,10 +63,10 @@ def test_a_decision_on_one_run_is_worth_nothing_on_another(house, proposed, word
 
 def test_a_connection_that_was_repointed_after_the_approval_does_not_start(house, proposed):
     _, proposal = proposed()
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     elsewhere = replace(house.service.connections["orders-db"], database="postgres")
     moved = replace(house.service, connections={**house.service.connections, "orders-db": elsewhere})
-    assert remediating.start_remediation(moved, proposal.id, "w1") is None
+    assert starting.start_remediation(moved, proposal.id, "w1", signatures()) is None
     with reading(house.service.engine) as tx:
         assert proposals.get(tx, proposal.id).state is ProposalState.STALE
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from notebooks import cell, write
+from signing import approve
 from stuck_orders import CHECK, FREE, LOOK
 
 from runbooks_app.actions import deciding, remediating, running, sweeping
@@ -45,7 +46,7 @@ def test_a_run_whose_runbook_cannot_be_read_any_more_fails_with_the_reason(house
 
 def test_an_approved_proposal_that_cannot_begin_is_stale_with_the_reason(house, runbook, stuck):
     run, (proposal,) = house.diagnosed()
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     spoil(house, run)
     assert house.do_all() == ["remediate"]
     after = house.now(proposal)
@@ -56,7 +57,7 @@ def test_an_approved_proposal_that_cannot_begin_is_stale_with_the_reason(house, 
 
 def test_a_verification_that_can_never_begin_is_not_possible(house, runbook, stuck):
     run, (proposal,) = house.diagnosed()
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     assert house.job("remediate")
     work.remediate(house.worker, proposal.id)
     spoil(house, run)
@@ -66,7 +67,7 @@ def test_a_verification_that_can_never_begin_is_not_possible(house, runbook, stu
 
 def test_a_verification_whose_worker_dies_each_time_is_given_up(house, runbook, stuck):
     _, (proposal,) = house.diagnosed()
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     assert house.job("remediate")
     work.remediate(house.worker, proposal.id)
     for _ in range(remediating.MAX_VERIFICATIONS):
@@ -86,7 +87,7 @@ def test_what_was_proposed_by_hand_is_executed_though_the_diagnosis_does_not_pro
     made = deciding.propose_by_hand(
         house.service, ANA, WEB, run.id, "free-orders", {"state": "lost", "seen": "0"}, "they are called lost elsewhere"
     )
-    deciding.decide(house.service, BEN, WEB, made.id, "approve", made.digest)
+    approve(house.service, BEN, made)
     assert house.do_all() == ["remediate", "verify"]
     after = house.now(made)
     assert after.state is ProposalState.APPLIED, after.state_reason
@@ -95,7 +96,7 @@ def test_what_was_proposed_by_hand_is_executed_though_the_diagnosis_does_not_pro
 def cancelled_in_recheck(house, monkeypatch):
     """An approved proposal whose re-check is cancelled when its cells have all run."""
     _, (proposal,) = house.diagnosed()
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     finish = remediating.finish_recheck
 
     def cancel_first(service, claim, *rest):
@@ -123,7 +124,7 @@ def test_a_successor_shows_the_evidence_of_the_recheck_that_proposes_it(house, l
         cell("freed", CHECK, "diagnostic"),
     )
     run, (proposal,) = house.diagnosed()
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     stuck.execute("UPDATE orders SET status = 'stuck' WHERE id IN (SELECT id FROM orders ORDER BY id LIMIT 4)")
     assert house.do_all() == ["remediate"]
     with reading(house.service.engine) as tx:

@@ -8,8 +8,10 @@ import psycopg
 import pytest
 from joserfc.jwk import RSAKey
 from notebooks import cell, write
+from signing import approve, id_token
 
 from runbooks_app.actions import (
+    break_glass,
     deciding,
     diagnosing,
     holding,
@@ -30,6 +32,7 @@ from runbooks_app.store.database import reading, transaction
 from runbooks_app.worker import proving
 
 ANA = Person("https://idp#ana", "Ana", roles=frozenset({"responder"}))
+EVE = Person("https://idp#eve", "Eve", roles=frozenset({"responder", "break-glass"}))
 BEN = Person("https://idp#ben", "Ben", roles=frozenset({"responder", "approver:database"}))
 WEB = {"surface": "web", "auth_time": 1}
 
@@ -56,6 +59,15 @@ def mend(library_folder):
     )
 
 
+def glass(service, alone):
+    """Somebody breaks it, and somebody else has a look at that."""
+    people.sign_in(service, EVE, WEB)
+    reason = "Nobody answers, and the shop is down."
+    signed = id_token(EVE, alone.digest, "break-glass")
+    break_glass.use(service, EVE, WEB, alone.id, alone.digest, reason, id_token=signed)
+    break_glass.review(service, BEN, WEB, alone.id, "It was right, and the only way.")
+
+
 def test_every_declared_event_is_emitted(house, mend):
     service = house.service
 
@@ -73,7 +85,7 @@ def test_every_declared_event_is_emitted(house, mend):
     refusals.enter_counted(service)
     proving.prove_now(service, "w1", service.connections["orders-db"], None)
     applied = proposal()
-    deciding.decide(service, BEN, WEB, applied.id, "approve", applied.digest)
+    approve(service, BEN, applied)
     house.do_all()
     denied = proposal()
     deciding.decide(service, BEN, WEB, denied.id, "deny", denied.digest)
@@ -87,8 +99,9 @@ def test_every_declared_event_is_emitted(house, mend):
         )
     sweeping.expire_proposals(service)
     deciding.sponsor(service, ANA, WEB, unasked.id)
+    glass(service, proposal())
     stale = proposal()
-    deciding.decide(service, BEN, WEB, stale.id, "approve", stale.digest)
+    approve(service, BEN, stale)
     claim = remediating.open_recheck(service, stale.id, "w1")
     remediating.fail_recheck(service, claim, "the database is away")
     refusals.gateway_refused(service, claim, "prometheus", cell="look", method="POST", path="/x", reason="may not")
@@ -138,4 +151,4 @@ def test_diagnose_only_makes_no_decision_possible(house, mend):
     with reading(service.engine) as tx:
         found = rows.of_run(tx, run.id)[0]
     with pytest.raises(Exception, match="diagnose-only"):
-        deciding.decide(service, BEN, WEB, found.id, "approve", found.digest)
+        approve(service, BEN, found)

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from kernels.gateway.servers import answer, body_of, http_server
 from notebooks import cell, write
+from signing import approve, signatures
 
-from runbooks_app.actions import deciding, remediating, running
+from runbooks_app.actions import running, starting
 from runbooks_app.connections import read_connections
 from runbooks_app.core.audit import Event
 from runbooks_app.core.people import Person
@@ -145,7 +146,7 @@ def test_an_approved_remediation_sends_what_its_rules_list_with_its_own_credenti
     assert proposal.connections == [
         {"connection": "metrics", "address": f"http://127.0.0.1:{system.port}/prom", "role": role}
     ]
-    deciding.decide(metrics.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(metrics.service, BEN, proposal)
     metrics.do_all()
     assert metrics.now(proposal).state is ProposalState.APPLIED
     assert ("POST", "/prom/-/reload", f"Bearer {ACTS}") in system.seen
@@ -170,18 +171,18 @@ def test_an_approved_remediation_sends_what_its_rules_list_with_its_own_credenti
 )
 def test_an_approval_is_worth_nothing_once_url_rules_or_credential_are_others(metrics, reload, old, new):
     _, (proposal,) = metrics.diagnosed(name="reload")
-    deciding.decide(metrics.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(metrics.service, BEN, proposal)
     assert old in METRICS
     changed = metrics.configure(METRICS.replace(old, new))
-    assert remediating.start_remediation(changed.service, proposal.id, "w1") is None
+    assert starting.start_remediation(changed.service, proposal.id, "w1", signatures()) is None
     assert metrics.now(proposal).state is ProposalState.STALE
 
 
 def test_rules_of_diagnosing_may_change_without_making_an_approval_stale(metrics, reload):
     _, (proposal,) = metrics.diagnosed(name="reload")
-    deciding.decide(metrics.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(metrics.service, BEN, proposal)
     changed = metrics.configure(METRICS.replace('"GET /*", ', '"GET /api/*", '))
-    assert remediating.start_remediation(changed.service, proposal.id, "w1") is not None
+    assert starting.start_remediation(changed.service, proposal.id, "w1", signatures()) is not None
 
 
 def test_a_remediation_that_opens_what_nothing_may_change_reads_it(metrics, system, library_folder):
@@ -200,7 +201,7 @@ def test_a_remediation_that_opens_what_nothing_may_change_reads_it(metrics, syst
     _, (proposal,) = house.diagnosed(name="reload")
     held = {held["connection"]: held["role"] for held in proposal.connections}
     assert held["metrics"] == "GET /*, POST /api/v1/query, with a standing credential"
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     house.do_all()
     assert house.now(proposal).state is ProposalState.APPLIED
     assert system.seen[-1] == ("GET", "/prom/api", f"Bearer {READS}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from notebooks import cell, write
+from signing import approve
 from stuck_orders import CHECK, FREE, LOOK
 
-from runbooks_app.actions import deciding, running
+from runbooks_app.actions import running
 from runbooks_app.core.errors import BrokenRunbook
 from runbooks_app.core.people import Person
 from runbooks_app.core.proposal import ProposalState
@@ -51,7 +52,7 @@ def test_a_remediation_over_a_limit_is_unknown_with_the_reason(house, library_fo
     cells = (cell("look", LOOK), cell("free", f"{FREE}\n{GREEDY}", "remediation"), cell("check", CHECK))
     write(library_folder, "greedy", *cells, limits={"memory": "300 MB"})
     _, (proposal,) = house.diagnosed(name="greedy")
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     house.do_all()
     after = house.now(proposal)
     assert (after.state, after.state_reason) == (ProposalState.UNKNOWN, OVER)

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from signing import approve
 from worker.conftest import ANA, BEN, CAT, WEB
 
-from runbooks_app.actions import deciding, diagnosing, remediating, running, sweeping, waiting
+from runbooks_app.actions import diagnosing, remediating, running, sweeping, waiting
 from runbooks_app.core.quotas import Place, Waits
 from runbooks_app.core.run import RunState
 from runbooks_app.store import people, runs
@@ -317,7 +318,7 @@ def test_what_is_approved_is_neither_held_by_a_quota_nor_counted_in_one(house, r
     _, (proposal,) = house.diagnosed()
     (going,) = office.ask(ANA, "stuck-orders")
     assert office.take_all() == [going]
-    deciding.decide(office.service, BEN, WEB, proposal.id, "approve", proposal.digest, "")
+    approve(office.service, BEN, proposal)
     assert remediating.open_recheck(office.service, proposal.id, "w1") is not None
     (other,) = office.ask(BEN, "look")
     assert office.take_all() == [other]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from notebooks import cell, write
+from signing import approve, signatures
 
-from runbooks_app.actions import deciding, incidents, running, story, sweeping
+from runbooks_app.actions import deciding, incidents, running, starting, story, sweeping
 from runbooks_app.core.audit import verify
 from runbooks_app.core.errors import Conflict, Refused
 from runbooks_app.core.people import Person
@@ -46,7 +47,7 @@ def test_an_approved_proposal_is_rechecked_executed_once_and_verified(house, run
     assert (run.state, run.in_part, run.kept) == (RunState.DIAGNOSED, False, {"before": 3})
     assert proposal.title == "Free orders in state stuck on orders-db"
     assert count_stuck(stuck) == 3
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest, "go")
+    approve(house.service, BEN, proposal, "go")
     assert house.do_all() == ["remediate", "verify"]
     after = proposal_now(house, proposal)
     assert (after.state, after.verification) == (ProposalState.APPLIED, Verification.VERIFIED), after.state_reason
@@ -68,19 +69,19 @@ def test_an_approved_proposal_is_rechecked_executed_once_and_verified(house, run
 def test_nobody_approves_what_they_asked_for_nor_behind_a_rerun(house, runbook, stuck):
     run, (proposal,) = diagnosed(house, BEN)
     with pytest.raises(Refused, match="You asked for this"):
-        deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+        approve(house.service, BEN, proposal)
     again = running.request_run(house.service, ANA, WEB, "stuck-orders", {}, rerun_of=run.id)
     house.do_all()
     with reading(house.service.engine) as tx:
         (second,) = proposals.of_run(tx, again.id)
     with pytest.raises(Refused, match="You asked for this"):
-        deciding.decide(house.service, BEN, WEB, second.id, "approve", second.digest)
+        approve(house.service, BEN, second)
     assert count_stuck(stuck) == 3
 
 
 def test_a_denied_proposal_executes_nothing_also_after_an_approval(house, runbook, stuck):
     _, (proposal,) = diagnosed(house)
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     deciding.decide(house.service, CAT, WEB, proposal.id, "deny", proposal.digest, "no")
     assert house.do_all() == ["remediate"]
     assert proposal_now(house, proposal).state is ProposalState.DENIED
@@ -95,7 +96,7 @@ def test_a_decision_on_another_digest_than_the_shown_one_is_refused(house, runbo
 
 def test_a_proposal_whose_reason_is_gone_becomes_stale(house, runbook, stuck):
     _, (proposal,) = diagnosed(house)
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     stuck.execute("UPDATE orders SET status = 'new' WHERE status = 'stuck'")
     assert house.do_all() == ["remediate"]
     after = proposal_now(house, proposal)
@@ -104,7 +105,7 @@ def test_a_proposal_whose_reason_is_gone_becomes_stale(house, runbook, stuck):
 
 def test_informative_inputs_may_move_between_proposal_and_start(house, runbook, stuck):
     _, (proposal,) = diagnosed(house)
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     stuck.execute("UPDATE orders SET status = 'stuck' WHERE id = (SELECT max(id) FROM orders)")
     house.do_all()
     assert proposal_now(house, proposal).state is ProposalState.APPLIED
@@ -113,7 +114,7 @@ def test_informative_inputs_may_move_between_proposal_and_start(house, runbook, 
 
 def test_an_expired_proposal_is_never_started(house, runbook, stuck):
     _, (proposal,) = diagnosed(house)
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     with transaction(house.service.engine) as tx:
         tx.execute("UPDATE proposals SET expires_at = now() WHERE id = :id", id=proposal.id)
     house.do_all()
@@ -121,12 +122,12 @@ def test_an_expired_proposal_is_never_started(house, runbook, stuck):
     assert proposal_now(house, proposal).state is ProposalState.EXPIRED
     assert count_stuck(stuck) == 3
     with pytest.raises(Conflict, match="expired"):
-        deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+        approve(house.service, BEN, proposal)
 
 
 def test_an_approver_who_is_removed_before_the_start_no_longer_counts(house, runbook, stuck):
     _, (proposal,) = diagnosed(house)
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     with transaction(house.service.engine) as tx:
         tx.execute("""UPDATE people SET roles = '["responder"]' WHERE subject = :subject""", subject=BEN.subject)
     house.do_all()
@@ -139,7 +140,7 @@ def test_an_approver_who_is_removed_before_the_start_no_longer_counts(house, run
 @pytest.mark.parametrize(("column", "value"), [("inputs", '{"state": "new", "seen": 3}'), ("policy", None)])
 def test_what_was_changed_in_the_database_after_approval_does_not_start(house, runbook, stuck, column, value):
     _, (proposal,) = diagnosed(house)
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     with transaction(house.service.engine) as tx:
         if column == "inputs":
             tx.execute("UPDATE proposals SET inputs = inputs || '{\"note\": 1}' WHERE id = :id", id=proposal.id)
@@ -170,12 +171,11 @@ def test_a_worker_that_dies_in_a_diagnosis_gives_way_to_a_new_attempt(house, run
 
 
 def test_a_worker_that_dies_in_a_remediation_leaves_it_unknown_and_it_is_never_retried(house, runbook, stuck):
-    from runbooks_app.actions import remediating
 
     _, (proposal,) = diagnosed(house)
-    deciding.decide(house.service, BEN, WEB, proposal.id, "approve", proposal.digest)
+    approve(house.service, BEN, proposal)
     house.job("remediate")
-    assert remediating.start_remediation(house.service, proposal.id, "dead-worker") is not None
+    assert starting.start_remediation(house.service, proposal.id, "dead-worker", signatures()) is not None
     lapse(house)
     assert sweeping.take_over(house.service) == 1
     assert proposal_now(house, proposal).state is ProposalState.UNKNOWN
@@ -275,7 +275,7 @@ def test_by_hand_is_marked_always_high_risk_and_executed_once_approved(house, ru
         deciding.decide(
             house.service, Person("x#y", "Zed", roles=frozenset({"viewer"})), WEB, made.id, "deny", made.digest
         )
-    deciding.decide(house.service, BEN, WEB, made.id, "approve", made.digest)
+    approve(house.service, BEN, made)
     assert house.do_all() == ["remediate", "verify"]
     assert proposal_now(house, made).state is ProposalState.APPLIED
     assert count_stuck(stuck) == 0

@@ -23,7 +23,7 @@ PEOPLE: dict[str, dict[str, object]] = {
 }
 
 ROLES = {
-    "sre": ["responder", "approver:sre"],
+    "sre": ["responder", "approver:sre", "break-glass"],
     "dba": ["responder", "approver:database"],
     "staff": ["viewer"],
     "audit": ["auditor"],

@@ -63,10 +63,19 @@ class Browser:
         return answer.json()
 
     def decide(self, proposal_id: str, verdict: str, reason: str) -> httpx.Response:
-        """Decide by the approval page's form, also where it is no longer offered."""
+        """Decide by the approval page's form, also where it is no longer offered, wherever that leads."""
+        return self.sign(self.send_decision(proposal_id, verdict, reason))
+
+    def send_decision(self, proposal_id: str, verdict: str, reason: str) -> httpx.Response:
+        """Send the form; high risk leads to the provider's own page."""
         path = f"/proposals/{proposal_id}"
         digest = self.api(path)["digest"]
         return self.post(f"{path}/decision", self.page(path), verdict=verdict, reason=reason, digest=digest)
+
+    def sign(self, answer: httpx.Response) -> httpx.Response:
+        """Sign in afresh where an answer led to the provider."""
+        at_provider = str(answer.url).startswith(self.stage.issuer)
+        return self.client.post(answer.url, data={"sub": self.sub}) if at_provider else answer
 
 
 @dataclass

@@ -17,6 +17,7 @@ from runbooks_app.store.database import reading
 from runbooks_app.store.records import Proposal
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import guard
+from runbooks_app.web.pages.break_glass import reviewable
 
 blueprint = Blueprint("now", __name__)
 
@@ -34,6 +35,7 @@ def show() -> str:
         line = waiting.line(tx, service()) if any(run.state is RunState.QUEUED for run in going) else {}
         recent = [run for run in runs.recent(tx, limit=RECENT + len(going)) if run not in going][:RECENT]
         open_incidents = incidents.listed(tx)
+        to_review = reviewable(tx, g.person)
         mine = [proposal for proposal in undecided if waits_for(proposal, g.person, tx.now)]
     others = [proposal for proposal in undecided if proposal not in mine]
     words = request.args.get("q", "").strip()
@@ -41,6 +43,7 @@ def show() -> str:
     return render_template(
         "now.html",
         mine=mine,
+        to_review=to_review,
         others=others,
         going=going,
         in_line={run_id: in_line(place.place) for run_id, place in line.items() if not place.may_begin},

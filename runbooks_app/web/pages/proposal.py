@@ -7,8 +7,10 @@ from typing import Any
 
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 
-from runbooks_app.actions import deciding
+from runbooks_app.actions import break_glass, deciding
 from runbooks_app.actions.proposing import revision
+from runbooks_app.core.break_glass import SAID
+from runbooks_app.core.deciding import Unsigned
 from runbooks_app.core.errors import RunbooksError
 from runbooks_app.core.people import Permission
 from runbooks_app.core.runbook import Input, Runbook, Stage
@@ -17,6 +19,7 @@ from runbooks_app.library import read_revision
 from runbooks_app.store import proposals, revisions
 from runbooks_app.store.database import Transaction, reading
 from runbooks_app.store.records import Proposal, Run
+from runbooks_app.web import stepup
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import guard, signed_in
 from runbooks_app.web.pages import proposal_view
@@ -51,17 +54,47 @@ def show(proposal_id: str) -> str:
 @blueprint.post("/proposals/<proposal_id>/decision")
 @guard(Permission.DECIDE)
 def decide(proposal_id: str) -> Response:
-    """Record this person's verdict on the proposal as the form showed it."""
-    deciding.decide(
-        service(),
-        g.person,
-        signed_in(),
-        proposal_id,
-        request.form.get("verdict", ""),
-        request.form.get("digest", ""),
-        request.form.get("reason", "").strip(),
-    )
+    """Record this person's verdict on the proposal as the form showed it; where it wants a signature, get one first."""
+    verdict, digest = request.form.get("verdict", ""), request.form.get("digest", "")
+    reason = request.form.get("reason", "").strip()
+    try:
+        deciding.decide(service(), g.person, signed_in(), proposal_id, verdict, digest, reason)
+    except Unsigned:
+        return _sign(proposal_id, verdict, digest, reason)
     return _back(proposal_id)
+
+
+@blueprint.post("/proposals/<proposal_id>/break-glass")
+@guard(Permission.BREAK_GLASS)
+def use_break_glass(proposal_id: str) -> Response:
+    """Have the proposal start on this one person's word, once they have signed in afresh."""
+    digest, reason = request.form.get("digest", ""), request.form.get("reason", "").strip()
+    alone = request.form.get("how") == "without-provider"
+    try:
+        break_glass.use(service(), g.person, signed_in(), proposal_id, digest, reason, without_provider=alone)
+    except Unsigned:
+        return _sign(proposal_id, SAID, digest, reason)
+    return _back(proposal_id)
+
+
+def _sign(proposal_id: str, said: str, digest: str, reason: str) -> Response:
+    """On to the provider, whose id_token will speak of what is said here by its nonce."""
+    ref, nonce = deciding.begin_signed(service(), g.person, proposal_id, said, digest, reason)
+    return stepup.begin("decision", ref, nonce, f"/proposals/{proposal_id}")
+
+
+def _signed(ref: str, id_token: str, _claims: dict[str, Any]) -> Response:
+    """Back from the provider: say what was about to be said, by the one function that every decision goes through."""
+    said = deciding.take_signed(service(), g.person, ref)
+    about = (service(), g.person, signed_in(), said.proposal_id)
+    if said.verdict == SAID:
+        break_glass.use(*about, said.digest, said.reason, id_token=id_token)
+    else:
+        deciding.decide(*about, said.verdict, said.digest, said.reason, id_token=id_token)
+    return _back(said.proposal_id)
+
+
+stepup.FINISHERS["decision"] = _signed
 
 
 @blueprint.post("/proposals/<proposal_id>/sponsor")

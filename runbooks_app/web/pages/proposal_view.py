@@ -9,12 +9,15 @@ from typing import Any
 from flask import get_template_attribute
 from markupsafe import Markup
 
+from runbooks_app.core import break_glass
+from runbooks_app.core.break_glass import Mode
 from runbooks_app.core.deciding import closed_reason, why_not
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.core.proposal import OPEN, ProposalState, Verification
+from runbooks_app.store import break_glass as break_glass_rows
 from runbooks_app.store import people, proposals, runs
 from runbooks_app.store.database import Transaction
-from runbooks_app.store.records import Attempt, Proposal, Run
+from runbooks_app.store.records import Attempt, BreakGlass, Proposal, Run
 from runbooks_app.web.context import service
 from runbooks_app.web.pages.evidence import CellView, cell_views
 from runbooks_app.web.pages.words import proposal_state
@@ -39,6 +42,10 @@ class ProposalView:
     may_sponsor: bool
     may_withdraw: bool
     diagnose_only: bool
+    may_break_glass: bool
+    without_provider: bool
+    glass: BreakGlass | None
+    least_words: int = break_glass.LEAST_WORDS
 
     @property
     def at_rest(self) -> bool:
@@ -81,6 +88,8 @@ def read_state(tx: Transaction, proposal_id: str, person: Person) -> ProposalVie
     successors = [other for other in proposals.of_run(tx, run.id) if other.predecessor == proposal_id]
     subjects = {*proposal.requesters, proposal.sponsor} - {""}
     found = {subject: people.get(tx, subject) for subject in subjects}
+    diagnose_only = service().settings.remediation == "off"
+    mode = Mode(service().settings.break_glass)
     return ProposalView(
         proposal=proposal,
         run=run,
@@ -97,7 +106,10 @@ def read_state(tx: Transaction, proposal_id: str, person: Person) -> ProposalVie
         approved_already=person.subject in asked.approvers,
         may_sponsor=asked.needs_sponsor and proposal.state in OPEN and person.may(Permission.SPONSOR),
         may_withdraw=proposal.state in OPEN and person.subject in subjects,
-        diagnose_only=service().settings.remediation == "off",
+        diagnose_only=diagnose_only,
+        may_break_glass=not diagnose_only and not break_glass.why_not(asked, person, mode, tx.now),
+        without_provider=mode is Mode.SESSION,
+        glass=break_glass_rows.find(tx, proposal_id),
     )
 
 

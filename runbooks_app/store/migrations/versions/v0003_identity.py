@@ -17,10 +17,12 @@ UP = (
     "CREATE TABLE used_tokens (id text PRIMARY KEY, used_at timestamptz NOT NULL DEFAULT now())",
     "ALTER TABLE decisions ADD COLUMN id_token text NOT NULL DEFAULT ''",
     "ALTER TABLE decisions ADD COLUMN break_glass boolean NOT NULL DEFAULT false",
-    # A decision between its form and the provider's answer: what was asked for, by whom, in which session.
+    # Who approved as one of several may still break the glass.
+    "ALTER TABLE decisions DROP CONSTRAINT decisions_proposal_id_subject_verdict_key",
+    "ALTER TABLE decisions ADD CONSTRAINT decisions_once UNIQUE (proposal_id, subject, verdict, break_glass)",
+    # A decision between its form and the provider's answer: what was asked for, and by whom.
     """CREATE TABLE pending_decisions (
         ref         text PRIMARY KEY,
-        session     bytea NOT NULL,              -- id_hash of the session that began it
         proposal_id text NOT NULL REFERENCES proposals,
         digest      text NOT NULL,
         subject     text NOT NULL REFERENCES people,
@@ -73,7 +75,9 @@ DOWN = (
     "DROP TABLE identity_keys",
     "DROP TABLE break_glass",
     "DROP TABLE pending_decisions",
-    "ALTER TABLE decisions DROP COLUMN break_glass",
+    "DELETE FROM decisions WHERE break_glass",
+    "ALTER TABLE decisions DROP COLUMN break_glass",  # and the constraint with it
+    "ALTER TABLE decisions ADD UNIQUE (proposal_id, subject, verdict)",
     "ALTER TABLE decisions DROP COLUMN id_token",
     "DROP TABLE used_tokens",
     "DROP INDEX runs_held",
