@@ -6,6 +6,7 @@ run         one run; parts of it live
 cells       outputs of cells by themselves: documents, images, whole texts
 propose     a remediation proposed by hand
 proposal    the approval page
+break_glass what one person had start alone, and its reviews
 incident    incidents, notes, export
 connections the systems that runbooks reach, and what their tests proved
 audit       the trail
@@ -21,13 +22,25 @@ from pathlib import Path
 
 from flask import Blueprint, request, url_for
 
-from runbooks_app.web.pages import audit, cells, connections, events, incident, now, proposal, propose, run, runbook
+from runbooks_app.web.pages import (
+    audit,
+    break_glass,
+    cells,
+    connections,
+    events,
+    incident,
+    now,
+    proposal,
+    propose,
+    run,
+    runbook,
+)
 from runbooks_app.web.pages.evidence import frame_height
 from runbooks_app.web.pages.words import FILTERS
 
 blueprint = Blueprint("pages", __name__)
 
-for _page in (now, runbook, run, cells, propose, proposal, incident, connections, audit, events):
+for _page in (now, runbook, run, cells, propose, proposal, break_glass, incident, connections, audit, events):
     blueprint.register_blueprint(_page.blueprint)
 
 blueprint.add_app_template_global(frame_height)
