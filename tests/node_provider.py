@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ class NodeProvider:
     """The running provider."""
 
     issuer: str
+    process: subprocess.Popen[str]
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=20, trust_env=False))
 
     def person(self, sub: str, **claims: Any) -> None:
@@ -52,6 +54,7 @@ class NodeProvider:
             backchannel_logout_session_required=True,
             grant_types=["authorization_code"],
             response_types=["code"],
+            require_auth_time=True,
             **({"client_secret": secret} if secret else {"token_endpoint_auth_method": "none"}),
         )
 
@@ -85,16 +88,47 @@ class NodeProvider:
         `browser` keeps the provider's cookies: who is signed in there already is not asked, unless the service says so.
         With the one-time `CODE` the sign-in is a strong one.
         """
+        form = {"cancel": "yes"} if cancel else {"sub": sub, "password": PASSWORD, "code": code}
         answer = browser.get(location, follow_redirects=False)
-        while answer.is_redirect:
-            target = urljoin(str(answer.url), answer.headers["Location"])
-            if not target.startswith(self.issuer + "/"):
-                return target
-            answer = browser.get(target, follow_redirects=False)
-            if answer.status_code == 200 and "/interaction/" in str(answer.url):
-                form = {"cancel": "yes"} if cancel else {"sub": sub, "password": PASSWORD, "code": code}
-                answer = browser.post(answer.url, data=form, follow_redirects=False)
+        for _ in range(12):
+            place = str(answer.url)
+            if answer.is_redirect:
+                target = urljoin(place, answer.headers["Location"])
+                if not target.startswith(self.issuer + "/"):
+                    return target
+                answer = browser.get(target, follow_redirects=False)
+            elif answer.status_code == 200 and "/interaction/" in place:
+                answer = browser.post(place, data=form, follow_redirects=False)
+            elif answer.status_code == 200 and "Submitting Callback" in answer.text:
+                # Somebody else is signed in there, whom it signs out first: by a form that sends itself off.
+                hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', answer.text))
+                action = re.search(r'action="([^"]+)"', answer.text)
+                answer = browser.post(action.group(1) if action else place, data=hidden, follow_redirects=False)
+            else:
+                break
         raise AssertionError(f"the provider answered {answer.status_code} at {answer.url}: {answer.text[:500]}")
+
+    def asks(self, browser: httpx.Client, location: str) -> bool:
+        """Whether it has somebody sign in whom a service sent to it, for it does not know this browser."""
+        answer = browser.get(location, follow_redirects=False)
+        return answer.is_redirect and answer.headers["Location"].startswith("/interaction/")
+
+    def sign_out(self, browser: httpx.Client, location: str = "") -> str:
+        """Say yes to signing out there, where a service sent the browser or by oneself: the address it is sent to."""
+        page = browser.get(location or f"{self.issuer}/session/end", follow_redirects=False)
+        hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page.text))
+        end = f"{self.issuer}/session/end/confirm"
+        answer = browser.post(end, data={**hidden, "logout": "yes"}, follow_redirects=False)
+        assert answer.is_redirect, answer.text
+        return answer.headers["Location"]
+
+    def stop(self) -> None:
+        """End it; afterwards nobody answers at its address."""
+        self.http.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self.process.wait(10)
 
     def _control(self, method: str, what: str, told: Any = None) -> Any:
         answer = self.http.request(method, f"{self.issuer}/control/{what}", json=told)
@@ -112,13 +146,9 @@ def running(port: int = 0) -> Iterator[NodeProvider]:
     process = subprocess.Popen(
         [node, "server.mjs", str(port)], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdin is not None
     assert process.stdout is not None
+    provider = NodeProvider(json.loads(process.stdout.readline())["issuer"], process)
     try:
-        provider = NodeProvider(json.loads(process.stdout.readline())["issuer"])
         yield provider
-        provider.http.close()
     finally:
-        process.stdin.close()
-        process.wait(10)
-        process.stdout.close()
+        provider.stop()

@@ -33,3 +33,29 @@ def test_after_a_change_of_its_keys_people_sign_in_as_before(colleague, node):
     colleague("ana")
     node.rotate(keep=True)
     assert is_signed_in(colleague("ana"))
+
+
+def test_signing_out_leads_through_the_provider_which_forgets_the_browser(colleague, company, node):
+    ben = colleague("ben")
+    there = ben.send("/logout").headers["Location"]
+    assert not is_signed_in(ben)
+    assert there.startswith(f"{node.issuer}/session/end?")
+    assert node.sign_out(ben.client, there) == f"{company.url}/signed-out"
+    assert "You are signed out" in ben.client.get(f"{company.url}/signed-out").text
+    assert node.asks(ben.client, ben.client.get(f"{company.url}/login", follow_redirects=False).headers["Location"])
+
+
+def test_who_does_not_confirm_it_is_signed_out_of_this_service_all_the_same(colleague, company, node):
+    ben = colleague("ben")
+    ben.send("/logout")
+    assert not is_signed_in(ben)
+    assert not node.asks(ben.client, ben.client.get(f"{company.url}/login", follow_redirects=False).headers["Location"])
+
+
+def test_who_signs_out_at_the_provider_is_signed_out_here_in_that_browser(colleague, node):
+    here, elsewhere, otto = colleague("ben"), colleague("ben"), colleague("otto")
+    node.sign_out(here.client)
+    assert [is_signed_in(person) for person in (here, elsewhere, otto)] == [False, True, True]
+    latest = otto.api("/audit?event=person.signed_out&limit=1")["entries"][0]
+    assert (latest["actor"]["kind"], latest["actor"]["subject"]) == ("provider", node.issuer)
+    assert latest["objects"] == {"person": f"{node.issuer}#ben"}

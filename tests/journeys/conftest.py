@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import chromium
 import pytest
-from components import lacking
 from journeys.windows import DESKTOP, PHONE
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from whole_stage import PATIENCE
 
 if TYPE_CHECKING:
@@ -21,15 +19,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
     from runbooks_app.main.demo.stage import Stage
-
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -80,14 +69,9 @@ class Visitor:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
-    chromium = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
-    if shutil.which(chromium) is None:
-        lacking(f"There is no Chromium at {chromium}: apt-get install chromium, or name it in CHROMIUM.")
     expect.set_options(timeout=PATIENCE * 1000)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=shutil.which(chromium), args=QUIET)
-        yield started
-        started.close()
+    with chromium.started() as running:
+        yield running
 
 
 @pytest.fixture

@@ -35,7 +35,9 @@ export function adapterOver(rows) {
     }
 
     async revokeByGrantId(grantId) {
-      for (const [key, payload] of rows) if (payload.grantId === grantId) rows.delete(key);
+      for (const [key, payload] of rows) {
+        if (key.startsWith(`${this.model}:`) && payload.grantId === grantId) rows.delete(key);
+      }
     }
 
     #first(fits) {

@@ -65,6 +65,10 @@ function serve(issuer) {
       users.has(sub) ? { accountId: sub, claims: async () => ({ sub, ...users.get(sub) }) } : undefined,
     loadExistingGrant: consentGiven,
     extraTokenClaims: async (ctx, token) => (token.accountId ? users.get(token.accountId) : undefined),
+    renderError: (ctx, out) => {
+      ctx.type = "text";
+      ctx.body = Object.values(out).join(" ");
+    },
     interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
     features: {
       devInteractions: { enabled: false },
@@ -111,6 +115,7 @@ function serve(issuer) {
     const path = new URL(request.url, issuer).pathname;
     if (path.startsWith("/control/")) await control(issuer, request, response, path);
     else if (path.startsWith("/interaction/")) await interact(provider, users, request, response);
+    else if (path === "/favicon.ico") response.writeHead(204).end();
     else rest(request, response);
   };
 }
