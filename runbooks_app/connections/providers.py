@@ -16,6 +16,8 @@ from runbooks_app.core.addresses import keeps_secrets
 ROLE = re.compile(r"(?!pg_)[a-z_][a-z0-9_$-]{0,62}")
 """Database roles; the reserved `pg_…` ones would grant far more than one system."""
 HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+WORD = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+"""A name of Vault's, or one step of a path there: no `..` is among them."""
 NO_CREDENTIAL = frozenset(("host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"))
 """Headers that frame a request and cannot hold a credential."""
 
@@ -27,13 +29,15 @@ class Option:
     """One option of a provider: a text of one line. Those named `…_file` are paths, relative to the file.
 
     `help` says what to write. Without a `default` it is required; a default may follow from the options above it.
-    `fine` holds for a text that will do, and `wrong` is said of one that will not.
+    `fine` holds for a text that will do, and `wrong` is said of one that will not. It is for these `kinds` of
+    connection; where none are named, for all that the provider serves.
     """
 
     help: str
     default: str | Callable[[Options], str | None] | None = None
     fine: Callable[[str], object] = str.strip
     wrong: str = "must be a text of one line."
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class ProviderRow:
     options: Mapping[str, Option]
     acts_as: Callable[[Options], str]
     decides: tuple[str, ...] = ()
+
+    def options_for(self, kind: str) -> Mapping[str, Option]:
+        """Those of one kind of connection."""
+        return {name: option for name, option in self.options.items() if not option.kinds or kind in option.kinds}
 
 
 def _role(what: str) -> Option:
@@ -68,9 +76,33 @@ def _secured(what: str, default: str | Callable[[Options], str | None] | None = 
     )
 
 
+def _named(pattern: str, what: str, default: str | None = None) -> Option:
+    return Option(what, default=default, fine=re.compile(pattern, re.ASCII).fullmatch, wrong="cannot be used.")
+
+
 def _header(text: str) -> bool:
     return bool(HEADER.fullmatch(text)) and text.lower() not in NO_CREDENTIAL
 
+
+def _narrowed(options: Options) -> str:
+    file = options["session_policy_file"]
+    return f", narrowed by {file.rpartition('/')[2]}" if file else ""
+
+
+HEADER_OPTION = Option(
+    "Header that it is sent in, as in Authorization or X-Api-Key.",
+    default="Authorization",
+    fine=_header,
+    wrong="is no header that holds a credential.",
+    kinds=("http",),
+)
+SCHEME_OPTION = Option(
+    'What stands before it: Bearer or Basic, or "" for the secret alone.',
+    default=lambda options: "Bearer" if options["header"].lower() == "authorization" else "",
+    fine=lambda text: not text or HEADER.fullmatch(text),
+    wrong="is no scheme.",
+    kinds=("http",),
+)
 
 PROVIDERS: dict[str, ProviderRow] = {
     "postgres-role": ProviderRow(
@@ -87,18 +119,8 @@ PROVIDERS: dict[str, ProviderRow] = {
         kinds=("http",),
         options={
             "secret_file": Option("File that holds the token (Basic: user:password)."),
-            "header": Option(
-                "Header that it is sent in, as in Authorization or X-Api-Key.",
-                default="Authorization",
-                fine=_header,
-                wrong="is no header that holds a credential.",
-            ),
-            "scheme": Option(
-                'What stands before it: Bearer or Basic, or "" for the secret alone.',
-                default=lambda options: "Bearer" if options["header"].lower() == "authorization" else "",
-                fine=lambda text: not text or HEADER.fullmatch(text),
-                wrong="is no scheme.",
-            ),
+            "header": HEADER_OPTION,
+            "scheme": SCHEME_OPTION,
         },
         acts_as=lambda _: "a standing credential",
     ),
@@ -136,6 +158,47 @@ PROVIDERS: dict[str, ProviderRow] = {
         },
         acts_as=lambda options: f"the run's own token for {options['audience']}",
     ),
+    "vault": ProviderRow(
+        kinds=("postgres", "http"),
+        options={
+            "address": _secured("Vault's address, as in https://vault.example.com:8200.", default=None),
+            "login_role": _named(WORD, "Role of Vault's JWT method, one for each stage."),
+            "path": _named(rf"{WORD}(/{WORD})+", "What is read there, as in database/creds/orders-reader."),
+            "field": Option("Field of the secret that is the token, as in token.", kinds=("http",)),
+            "header": HEADER_OPTION,
+            "scheme": SCHEME_OPTION,
+            "audience": Option("`aud` of the run token: one of the role's bound_audiences.", default="vault"),
+            "mount": _named(rf"{WORD}(/{WORD})*", "Where the JWT method is enabled.", default="jwt"),
+            "namespace": Option("Namespace of Vault Enterprise or OpenBao.", default=""),
+            "ca_file": Option("Certificates that vouch for Vault, where the machine's do not.", default=""),
+        },
+        acts_as=lambda options: f"{options['path']} of Vault as {options['login_role']}",
+        decides=("login_role",),
+    ),
+    "aws": ProviderRow(
+        kinds=("http",),
+        options={
+            "role_arn": _named(
+                r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}",
+                "Role of this stage, as in arn:aws:iam::111122223333:role/runbooks-diagnose.",
+            ),
+            "region": _named(r"[a-z]{2}(-[a-z]+)+-\d", "Region of the service, as in eu-central-1."),
+            "service": _named(r"[a-z0-9-]{1,64}", "Service as signatures name it, as in logs, aps, es or s3."),
+            "session_policy_file": Option("Policy that narrows the role further, in JSON.", default=""),
+            "audience": Option("`aud` of the run token.", default="sts.amazonaws.com"),
+            "sts_url": _secured(
+                "Where STS is.",
+                default=lambda options: (
+                    f"https://sts.{options['region']}.amazonaws.com"
+                    + (".cn" if options["region"].startswith("cn-") else "")
+                ),
+            ),
+        },
+        acts_as=lambda options: (
+            f"a session of {options['role_arn']} for {options['service']} in {options['region']}{_narrowed(options)}"
+        ),
+        decides=("role_arn",),
+    ),
 }
 """By name."""
 
@@ -144,10 +207,10 @@ PROVIDERS_OF = {kind: tuple(name for name, row in PROVIDERS.items() if kind in r
 """Which serve which kind of connection."""
 
 
-def read_options(table: Table, provider: str) -> dict[str, str]:
+def read_options(table: Table, provider: str, kind: str) -> dict[str, str]:
     """The provider's options, with defaults; what is wrong is noted, and stands for itself as an empty text."""
     found: dict[str, str] = {}
-    for name, option in PROVIDERS[provider].options.items():
+    for name, option in PROVIDERS[provider].options_for(kind).items():
         default = option.default(found) if callable(option.default) else option.default
         value = table.fields.get(name, default)
         if value is None:

@@ -147,15 +147,15 @@ def _url(table: Table) -> str:
 def _source(source: Table, *, kind: str, folder: Path) -> CredentialSource | None:
     """Where the stage's credentials come from; an HTTP connection may do without."""
     allow = ("allow",) if kind == "http" else ()
-    options_of_kind = {option for provider in PROVIDERS_OF[kind] for option in PROVIDERS[provider].options}
+    options_of_kind = {option for provider in PROVIDERS_OF[kind] for option in PROVIDERS[provider].options_for(kind)}
     if kind == "http" and "provider" not in source.fields and not options_of_kind & source.fields.keys():
         source.only(("provider", *allow))
         return None
     provider = source.choice("provider", PROVIDERS_OF[kind])
     if not provider:
         return CredentialSource("", {})
-    source.only(("provider", *allow, *PROVIDERS[provider].options))
-    options = read_options(source, provider)
+    source.only(("provider", *allow, *PROVIDERS[provider].options_for(kind)))
+    options = read_options(source, provider, kind)
     return CredentialSource(
         provider,
         {

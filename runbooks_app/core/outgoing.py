@@ -26,5 +26,5 @@ Authorize = Callable[[Outgoing], Mapping[str, str]]
 """The headers that let a request in, and that replace those of these names which the cell sent.
 
 It may renew the credential first, which takes its time: it is called in a thread. Raises `Unavailable` or
-`Misconfigured`, in words that the cell is told.
+`Misconfigured`, and `Refused` for a request that must not be sent, in words that the cell is told.
 """

@@ -100,9 +100,7 @@ def test_a_token_of_one_stage_never_gets_the_other_stages_role(vault, provider, 
 
 
 def test_a_login_reads_no_path_of_the_other_stage(vault, provider, issuer):
-    with pytest.raises(
-        Misconfigured, match=r"read database/creds/runbooks-remediate \(403\).*of runbooks-diagn"
-    ):
+    with pytest.raises(Misconfigured, match=r"read database/creds/runbooks-remediate \(403\).*of runbooks-diagn"):
         provider(path=PATHS["remediate"]).mint(ORDERS, issuer.purpose())
     assert (vault.made, vault.tokens) == ({}, {})
 

@@ -18,7 +18,7 @@ from http import HTTPStatus
 import h11
 import httpx
 
-from runbooks_app.core.errors import InvalidInput, RunbooksError
+from runbooks_app.core.errors import InvalidInput, Refused, RunbooksError
 from runbooks_app.core.http_rules import permits
 from runbooks_app.kernels.gateway.authorizing import Authorizing
 from runbooks_app.kernels.gateway.headers import back, onwards
@@ -175,6 +175,8 @@ class HttpPort:
         try:
             response = await self.ask(peer, await self.onward(request, body), body)
         except NotLetThroughError as refused:
+            method, path = request.method.decode(), request.target.decode().partition("?")[0]
+            self.refusals.add(self.refusal(method[:MOST_SHOWN], path[:MOST_SHOWN], refused.reason))
             await peer.tell(refused.status, "refused", refused.reason)
             return peer.again()
         except RunbooksError as error:
@@ -224,7 +226,10 @@ class HttpPort:
         elif not empty:
             headers.append((b"transfer-encoding", b"chunked"))
         method, target = request.method.decode(), self.route.base.encode() + request.target
-        headers = await self.credential.headers(method, target, headers, content)
+        try:
+            headers = await self.credential.headers(method, target, headers, content)
+        except Refused as refused:
+            raise NotLetThroughError(HTTPStatus.FORBIDDEN, f"{self.route.name}: {refused.message}") from None
         limits = dict.fromkeys(("read", "write", "pool"), self.patience)
         return httpx.Request(
             method,
