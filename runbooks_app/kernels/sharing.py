@@ -1,17 +1,16 @@
 """`multiprocessing` inside the sandbox: what its processes share lies in memory and in the run's folder.
 
 Python keeps semaphores and shared memory in files under /dev/shm, which all kernels would have in common and where
-files outlive the run. Here a semaphore is one of the C library's in anonymous memory, which every fork shares, and
-shared memory is a file in the run's temporary folder. `Pool`, `Process`, `Queue`, `Lock`, `Value` and what stands on
-them work as they always do for processes that are forked, as they are by default. `Manager` listens on a socket and
-does not; locks of other start methods (`spawn`, `forkserver`) would need names and do not either.
+files outlive the run. Here a semaphore is one of the C library's, and it lies, as all shared memory does, in a file in
+the run's temporary folder, which every fork has in common. `Pool`, `Process`, `Queue`, `Lock`, `Value` and what stands
+on them work as they always do for processes that are forked, as they are by default. `Manager` listens on a socket
+and does not; locks of other start methods (`spawn`, `forkserver`) would need names and do not either.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import mmap
 import multiprocessing
 import multiprocessing.context
 import multiprocessing.heap
@@ -52,8 +51,9 @@ class SemLock:
             )
         self.kind, self.maxvalue, self.name = kind, maxvalue, None
         self.handle = 0
-        self._memory = mmap.mmap(-1, _SIZE)  # shared with every process that is forked from here on
-        self._at = ctypes.byref(ctypes.c_char.from_buffer(self._memory))
+        # What is allocated here is shared with every process that is forked from here on.
+        self._memory = multiprocessing.heap.BufferWrapper(_SIZE)
+        self._at = ctypes.byref(ctypes.c_char.from_buffer(self._memory.create_memoryview()))
         self._mine, self._owner = 0, 0
         if _libc.sem_init(self._at, 1, ctypes.c_uint(value)) != 0:
             raise OSError(ctypes.get_errno(), "sem_init")

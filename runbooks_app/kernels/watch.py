@@ -45,6 +45,9 @@ FORKED = 0x40
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
+TABLED = PAGE // 8
+"""Bytes of memory for each byte of its page table."""
+
 
 @dataclass(frozen=True)
 class Stat:
@@ -62,6 +65,7 @@ class Stat:
     cpu: int
     threads: int
     started: int
+    virtual: int
     resident: int
 
     @classmethod
@@ -83,6 +87,7 @@ class Stat:
             cpu=sum(map(int, found[11:15])),
             threads=max(1, int(found[17])),
             started=int(found[19]),
+            virtual=int(found[20]),
             resident=int(found[21]) * PAGE,
         )
 
@@ -202,8 +207,9 @@ class Watch:
 
     def memory(self, kernel: Kernel) -> int:
         """Bytes that a kernel uses, rather too high than too low; 0 where a closer look would be in vain."""
-        # What is resident is more than what is its own: only where that is much need it be known better.
-        if sum(stat.resident for stat in kernel.own.values()) <= kernel.memory // 2:
+        # What is resident is more than what is its own, and page tables are no more than what they could show: only
+        # where that is much need it be known better.
+        if sum(stat.resident + stat.virtual // TABLED for stat in kernel.own.values()) <= kernel.memory // 2:
             return 0
         return sum(_own_memory(pid, stat) for pid, stat in kernel.own.items())
 
@@ -267,18 +273,18 @@ def _kill(pid: int, group: int) -> None:
 
 
 def _own_memory(pid: int, stat: Stat) -> int:
-    """Bytes that a process has for itself, or mapped to be shared.
+    """Bytes that a process has for itself, or mapped to be shared, with the page tables to all it shows.
 
     A fork shows all of its parent's memory as its own. But each page that it really made its own since then, by writing
     to it or by asking for more, it was given on a fault: kernels get small pages only (PR_SET_THP_DISABLE).
     """
     with suppress(OSError):
         lines = dict(line.split(b":", 1) for line in _read(f"/proc/{pid}/status").splitlines())
-        anonymous, mapped, swapped = (
-            int(lines.get(key, b"0 kB").split()[0]) * 1024 for key in (b"RssAnon", b"RssShmem", b"VmSwap")
+        anonymous, mapped, swapped, tables = (
+            int(lines.get(key, b"0 kB").split()[0]) * 1024 for key in (b"RssAnon", b"RssShmem", b"VmSwap", b"VmPTE")
         )
         own = anonymous + swapped
-        return (min(own, stat.faults * PAGE) if stat.forked else own) + mapped
+        return (min(own, stat.faults * PAGE) if stat.forked else own) + mapped + tables
     return 0
 
 

@@ -23,7 +23,8 @@ OK, FAILED, DIED, TIMED_OUT, NEVER_RAN = (
 MB = 1_000_000
 
 GREEDY = (
-    "import mmap\nheld = []\nwhile True:\n    held.append(mmap.mmap(-1, 20_000_000)); held[-1].write(b'x' * 20_000_000)"
+    "import os, time\nfor _ in range(20):\n    if os.fork() == 0:\n        held = bytearray(b'x' * 20_000_000)\n"
+    "        while True: time.sleep(60)\n    time.sleep(0.05)\ntime.sleep(60)"
 )
 
 
@@ -43,9 +44,9 @@ def test_the_memory_of_all_processes_counts_together(run):
 
 
 def test_a_memory_bomb_of_a_grandchild_that_has_left_its_parent_is_found(run):
-    bomb = "import mmap\nm = mmap.mmap(-1, 600_000_000)\nfor n in range(600): m.write(b'x' * 1_000_000)\ntime.sleep(60)"
-    forked = f"if os.fork() == 0:\n    if os.fork() == 0:\n        exec({bomb!r})\n    os._exit(0)"
-    ran = run(f"import os, time\n{forked}\ntime.sleep(60)", memory=400 * MB)
+    bomb = "held = [bytearray(b'x' * 1_000_000) for _ in range(220)]\ntime.sleep(60)"
+    forked = f"if os.fork() == 0:\n        if os.fork() == 0:\n            exec({bomb!r})\n        os._exit(0)"
+    ran = run(f"import os, time\nfor _ in range(2):\n    {forked}\ntime.sleep(60)", memory=400 * MB)
     assert ran.states == [DIED]
     assert "400 MB of memory" in ran.ended["c0"].reason
 

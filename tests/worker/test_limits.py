@@ -22,7 +22,8 @@ ANA = Person("https://idp#ana", "Ana", roles=frozenset({"responder"}))
 BEN = Person("https://idp#ben", "Ben", roles=frozenset({"responder", "approver:database"}))
 WEB = {"surface": "web", "auth_time": 1}
 GREEDY = (
-    "import mmap\nheld = []\nwhile True:\n    held.append(mmap.mmap(-1, 20_000_000)); held[-1].write(b'x' * 20_000_000)"
+    "import os, time\nfor _ in range(20):\n    if os.fork() == 0:\n        held = bytearray(b'x' * 20_000_000)\n"
+    "        while True: time.sleep(60)\n    time.sleep(0.05)\ntime.sleep(60)"
 )
 OVER = (
     "The kernel with all that it had started used more than 300 MB of memory, the limit of this runbook, and was ended."

@@ -60,8 +60,8 @@ SYSTEM = (
 )
 """What every kernel may read and execute, where it exists."""
 
-DEVICES = ("/dev/null", "/dev/zero", "/dev/full")
-"""What every kernel may also write to."""
+DEVICES = ("/dev/null", "/dev/full")
+"""What every kernel may also write to. Not /dev/zero: mapped, it is memory that nobody can count."""
 
 
 def version() -> int:

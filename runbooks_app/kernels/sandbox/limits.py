@@ -10,7 +10,9 @@ from runbooks_app.kernels.sandbox.spec import Spec
 def limit(spec: Spec) -> None:
     """Set the limits of this process and all that it will ever start."""
     wanted = {
-        resource.RLIMIT_CORE: 0,
+        # With 0, a system that hands dumps to a program would hand over those of what a cell started: core(5) names
+        # this pipe, and only 1, which is too small for any file, keeps the kernel from it.
+        resource.RLIMIT_CORE: 1,
         resource.RLIMIT_NOFILE: spec.open_files,
         resource.RLIMIT_DATA: spec.memory,
         resource.RLIMIT_FSIZE: spec.file_size,

@@ -30,6 +30,8 @@ _MSG_FASTOPEN = 0x20000000
 _KIND = 0xF  # of a socket's type, without SOCK_CLOEXEC and SOCK_NONBLOCK
 # <asm-generic/ioctls.h>: type into a terminal; <linux/fs.h>: flags of an inode, on any file of ours open for reading
 _TIOCSTI, _TIOCLINUX, _FS_IOC_SETFLAGS, _FS_IOC_FSSETXATTR = 0x5412, 0x541C, 0x40086602, 0x401C5820
+_SETLEASE, _SETDELEG = 0x400, 0x410  # <linux/fcntl.h>
+_MAP_SHARED, _MAP_ANONYMOUS = 0x1, 0x20  # the first is a bit of MAP_SHARED_VALIDATE, too
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,10 @@ RULES: tuple[Rule, ...] = (
         errno.EPERM,
         Argument(1, "is one of", (_TIOCSTI, _TIOCLINUX, _FS_IOC_SETFLAGS, _FS_IOC_FSSETXATTR)),
     ),
+    # Whoever opens a file of our uid's waits until its lease is given back, for 45 seconds.
+    _rule("leases", "fcntl", errno.EPERM, Argument(1, "is one of", (_SETLEASE, _SETDELEG))),
+    # They tell the names of files in any folder that our uid may read; Landlock is not asked. `tail -f` polls then.
+    _rule("news of files", "inotify_init inotify_init1 inotify_add_watch", errno.ENOSYS),
     # TCP alone: UDP, netlink, vsock, MPTCP and the rest pass Landlock by. The errno matters: where netlink is
     # refused with EACCES, libraries abort.
     _rule(
@@ -138,6 +144,13 @@ RULES: tuple[Rule, ...] = (
     ),
     # Memory in files without a name: no process has to have it mapped, so nobody could see how much there is.
     _rule("memory in files", "memfd_create", errno.ENOSYS),
+    # It is such a file: who says that its pages are not needed (MADV_DONTNEED) shows none of them, and keeps them all.
+    _rule(
+        "memory that is shared",
+        "mmap",
+        errno.EPERM,
+        Argument(3, "is one of", (_MAP_SHARED | _MAP_ANONYMOUS,), _MAP_SHARED | _MAP_ANONYMOUS),
+    ),
     # The watch tells by the pages that a fork was given how much of its parent's memory it made its own.
     _rule("huge pages", "prctl", errno.EPERM, Argument(0, "is one of", (PR_SET_THP_DISABLE,))),
     _rule("keys", "keyctl add_key request_key", errno.EPERM),

@@ -124,6 +124,8 @@ PROCESSES = {
     "performance counters": Attack("call('perf_event_open', None, 0, -1, -1, 0)", DENIED),
     "the keyring": Attack("call('keyctl', 0, -3, 0)", DENIED),
     "memory without a process": Attack("os.memfd_create('hidden')", r"^OSError: \[Errno 38\]"),
+    "memory that is shared, and not shown": Attack("import mmap\nmmap.mmap(-1, 1 << 20)", DENIED),
+    "memory of a device": Attack("open('/dev/zero', 'r+b')", DENIED),
     "uncounted pages": Attack("checked(libc.prctl(41, 0, 0, 0, 0))", DENIED),
     "settings of the system": Attack("os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY)", DENIED),
     "a restart of the machine": Attack(
@@ -217,6 +219,13 @@ FILES = {
     "another folder in its place": harmless(
         "home = os.path.expanduser('~')\nos.rename(home, 'old')\nos.symlink(files, home)\nprint('replaced')", "replaced"
     ),
+    "news of a folder of ours": Attack("checked(libc.inotify_init1(0))", r"^OSError: \[Errno 38\]"),
+    "a lease of what the worker reads": Attack(
+        "import fcntl\nimport runbooks_app\n"
+        "fcntl.fcntl(os.open(runbooks_app.__file__, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_WRLCK)",
+        DENIED,
+    ),
+    "memory of a crash": harmless("print(resource.getrlimit(resource.RLIMIT_CORE))", r"^\(1, 1\)$"),
     "links for whoever clears up": harmless(
         "os.symlink(files, 'inner'); os.symlink('/', 'root'); os.symlink(secret, 'file'); print('laid')", "laid"
     ),

@@ -118,6 +118,16 @@ OTHERWISE: dict[str, tuple[str, tuple[Argument, ...], int, str]] = {
         "a file that is yet to be made does not seem touched",
     ),
     "memory_without_a_name": ("memfd_create", (None, 0), errno.ENOSYS, "all memory belongs to a process or to a file"),
+    "share_memory": ("mmap", (None, 0, 0, 0x21, -1, 0), errno.EPERM, "all memory belongs to a process or to a file"),
+    "lease_a_file": ("fcntl", (-1, 0x400, 0), errno.EPERM, "nobody waits for a kernel to open a file"),
+    "have_news_of_files": ("inotify_init1", (-1,), errno.ENOSYS, "what happens to files is told to nobody"),
+    "have_news_of_files_by_the_older_call": (
+        "inotify_init",
+        (),
+        errno.ENOSYS,
+        "what happens to files is told to nobody",
+    ),
+    "watch_a_file": ("inotify_add_watch", (-1, None, 1), errno.ENOSYS, "what happens to files is told to nobody"),
     "take_huge_pages": (
         "prctl",
         (PR_SET_THP_DISABLE, 1, 0, 0, 0),

@@ -141,7 +141,7 @@ def die_with_the_zygote(_: Targets) -> None:
 def be_closed_to_neighbours(_: Targets) -> None:
     """Processes of the same user cannot read a kernel's memory, and no memory is left in a file when it crashes."""
     _expect(prctl_value(_PR_GET_DUMPABLE) == 0, "its memory is open")
-    _expect(resource.getrlimit(resource.RLIMIT_CORE) == (0, 0), "it would leave its memory in a file")
+    _expect(resource.getrlimit(resource.RLIMIT_CORE) == (1, 1), "it would leave its memory in a file")
 
 
 @must_work
