@@ -25,7 +25,7 @@ from runbooks_app.main.embedded.postgres import find_programs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest_plugins = ["service_database", "whole_stage"]
+pytest_plugins = ["service_database", "whole_stage", "installation"]
 
 
 class BeyondLoopbackError(RuntimeError):

@@ -125,9 +125,13 @@ def _tags(purpose: Purpose) -> dict[str, Any]:
     return {"principal_tags": {name: [value] for name, value in tags.items()}, "transitive_tag_keys": list(tags)}
 
 
-def thumbprint(jwk: Mapping[str, Any]) -> str:
-    """The key's name: RFC 7638, by SHA-256. Raises `InvalidInput` for what is no public RSA key."""
-    if jwk.get("kty") != "RSA" or not all(isinstance(jwk.get(part), str) for part in ("e", "n")):
+def thumbprint(jwk: object) -> str:
+    """The key's name: RFC 7638, by SHA-256. Raises `InvalidInput` for what is no RSA key."""
+    if (
+        not isinstance(jwk, Mapping)
+        or jwk.get("kty") != "RSA"
+        or not all(isinstance(jwk.get(part), str) for part in ("e", "n"))
+    ):
         raise InvalidInput("This is no RSA key.")
     named = json.dumps({part: jwk[part] for part in ("e", "kty", "n")}, separators=(",", ":"))
     return base64.urlsafe_b64encode(hashlib.sha256(named.encode()).digest()).rstrip(b"=").decode()

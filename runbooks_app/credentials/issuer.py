@@ -81,6 +81,6 @@ class Issuer:
 
 def _name(jwk: object) -> str:
     try:
-        return thumbprint(jwk) if isinstance(jwk, dict) else ""
+        return thumbprint(jwk)
     except InvalidInput:
-        return ""  # another kind of key, of somebody else's
+        return ""  # somebody else's, of another kind

@@ -36,7 +36,7 @@ def public(jwk: Mapping[str, Any]) -> dict[str, str]:
     return {"kty": "RSA", "use": "sig", "alg": ALGORITHM, "kid": kid, "n": jwk["n"], "e": jwk["e"]}
 
 
-def _is_named(jwk: Mapping[str, Any], kid: str) -> bool:
+def _is_named(jwk: object, kid: str) -> bool:
     try:
         return thumbprint(jwk) == kid
     except InvalidInput:

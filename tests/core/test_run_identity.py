@@ -154,7 +154,9 @@ def test_a_keys_name_is_its_thumbprint():
     assert thumbprint({**key.as_dict(private=False), "kid": "another", "use": "sig"}) == key.thumbprint()
 
 
-@pytest.mark.parametrize("jwk", [{}, {"kty": "EC", "n": "x", "e": "y"}, {"kty": "RSA", "n": 1, "e": "AQAB"}])
+@pytest.mark.parametrize(
+    "jwk", [None, [], "RSA", {}, {"kty": "EC", "n": "x", "e": "y"}, {"kty": "RSA", "n": 1, "e": "AQAB"}]
+)
 def test_what_is_no_rsa_key_has_no_name(jwk):
     with pytest.raises(InvalidInput, match="no RSA key"):
         thumbprint(jwk)
