@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -174,7 +175,7 @@ def _issued(claim: Claim, held: _Held, lifetime: int) -> Issued:
     credential = held.credential
     source = held.wanted.source
     # What lapses later than was asked for is told as that; the clocks of two machines may differ.
-    left = int((credential.expires_at - datetime.now(UTC)).total_seconds()) if credential.expires_at else 0
+    left = ceil((credential.expires_at - datetime.now(UTC)).total_seconds()) if credential.expires_at else 0
     return Issued(
         connection=credential.connection,
         provider=source.provider if source else "",
