@@ -22,7 +22,7 @@ from sqlalchemy import make_url
 
 from runbooks_app import __version__
 from runbooks_app.core.errors import InvalidInput, RunbooksError
-from runbooks_app.main import identity_commands
+from runbooks_app.main import connection_commands, identity_commands
 from runbooks_app.settings import PREFIX, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ app = typer.Typer(
 audit_app = typer.Typer(help="The audit trail: verify it, take it along.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
 app.add_typer(identity_commands.app, name="identity")
+app.add_typer(connection_commands.app, name="connections")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Folder = Annotated[Path, typer.Option(help="Folder with the notebooks.", file_okay=False, exists=True)]

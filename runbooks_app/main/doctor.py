@@ -13,20 +13,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import httpx
-
+from runbooks_app.actions.connections import seen
 from runbooks_app.connections import Connection, read_connections
+from runbooks_app.core.connection_tests import Standing
 from runbooks_app.core.errors import DatabaseAway, Misconfigured, Problem, RunbooksError, Unavailable
 from runbooks_app.library import Library
 from runbooks_app.live.streams import client
 from runbooks_app.main.worker import start_engine
+from runbooks_app.oidc import OpenIDProvider
 from runbooks_app.settings import PREFIX, Settings
 from runbooks_app.store.artifacts import Artifacts
 from runbooks_app.store.database import connect, reading
 from runbooks_app.store.schema import require_current
+from runbooks_app.web.client import sign_in_origin
+from runbooks_app.web.context import origin_of
 
 SECONDS = 5.0
 """How long another system may take to answer."""
+
+
+TEST_IT = "Test it, where a worker runs, by `runbooks connections test`."
 
 
 class Remark(Exception):
@@ -94,6 +100,31 @@ def connections(settings: Settings) -> str:
     return ", ".join(_connections(settings)) or "none is named: runbooks reach nothing"
 
 
+def proofs(settings: Settings) -> str:
+    """By their latest tests connections answer, and a diagnosis only reads there. It is not tested anew."""
+    known = _connections(settings)
+    engine = connect(settings.database_url, settings.secret("database_password_file"), pool_size=1)
+    try:
+        with reading(engine) as tx:
+            require_current(tx)
+            found = seen(tx, known)
+    finally:
+        engine.dispose()
+
+    def told(*standings: Standing) -> tuple[Problem, ...]:
+        return tuple(
+            Problem(name, one.tested.outcome.says if one.tested else f"has not been tested. {TEST_IT}")
+            for name, one in found.items()
+            if one.standing in standings
+        )
+
+    if wrong := told(Standing.WRITES, Standing.AWAY):
+        raise Misconfigured(f"Diagnoses can write, or connections are away. {TEST_IT}", problems=wrong)
+    if open_ := told(Standing.UNPROVED, Standing.UNTESTED):
+        raise Remark("\n".join(["not all is proved:", *(f"  - {problem}" for problem in open_)]))
+    return f"proved to only read: {', '.join(found) or 'there is none'}"
+
+
 def secrets(settings: Settings) -> str:
     """Every file with a secret is there, and for nobody else to read."""
     files = {f"{PREFIX}{name.upper()}": settings.path(path) for name, path in settings if _is_secret(name, path)}
@@ -109,17 +140,19 @@ def secrets(settings: Settings) -> str:
 
 
 def provider(settings: Settings) -> str:
-    """The OpenID provider that people sign in with answers."""
+    """The OpenID provider that people sign in with answers, is the one that was named, and publishes its keys."""
     if not settings.oidc_issuer:
         raise Misconfigured(f"Nobody can sign in: {PREFIX}OIDC_ISSUER names no provider.")
-    address = settings.oidc_issuer.rstrip("/") + "/.well-known/openid-configuration"
-    try:
-        found = httpx.get(address, timeout=SECONDS, follow_redirects=True).raise_for_status().json()["issuer"]
-    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
-        raise Unavailable(f"{address} gives no provider's configuration ({error}). Nobody can sign in.") from error
-    if found.rstrip("/") != settings.oidc_issuer.rstrip("/"):
-        raise Misconfigured(f"The provider calls itself {found}; {PREFIX}OIDC_ISSUER must be the same.")
-    return f"{found} answers"
+    found = OpenIDProvider(settings.oidc_issuer, patience=SECONDS)
+    page = found.metadata()["authorization_endpoint"]
+    if origin_of(page) != sign_in_origin(settings):
+        raise Misconfigured(
+            f"The sign-in page is at {origin_of(page)}, where forms of ours may not lead."
+            f" Set {PREFIX}OIDC_ORIGIN={origin_of(page)}."
+        )
+    keys = len(found.keys().keys)
+    lacks = "" if "end_session_endpoint" in found.metadata() else "; it has no page for signing out there as well"
+    return f"{found.issuer} answers, with {keys} keys{lacks}"
 
 
 def artifacts(settings: Settings) -> str:
@@ -143,7 +176,8 @@ def sandbox(settings: Settings) -> str:
 
 
 CHECKS: Mapping[str, Callable[[Settings], str]] = {
-    check.__name__: check for check in (database, redis, library, connections, secrets, provider, artifacts, sandbox)
+    check.__name__: check
+    for check in (database, redis, library, connections, proofs, secrets, provider, artifacts, sandbox)
 }
 
 

@@ -23,6 +23,7 @@ COMMANDS = [
     ["settings"],
     ["audit", "verify"],
     ["audit", "export"],
+    ["connections", "test"],
     ["demo"],
     ["doctor"],
     *(["identity", name] for name in ("show", "jwks", "discovery", "withdraw")),
