@@ -7,7 +7,9 @@
 
     provider    what a provider is given and gives back
     asking      one bounded question to a system that gives credentials
-    tokens      the run's own token, and one that is renewed in time
+    tokens      the run's own token, and what is renewed in time
+    presenting  how a secret is shown to an HTTP system
+    signing     AWS's signature of one request
 
 No secret leaves by repr, log or exception.
 """

@@ -12,12 +12,11 @@ https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentit
 from __future__ import annotations
 
 import json
-import logging
 import secrets
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Self
@@ -27,18 +26,13 @@ from xml.etree import ElementTree as ET
 from botocore.credentials import Credentials
 
 from runbooks_app.core.errors import Misconfigured, RunbooksError, Unavailable
-from runbooks_app.core.outgoing import Outgoing
 from runbooks_app.credentials.asking import Answer, ask, told
 from runbooks_app.credentials.provider import Credential, Endpoint, Purpose
 from runbooks_app.credentials.signing import sign
-
-log = logging.getLogger(__name__)
+from runbooks_app.credentials.tokens import InUse, run_token
 
 LASTS = 900
 """Seconds of a session: the least that STS gives."""
-
-RENEWED_AT = timedelta(seconds=60)
-"""What is left of a session when another one takes its place."""
 
 MOST_POLICY = 2048
 """Characters of a session policy that STS takes."""
@@ -62,11 +56,17 @@ NOTE = "AWS takes no session back: it ends by itself 15 min after it began."
 
 @dataclass(frozen=True)
 class Session:
-    """A session of the role: what signs, until when by this machine's clock, and as whom AWS's own logs know it."""
+    """A session of the role: what signs, and as whom AWS's own logs know it."""
 
     key: Credentials = field(repr=False)
-    until: datetime
     arn: str
+    seconds: float = LASTS
+    """As asked for: STS tells its end by a clock of its own."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """All that gives it away."""
+        return self.key.secret_key, self.key.token
 
 
 @dataclass(frozen=True)
@@ -87,22 +87,25 @@ class Aws:
 
     def mint(self, connection: Endpoint, purpose: Purpose) -> Credential:
         """Begin a session; for as long as the credential is used another one follows before it ends."""
-        held = _Held(self, connection, purpose)
-        session = held.session
+        name = f"{purpose.stage}-{purpose.run_id}-{secrets.token_hex(4)}"
+        session = InUse(
+            partial(self._session, connection, purpose, name),
+            partial(purpose.renewed, name) if purpose.renewed else None,
+        )
         return Credential(
             connection=connection.name,
             stage=purpose.stage,
-            identity=held.name,
-            secret=session.key.secret_key,
+            identity=name,
+            secret=session.held.key.secret_key,
             host=connection.host,
             port=connection.port,
             database=connection.database,
-            expires_at=session.until,
+            expires_at=datetime.now(UTC) + timedelta(seconds=LASTS),
             note=NOTE,
-            scope=session.arn,
-            authorize=held.authorize,
+            scope=session.held.arn,
+            authorize=lambda sent: sign(session.now().key, self.service, self.region, sent),
             signs_body=True,
-            secrets=held.secrets,
+            secrets=session.secrets,
         )
 
     def revoke(self, connection: Endpoint, identity: str) -> bool:  # noqa: ARG002  others need them
@@ -119,25 +122,19 @@ class Aws:
         narrowed = f", narrowed by {Path(self.session_policy_file).name}" if self.session_policy_file else ""
         return f"a session of {self.role_arn}{narrowed}, with which this stage {able} {connection.name}. {NOTE}"
 
-    def session(self, connection: Endpoint, purpose: Purpose, name: str) -> Session:
+    def _session(self, connection: Endpoint, purpose: Purpose, name: str) -> Session:
         """Ask STS for one; AWS's own logs show the name."""
-        if purpose.identity is None:
-            raise Misconfigured(
-                f"{connection.name}: AWS wants a run token, and this service has no run identity. "
-                "Name a folder for its keys by the setting RUNBOOKS_IDENTITY_KEYS."
-            )
-        run_token = purpose.identity(self.audience)
+        token = run_token(connection, purpose, self.audience)
         asked = {
             "Action": "AssumeRoleWithWebIdentity",
             "Version": "2011-06-15",
             "RoleArn": self.role_arn,
             "RoleSessionName": name,
-            "WebIdentityToken": run_token,
+            "WebIdentityToken": token,
             "DurationSeconds": str(LASTS),
         }
         if self.session_policy_file:
             asked["Policy"] = self._policy(connection)
-        begun = datetime.now(UTC)
         answer = ask(
             self._at(connection),
             "POST",
@@ -147,14 +144,13 @@ class Aws:
         )
         found = _words(answer.body)
         if answer.status != HTTPStatus.OK:
-            raise self._refused(connection, answer, found, run_token)
+            raise self._refused(connection, answer, found, token)
         parts = [found.get(name, "") for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")]
         if not all(part and part.isascii() and part.isprintable() for part in parts):
             raise Unavailable(f"{self._at(connection)} answered without a session. Check that sts_url is STS.")
         if answer.ahead is not None and abs(answer.ahead) > MOST_SKEW:
             raise Misconfigured(f"{self._at(connection)} would believe no signature of this worker.{answer.clocks}")
-        # What was asked for, since STS tells the end by a clock of its own.
-        return Session(Credentials(*parts), begun + timedelta(seconds=LASTS), found.get("Arn", self.role_arn))
+        return Session(Credentials(*parts), found.get("Arn", self.role_arn))
 
     def _policy(self, connection: Endpoint) -> str:
         """The session policy as short as it can be written."""
@@ -183,45 +179,6 @@ class Aws:
         if mend is None and (answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Throttl" in code):
             return Unavailable(f"{what} Try again.")
         return Misconfigured(f"{what}{answer.clocks} {mend or 'Check role_arn, region and sts_url.'}")
-
-
-class _Held:
-    """A credential in use: the session of this moment, and the `secrets` of all that there were.
-
-    They share the `name` under which AWS's own logs know them.
-    """
-
-    def __init__(self, aws: Aws, connection: Endpoint, purpose: Purpose) -> None:
-        self._aws, self._connection, self._purpose = aws, connection, purpose
-        self._one_at_a_time = threading.Lock()
-        self.name = f"{purpose.stage}-{purpose.run_id}-{secrets.token_hex(4)}"
-        self.secrets: list[str] = []
-        self.session = self._begin()
-
-    def authorize(self, sent: Outgoing) -> Mapping[str, str]:
-        """Sign a request, by another session where this one ends soon."""
-        with self._one_at_a_time:
-            left = self.session.until - datetime.now(UTC)
-            if left < RENEWED_AT:
-                try:
-                    self._renew()
-                except RunbooksError as error:
-                    if left <= timedelta():
-                        raise
-                    log.warning("The session goes on for %.0f s: no other one yet. %s", left.total_seconds(), error)
-            session = self.session
-        return sign(session.key, self._aws.service, self._aws.region, sent)
-
-    def _renew(self) -> None:
-        session = self._begin()
-        if self._purpose.renewed:
-            self._purpose.renewed(self.name, LASTS)  # entered before it is used, or it is not used
-        self.session = session
-
-    def _begin(self) -> Session:
-        session = self._aws.session(self._connection, self._purpose, self.name)
-        self.secrets += [session.key.secret_key, session.key.token]
-        return session
 
 
 def _words(body: bytes) -> dict[str, str]:

@@ -42,7 +42,7 @@ class Kubernetes:
             connection=connection.name,
             stage=purpose.stage,
             identity=identity,
-            secret=bearer.token.value,
+            secret=bearer.held.value,
             host=connection.host,
             port=connection.port,
             database=connection.database,

@@ -7,7 +7,6 @@ stage anew.
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from runbooks_app.core.errors import Misconfigured
+from runbooks_app.credentials.presenting import present
 from runbooks_app.credentials.provider import Credential, Endpoint, Purpose
 
 SHORTEST = 8
@@ -39,11 +39,7 @@ class Static:
     def mint(self, connection: Endpoint, purpose: Purpose) -> Credential:
         """Read the file; the identity tells one stage's use of it from another's in the trail."""
         secret = self._read(connection)
-        value, parts = secret, [secret]
-        if self.scheme.lower() == "basic":
-            value = base64.b64encode(secret.encode()).decode()
-            parts += [value, secret.partition(":")[2]]
-        headers = {self.header: f"{self.scheme} {value}".strip()}
+        headers, parts = present(secret, self.header, self.scheme)
         return Credential(
             connection=connection.name,
             stage=purpose.stage,
@@ -55,7 +51,7 @@ class Static:
             expires_at=None,
             note=NOTE,
             authorize=lambda _: headers,
-            secrets=list(dict.fromkeys(filter(None, parts))),
+            secrets=parts,
         )
 
     def revoke(self, connection: Endpoint, identity: str) -> bool:  # noqa: ARG002  others need them

@@ -94,12 +94,12 @@ class TokenExchange:
             connection=connection.name,
             stage=purpose.stage,
             identity=identity,
-            secret=bearer.token.value,
+            secret=bearer.held.value,
             host=connection.host,
             port=connection.port,
             database=connection.database,
-            expires_at=datetime.now(UTC) + timedelta(seconds=bearer.token.seconds),
-            scope=bearer.token.scope,
+            expires_at=datetime.now(UTC) + timedelta(seconds=bearer.held.seconds),
+            scope=bearer.held.scope,
             authorize=bearer.authorize,
             secrets=bearer.secrets,
         )
@@ -110,9 +110,9 @@ class TokenExchange:
         url = self.revocation_url or self._published(connection).get("revocation_endpoint", "") if bearer else ""
         if bearer is None or not url:
             return False
-        answer = self._ask(connection, url, {"token": bearer.token.value, "token_type_hint": "access_token"})
+        answer = self._ask(connection, url, {"token": bearer.held.value, "token_type_hint": "access_token"})
         if answer.status != HTTPStatus.OK:
-            raise self._refused(connection, answer, "did not end the token", bearer.token.value)
+            raise self._refused(connection, answer, "did not end the token", bearer.held.value)
         del self._held[identity]
         return True
 

@@ -28,6 +28,7 @@ from runbooks_app.core.errors import Misconfigured, RunbooksError, Unavailable
 from runbooks_app.credentials.asking import Answer, ask, told
 from runbooks_app.credentials.presenting import present
 from runbooks_app.credentials.provider import Credential, Endpoint, Purpose
+from runbooks_app.credentials.tokens import run_token
 
 SHORTEST = 8
 """Characters of a secret; a shorter one could not be told from harmless text where outputs are searched for it."""
@@ -80,12 +81,7 @@ class Vault:
 
     def mint(self, connection: Endpoint, purpose: Purpose) -> Credential:
         """Log in and read. What was begun is taken back where it cannot be finished."""
-        if purpose.identity is None:
-            raise Misconfigured(
-                f"{connection.name}: Vault wants a run token, and this service has no run identity. "
-                "Name a folder for its keys by the setting RUNBOOKS_IDENTITY_KEYS."
-            )
-        login = self._login(connection, purpose.identity(self.audience))
+        login = self._login(connection, run_token(connection, purpose, self.audience))
         try:
             return self._credential(connection, purpose, login)
         except BaseException:
@@ -121,21 +117,21 @@ class Vault:
             "the login and its lease end with the stage"
         )
 
-    def _login(self, connection: Endpoint, run_token: str) -> _Login:
+    def _login(self, connection: Endpoint, token: str) -> _Login:
         begun = time.monotonic()
-        asked = {"role": self.login_role, "jwt": run_token}
+        asked = {"role": self.login_role, "jwt": token}
         answer = self._ask(connection, "", f"auth/{self.mount}/login", asked)
         if answer.status != HTTPStatus.OK:
             mend = "Compare that role with what `runbooks identity show vault` prints."
-            raise self._refused(connection, answer, f"log in as {self.login_role}", mend, run_token)
+            raise self._refused(connection, answer, f"log in as {self.login_role}", mend, token)
         given = _part(answer.object(), "auth")
-        token, ttl = given.get("client_token"), _seconds(given, "lease_duration")
-        if not _secret(token) or not ttl or given.get("token_type", "service") != "service":
+        login, ttl = given.get("client_token"), _seconds(given, "lease_duration")
+        if not _secret(login) or not ttl or given.get("token_type", "service") != "service":
             raise Misconfigured(
                 f"{self._at(connection)}: logging in as {self.login_role} gives no token that can be taken back. "
                 "Set token_type=service and a token_ttl on that role."
             )
-        return _Login(str(token), begun + ttl)
+        return _Login(str(login), begun + ttl)
 
     def _credential(self, connection: Endpoint, purpose: Purpose, login: _Login) -> Credential:
         answer = self._ask(connection, login.token, self.path)

@@ -21,8 +21,7 @@ from runbooks_app.core.errors import Conflict, Misconfigured, Refused, Unavailab
 from runbooks_app.core.outgoing import Outgoing
 from runbooks_app.core.trust import Trusted
 from runbooks_app.core.trust import aws as show_aws
-from runbooks_app.credentials import asking, provider_for
-from runbooks_app.credentials import aws as aws_module
+from runbooks_app.credentials import asking, provider_for, tokens
 
 pytestmark = pytest.mark.identity
 
@@ -235,18 +234,18 @@ def test_nobody_takes_a_session_back_and_that_is_told(provider, issuer):
 
 def later(monkeypatch, **passed):
     """Let the worker's clock go on."""
-    clock = SimpleNamespace(now=lambda zone: datetime.now(zone) + timedelta(**passed))
-    monkeypatch.setattr(aws_module, "datetime", clock)
+    seconds = timedelta(**passed).total_seconds()
+    monkeypatch.setattr(tokens, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds))
 
 
 def test_a_session_that_ends_soon_is_replaced_and_that_is_told(aws, provider, issuer, monkeypatch):
     renewed = []
     purpose = replace(issuer.purpose(), renewed=lambda identity, lasts: renewed.append((identity, lasts)))
     minted = provider().mint(LOGS, purpose)
-    later(monkeypatch, minutes=13, seconds=50)
+    later(monkeypatch, minutes=14, seconds=20)
     who(minted, aws)
     assert renewed == []
-    later(monkeypatch, minutes=14, seconds=10)
+    later(monkeypatch, minutes=14, seconds=40)
     assert who(minted, aws).status_code == 200
     assert renewed == [(minted.identity, 900)]
     assert [session.name for session in aws.sessions.values()] == [minted.identity] * 2
@@ -259,7 +258,7 @@ def test_a_session_that_cannot_be_entered_is_not_used(aws, provider, issuer, mon
         raise Conflict("The credential has ended; it is not renewed.")
 
     minted = provider().mint(LOGS, replace(issuer.purpose(), renewed=ended))
-    later(monkeypatch, minutes=14, seconds=30)
+    later(monkeypatch, minutes=14, seconds=40)
     for _ in range(2):
         assert next(iter(aws.sessions)) in minted.authorize(Outgoing("GET", f"{aws.url}/"))["Authorization"]
     later(monkeypatch, minutes=15, seconds=1)
@@ -270,7 +269,7 @@ def test_a_session_that_cannot_be_entered_is_not_used(aws, provider, issuer, mon
 def test_a_session_goes_on_to_its_end_while_sts_is_away_and_no_longer(aws, provider, issuer, monkeypatch):
     minted = provider().mint(LOGS, issuer.purpose())
     aws.spell = lambda: (503, ERROR.format(code="ServiceUnavailable", message="busy").encode())
-    later(monkeypatch, minutes=14, seconds=30)
+    later(monkeypatch, minutes=14, seconds=40)
     assert who(minted, aws).status_code == 200
     later(monkeypatch, minutes=15, seconds=1)
     with pytest.raises(Unavailable, match=r"^logs \(STS at .*\(503\): ServiceUnavailable: busy\. Try again\."):
