@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
-from runbooks_app.core.errors import RunbooksError
+from runbooks_app.core.errors import Misconfigured, RunbooksError, Unavailable
 from runbooks_app.core.outgoing import Outgoing
 from runbooks_app.kernels.gateway.headers import Headers, with_credential
 from runbooks_app.kernels.gateway.masking import Forms
@@ -63,6 +63,6 @@ class Authorizing:
                 raise self._failure
             try:
                 return await loop.run_in_executor(self._thread, self.route.authorize, outgoing)
-            except RunbooksError as error:
+            except (Unavailable, Misconfigured) as error:
                 self._failure, self._failed_at = error, loop.time()
                 raise

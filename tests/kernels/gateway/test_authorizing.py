@@ -10,7 +10,7 @@ import pytest
 from kernels.gateway.conftest import SECRET, route
 from kernels.gateway.servers import HOST
 
-from runbooks_app.core.errors import Unavailable
+from runbooks_app.core.errors import Refused, Unavailable
 
 pytestmark = pytest.mark.kernels
 
@@ -42,13 +42,13 @@ class Signing:
 class Hanging:
     """Takes its time, and then cannot."""
 
-    def __init__(self):
-        self.asked, self.go = 0, threading.Event()
+    def __init__(self, error):
+        self.asked, self.go, self.error = 0, threading.Event(), error
 
     def __call__(self, _):
         self.asked += 1
         self.go.wait(10)
-        raise Unavailable("prometheus: its token could not be renewed. Look at the token server.")
+        raise self.error
 
 
 def test_a_token_that_was_renewed_is_masked_like_the_first(opened, echoing):
@@ -106,16 +106,21 @@ def test_a_body_that_is_too_long_to_be_signed_is_refused_in_words(opened, echoin
     assert len(credential.seen) == len(echoing.seen) == 1
 
 
-def test_those_who_waited_while_a_renewal_failed_are_told_at_once_and_nothing_is_sent(opened, echoing):
-    credential = Hanging()
-    gateway = opened(route(echoing.port, authorize=credential))
+def four_at_once(gateway, credential):
+    """Answers to four requests, three of which wait while the credential is asked for the first."""
     with gateway.client() as client, ThreadPoolExecutor(4) as people:
         going = [people.submit(client.get, "/x") for _ in range(4)]
         turn, until = gateway.gateway._serving["prometheus"].credential._turn, time.monotonic() + 10
         while len(turn._waiters or ()) < 3 and time.monotonic() < until:
             time.sleep(0.01)
         credential.go.set()
-        answers = [one.result() for one in going]
+        return [one.result() for one in going]
+
+
+def test_those_who_waited_while_a_renewal_failed_are_told_at_once_and_nothing_is_sent(opened, echoing):
+    credential = Hanging(Unavailable("prometheus: its token could not be renewed. Look at the token server."))
+    gateway = opened(route(echoing.port, authorize=credential))
+    answers = four_at_once(gateway, credential)
     assert {answered.status_code for answered in answers} == {502}
     assert all("Look at the token server" in answered.json()["message"] for answered in answers)
     assert credential.asked == 1
@@ -123,3 +128,10 @@ def test_those_who_waited_while_a_renewal_failed_are_told_at_once_and_nothing_is
     with gateway.client() as client:
         client.get("/x")
     assert credential.asked == 2
+
+
+def test_one_request_that_must_not_be_sent_says_nothing_of_those_beside_it(opened, echoing):
+    credential = Hanging(Refused("it would name another system"))
+    gateway = opened(route(echoing.port, authorize=credential))
+    assert {answered.status_code for answered in four_at_once(gateway, credential)} == {403}
+    assert credential.asked == 4
