@@ -24,6 +24,7 @@ export async function interact(provider, users, request, response) {
       acr: strong ? "urn:test:strong" : "urn:test:password",
       amr: strong ? ["pwd", "otp"] : ["pwd"],
     },
+    consent: {}, // native clients, such as a command line, ask for it each time
   });
 }
 
