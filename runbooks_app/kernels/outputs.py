@@ -7,13 +7,14 @@ believed about its shape. Sizes are bytes of UTF-8.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from runbooks_app.kernels.displays import Displays, Settled, content, is_bundle
 from runbooks_app.kernels.events import Output
-from runbooks_app.kernels.redaction import Redactor, Stream, cut
+from runbooks_app.kernels.redaction import NULL, Redactor, Stream, cut
 from runbooks_app.kernels.spool import Rest, Spool
 
 ERROR_LIMIT = 65536
@@ -360,9 +361,11 @@ def count_of(number: Any) -> int | None:
 
 
 def clean(value: Any) -> Any:
-    """Text that any database and any encoder takes: no lone surrogates, no NUL."""
+    """What any database and any encoder takes: no lone surrogates, no NUL, no number beyond all others (1e999)."""
     if isinstance(value, str):
-        return value.encode(errors="replace").decode().replace("\0", "\N{SYMBOL FOR NULL}")
+        return value.encode(errors="replace").decode().replace("\0", NULL)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, list):
         return [clean(item) for item in value]
     if isinstance(value, dict):

@@ -70,7 +70,13 @@ _ANSI_LONGEST = 1000
 """Characters of an escape sequence that a piece of text may end within; a longer one is taken for text."""
 
 _SPACES = bytes((*range(33), 127))
-_WIDE_SPACES = re.compile("[\x80-\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]")
+NULL = "\N{SYMBOL FOR NULL}"
+"""What stands for a NUL in outputs, as between the letters of UTF-16."""
+
+_WIDE_SPACES = re.compile(
+    "[\x80-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f"
+    f"{NULL}\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 """What the second pass looks through, beside ANSI sequences: white space, control characters, what has no width."""
 
 _SMALL = 512

@@ -61,6 +61,14 @@ def test_a_reply_with_an_error_of_odd_shape_is_a_failure(run):
     assert json.dumps(ran.ended["c0"].outputs, ensure_ascii=False).encode()
 
 
+def test_a_number_that_no_database_takes_is_none(run):
+    data = '{"application/json": [1e999, -1e999, NaN, 1.5], "text/plain": "x"}'
+    body = f'{{"msg_type": "display_data", "parent_header": {{"msg_id": ""}}, "content": {{"data": {data}}}}}'
+    ran = run(FORGE + f"body = {body!r}.encode()\nos.write(3, struct.pack('!I', len(body)) + body)")
+    assert ran.ended["c0"].outputs[0]["data"]["application/json"] == [None, None, None, 1.5]
+    assert json.dumps([ran.ended["c0"].outputs, ran.live], allow_nan=False)
+
+
 def test_errors_count_against_a_limit_of_their_own(run):
     flood = FORGE + (
         "for number in range(300):\n"

@@ -180,6 +180,7 @@ def test_no_way_of_cutting_a_stream_shows_a_secret(before, after, cuts):
     "text",
     [
         "\n".join(PASSWORD),
+        *(sign.join(PASSWORD) for sign in "\0\u034f\u061c\u115f\u180b\u200b\u206a\u3164\ufe0f\ufff9\U000e0020"),
         " ".join(PASSWORD.encode().hex()[at : at + 2] for at in range(0, 2 * len(RAW), 2)),
         PASSWORD[:9] + "\x1b[31m" + PASSWORD[9:] + "\x1b[0m",
         PASSWORD[:9] + "\u200b" + PASSWORD[9:],
