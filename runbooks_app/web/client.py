@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ _MOST_PENDING = 5
 class Answer:
     """What the provider answered: an id_token, its claims, believed, and what was kept when the browser was sent."""
 
-    id_token: str
+    id_token: str = field(repr=False)
     claims: dict[str, Any]
     kept: Mapping[str, Any]
 

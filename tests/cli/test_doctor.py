@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import hostile_provider
 import pytest
 
 from runbooks_app.main import doctor
@@ -91,3 +92,16 @@ def test_a_system_that_cannot_seal_kernels_is_told_so(only, monkeypatch):
     assert finding.state == "wrong"
     assert "Landlock ABI 3" in finding.says
     assert "Linux 6.12" in finding.says
+
+
+def test_the_provider_is_asked_for_what_it_publishes_and_is_the_one_that_was_named(only):
+    only("provider")
+    with hostile_provider.serve() as provider:
+        finding = found("provider", oidc_issuer=provider.url)
+        assert (finding.state, "answers, with 2 keys; it has no page for signing out" in finding.says) == ("ok", True)
+        provider.discovery = lambda told: {**told, "authorization_endpoint": "http://login.example/authorize"}
+        assert "RUNBOOKS_OIDC_ORIGIN=http://login.example" in found("provider", oidc_issuer=provider.url).says
+        provider.discovery = lambda told: {**told, "issuer": "https://another.example"}
+        assert "names another issuer" in found("provider", oidc_issuer=provider.url).says
+        provider.failing.add("/.well-known/openid-configuration")
+        assert "does not answer" in found("provider", oidc_issuer=provider.url).says

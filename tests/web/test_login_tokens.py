@@ -7,8 +7,10 @@ import time
 import hostile_provider
 import pytest
 from hostile_provider import EC, OTHER_RSA, RSA, es256, me, rs256, sign_in
+from joserfc.jwk import RSAKey
 
 from runbooks_app import oidc
+from runbooks_app.core import run_identity
 
 pytestmark = pytest.mark.identity
 
@@ -147,3 +149,24 @@ def test_keys_that_cannot_be_read_sign_nobody_in(browser, provider, keys, monkey
 def test_a_curve_key_under_an_rsa_keys_name_signs_nobody_in(browser, provider):
     provider.keys = (type(EC).import_key({**EC.as_dict(private=False), "kid": "first"}),)
     assert sign_in(browser, provider).status_code == 403
+
+
+def test_our_own_run_token_signs_nobody_in_whatever_it_says(browser, provider):
+    """Signed by a key of the run identity; also one that says all that an id_token would."""
+    key = RSAKey.generate_key(2048, parameters={"use": "sig"})
+    kid = run_identity.thumbprint(key.as_dict(private=False))
+    purpose = run_identity.Purpose(
+        "run-1",
+        "diagnose",
+        300,
+        runbook_id="4b0e3a52-7b7d-4a53-9a0e-5f3f5d3c9c11",
+        runbook_digest="d",
+        params_digest="p",
+        environment="tests",
+    )
+    issuer = "http://127.0.0.1:8080"
+    run = run_identity.claims(purpose, issuer=issuer, audience="runbooks", now=time.time(), jti="j")
+    for told in (lambda _: run, lambda c: {**run, "nonce": c["nonce"]}, lambda c: {**c, "run_id": "run-1"}):
+        provider.sign = lambda claims, told=told: rs256(told(claims), kid=kid, key=key)
+        assert sign_in(browser, provider).status_code == 403
+        assert me(browser) is None
