@@ -101,7 +101,10 @@ class Signatures:
                     glass = row.subject
                 elif proposal.asked.wants_signatures:
                     roles = self._roles(proposal, row, Verdict.APPROVE, now)
-                    groups[row.subject] = Person(row.subject, row.name, roles=roles).approver_groups
+                    held = Person(row.subject, row.name, roles=roles).approver_groups
+                    if not proposal.asked.policy.may_be_decided_by(held):
+                        raise Untrusted("the sign-in provider's token gives no group that may approve it.")  # noqa: TRY301 -- a doubt as all else
+                    groups[row.subject] = held
             except (Untrusted, KeysAway) as fault:
                 if isinstance(fault, KeysAway) and not glass:
                     raise

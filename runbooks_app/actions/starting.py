@@ -20,7 +20,7 @@ from runbooks_app.actions.diagnosing import Claim, prepared
 from runbooks_app.actions.proposing import asks_too_little, digest_now, revision, tell_proposal
 from runbooks_app.actions.signatures import Checked, Doubt, Signatures
 from runbooks_app.core.audit import Event
-from runbooks_app.core.deciding import may_start
+from runbooks_app.core.deciding import TooFew, may_start
 from runbooks_app.core.errors import Conflict, Refused, RunbooksError, Unavailable
 from runbooks_app.core.people import Actor, Permission
 from runbooks_app.core.proposal import ProposalState, move
@@ -151,8 +151,9 @@ def _ready(
             raise Refused("It was not checked once more; nothing was executed.")
         return proposal, run, runbook, _may_start(tx, service, proposal, run, runbook, checked)
     except RunbooksError as refusal:
-        reason = " ".join([refusal.message, *map(str, checked.doubts)])
-        make_stale(tx, proposal, reason, worker_actor(worker), checked.doubts)
+        doubts = checked.doubts if isinstance(refusal, TooFew) else ()
+        reason = " ".join([*map(str, doubts), "Nothing was executed."]) if doubts else refusal.message
+        make_stale(tx, proposal, reason, worker_actor(worker), doubts)
         return None
 
 

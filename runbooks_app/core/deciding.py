@@ -34,6 +34,10 @@ class Unsigned(Refused):
     code = "signed_decision_required"
 
 
+class TooFew(Refused):
+    """Too few of the proposal's approvals count."""
+
+
 class Verdict(StrEnum):
     """What a person says on a proposal."""
 
@@ -178,5 +182,5 @@ def may_start(
     if broke_glass:
         return tuple(dict.fromkeys((*standing, broke_glass)))
     if len(standing) < asked.policy.approvals:
-        raise Refused("Somebody who approved is no longer an approver; nothing was executed.")
+        raise TooFew("Somebody who approved is no longer an approver; nothing was executed.")
     return standing
