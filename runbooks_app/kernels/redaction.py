@@ -79,6 +79,9 @@ _WIDE_SPACES = re.compile(
 )
 """What the second pass looks through, beside ANSI sequences: white space, control characters, what has no width."""
 
+_OF_NUMBERS = re.compile(r"[0-9.e+-]+")
+"""What may stand in a number: where no form is made of that, hundreds of thousands of them need not be looked at."""
+
 _SMALL = 512
 """Characters up to which a text is searched at once; the sieve takes as long as that."""
 
@@ -98,6 +101,7 @@ class Redactor:
         self._squeezed = _automaton(self._squeezed_forms)
         self._longest = max(map(len, forms), default=0)
         self._first = frozenset(form[0] for form in forms)
+        self._in_numbers = any(map(_OF_NUMBERS.fullmatch, forms))
         for sieve in ("_sieve", "_squeezed_sieve"):
             vars(self).pop(sieve, None)
 
@@ -113,6 +117,8 @@ class Redactor:
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where secrets and tokens stand in `text`, in order, merged where they overlap."""
+        if len(text) < SHORTEST:
+            return []
         forms, tokens = self._may_hold(text)
         found = [match.span() for match in TOKENS.finditer(text)] if tokens else []
         if tokens and "eyJ" in text:
@@ -146,7 +152,7 @@ class Redactor:
         if isinstance(value, dict):
             pairs = [(self.text(str(key)), self.value(item)) for key, item in value.items()]
             return {key[0]: item[0] for key, item in pairs}, sum(key[1] + item[1] for key, item in pairs)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if self._in_numbers and isinstance(value, (int, float)) and not isinstance(value, bool):
             clean, count = self.text(str(value))
             return (clean, count) if count else (value, 0)
         return value, 0

@@ -141,6 +141,14 @@ def test_a_text_of_tokens_that_only_begin_takes_no_longer_than_any_other(begun):
     assert time.process_time() - since < 1
 
 
+def test_a_display_of_many_numbers_holds_nobody_up():
+    numbers = [0] * 600_000
+    since = time.process_time()
+    assert Redactor([PASSWORD]).value(numbers) == (numbers, 0)
+    assert time.process_time() - since < 1  # it took two
+    assert Redactor(["1234567.5"]).value([1234567.5, True, 1]) == ([MARK, True, 1], 1)
+
+
 def test_a_growing_text_is_held_back_only_where_it_may_become_a_secret():
     redactor = Redactor([PASSWORD, PEM])
     for shown in ("all of this is shown", "4 of 6 cells\n", "eyJ"[:2]):
