@@ -23,6 +23,10 @@ IDLE = 60.0
 """Seconds that a kernel may say nothing, between requests or within one."""
 
 
+LINGER = 1.0
+"""Seconds that the rest of a refused request may go on coming."""
+
+
 class Gone(Exception):
     """The kernel closed its end, said nothing for too long, or broke its request off."""
 
@@ -80,6 +84,16 @@ class Peer:
             h11.Data(data=body),
             h11.EndOfMessage(),
         )
+        if self.h11.their_state is not h11.DONE:
+            await self.linger()
+
+    async def linger(self) -> None:
+        """Close our half and let the rest come: a reset would take the answer away (RFC 9112, section 9.6)."""
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(LINGER):
+                self.writer.write_eof()
+                while await self.reader.read(CHUNK):
+                    pass
 
     def again(self) -> bool:
         """Whether another request may come over this connection."""

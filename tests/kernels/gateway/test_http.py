@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
+import select
 import socket
 import threading
 from pathlib import Path
@@ -29,6 +30,23 @@ def test_a_request_that_the_stage_allows_reaches_the_system_with_the_credential(
     assert echoing.seen[0]["path"] == "/api/v1/labels?match%5B%5D=up%7Bjob%3D%27a+b%27%7D"
     assert seen_headers(echoing)["authorization"] == f"Bearer {SECRET}"
     assert seen_headers(echoing)["host"] == f"{HOST}:{echoing.port}"
+
+
+def test_a_refusal_reaches_who_is_still_sending_what_was_refused(opened, echoing):
+    gateway = opened(route(echoing.port))
+    head = gateway.head("POST /-/quit HTTP/1.1", "Content-Length: 200000")
+    for _ in range(20):
+        with socket.create_connection((HOST, gateway.port), timeout=10) as kernel:
+            kernel.sendall(head)
+            kernel.sendall(b"x" * 100_000)
+            select.select([kernel], [], [], 10)
+            kernel.sendall(b"x" * 100_000)
+            kernel.shutdown(socket.SHUT_WR)
+            answered = b""
+            while piece := kernel.recv(65536):
+                answered += piece
+        assert answered.startswith(b"HTTP/1.1 403 ")
+        assert b"diagnostic cells may not POST" in answered
 
 
 def test_the_base_of_the_url_stands_before_every_path(opened, echoing):
