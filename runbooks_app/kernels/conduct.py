@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from runbooks_app.core.errors import Unavailable
 from runbooks_app.core.run import CellState
 from runbooks_app.kernels.cells import Cells
 from runbooks_app.kernels.channel import Channel, Gone, Message
+from runbooks_app.kernels.course import Grant
 from runbooks_app.kernels.displays import Displays
 from runbooks_app.kernels.ends import cause_of_death, oom_kills
 from runbooks_app.kernels.events import (
@@ -71,11 +72,15 @@ UPDATE = 1.0
 
 @dataclass
 class Conduct:
-    """Runs one segment; `emit` takes its events, `stop` is set when the run is cancelled."""
+    """Runs one segment; `emit` takes its events, `stop` is set when the run is cancelled.
+
+    `granted` tells what the segment may reach; None: that nobody wants it any more.
+    """
 
     segment: Segment
     emit: Callable[[Event], None]
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event
+    granted: asyncio.Future[Grant | None]
     grace: float = GRACE
 
     def __post_init__(self) -> None:
@@ -84,17 +89,30 @@ class Conduct:
         self.lost: dict[str, str] = {}  # name → the cell that should have defined it
         self.displays = Displays()
         self.left = self.segment.limits.output_total  # bytes of output that can still be kept
-        self.deadline = time.monotonic() + self.segment.timeout
+        self.deadline = 0.0
         self.kills = oom_kills()
         self.gateway: Gateway | None = None
         self.cell: Cell | None = None  # the one that runs
         self.shown = False
 
     async def connect(self) -> None:
-        """Open the run's gateway: its connections lead to its ports from here on. Unavailable where that fails."""
-        if self.segment.routes:
-            self.gateway = await Gateway.open(self.segment.routes, self.refused, self.learned)
-            self.segment = replace(self.segment, connections=self.gateway.lead(self.segment.connections))
+        """Open the run's gateway, whose ports its kernel is let through to. Unavailable where that fails."""
+        if self.segment.reaches:
+            self.gateway = await Gateway.open(self.segment.reaches, self.refused, self.learned)
+
+    async def take_grant(self) -> bool:
+        """Wait for what the segment may reach, and lead its connections through the gateway; False if nobody grants."""
+        grant = await self.granted
+        if grant is None:
+            return False
+        segment, connections = self.segment, grant.connections
+        if self.gateway is not None:
+            self.gateway.serve(grant.routes)
+            connections = self.gateway.lead(connections)
+        self.segment = replace(segment, connections=connections, routes=grant.routes)
+        self.redactor = Redactor(self.segment.known_secrets)
+        self.deadline = time.monotonic() + segment.timeout
+        return True
 
     async def disconnect(self) -> None:
         """Close the gateway; doing so twice is harmless."""
@@ -125,23 +143,26 @@ class Conduct:
         limits = self.segment.limits
         spec = Spec(
             str(folder),
-            self.segment.ports,
+            self.ports,
             uid,
             limits.open_files,
             limits.processes + SPARE,
             memory=limits.memory + INHERITED,
             file_size=limits.disk,
         )
-        channel = Channel(zygote, spec if zygote.sandbox else None, frame_limit=4 * limits.output + (1 << 20))
-        self.activation = channel.begin("activate", self.given())
-        self.redactor = Redactor(self.segment.known_secrets)  # takes a moment, in which the kernel is made
-        return channel
+        return Channel(zygote, spec if zygote.sandbox else None, frame_limit=4 * limits.output + (1 << 20))
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Where the kernel may connect to."""
+        return tuple(sorted({*self.segment.ports, *(self.gateway.ports.values() if self.gateway else ())}))
 
     async def run(self, channel: Channel) -> None:
         """All of it. When this returns, the kernel and everything that it started is gone."""
         try:
-            await self.activate(channel)
-            await self.run_cells(channel)
+            if await self.take_grant():
+                await self.activate(channel)
+                await self.run_cells(channel)
         finally:
             channel.process.kill()
             await channel.process.ended
@@ -174,8 +195,9 @@ class Conduct:
         """Have the kernel ready for its first cell, and watched."""
         try:
             await channel.process.started
+            activation = channel.begin("activate", self.given())
             channel.process.watch(self.folder, self.segment.limits)
-            reply = await channel.answer(self.activation, READY_TIMEOUT)
+            reply = await channel.answer(activation, READY_TIMEOUT)
         except Unavailable as error:
             self.over = str(error)
         except Gone:

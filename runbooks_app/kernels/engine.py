@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import queue
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 from runbooks_app.core.errors import Misconfigured, Unavailable
 from runbooks_app.kernels.channel import Channel
 from runbooks_app.kernels.conduct import GRACE, Conduct
-from runbooks_app.kernels.events import Event, Pause
+from runbooks_app.kernels.course import Course
+from runbooks_app.kernels.events import Event
 from runbooks_app.kernels.folders import remove
 from runbooks_app.kernels.launcher import Zygote
 from runbooks_app.kernels.sandbox.selftest import prove, require_system
@@ -34,9 +35,6 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 """Where `runbooks_app` and `runbook_library` lie."""
-
-LOOK = 0.1
-"""Seconds between two looks at whether a run has been cancelled."""
 
 PATIENCE = 10.0
 """Seconds in which runs must have ended once their kernels are gone."""
@@ -112,43 +110,30 @@ class Engine:
             return "each under a user of its own"
         return "as root, without its powers" if os.geteuid() == 0 else "as the worker's user"
 
-    def run(
+    def begin(
         self, segment: Segment, cancelled: threading.Event | None = None, *, pauses: float | None = None
-    ) -> Generator[Event, None, None]:
-        """Execute a segment; tells events as they happen, `SegmentEnded` last.
+    ) -> Course:
+        """Begin a segment: its kernel is being made when this returns, and waits for what is granted to it.
 
-        With `pauses`, silence of so many seconds after an event is told as well, once.
-        For a job's own thread: it waits between events. Setting `cancelled` ends the run, and so does closing the
-        iterator, which returns when the kernel is gone. InvalidInput where the segment is malformed.
+        InvalidInput where the segment is malformed. For a job's own thread, which closes what it gets.
         """
         segment.check()
         if self._closed:
             raise Unavailable("The engine is closed; start another one.")
-        events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        stop = asyncio.Event()
-        course = asyncio.run_coroutine_threadsafe(self._conduct(segment, events.put, stop), self._loop)
-        # Put by whoever finishes last, and so after every event.
-        course.add_done_callback(lambda _: events.put(None))
-        paused = True
-        try:
-            while True:
-                if cancelled is not None and cancelled.is_set():
-                    self._loop.call_soon_threadsafe(stop.set)
-                try:
-                    event = events.get(timeout=LOOK if paused or pauses is None else pauses)
-                except queue.Empty:
-                    if not paused and pauses is not None:
-                        paused = True
-                        yield Pause()
-                    continue
-                if event is None:
-                    break
-                paused = False
-                yield event
-        finally:
-            if not course.done():
-                self._loop.call_soon_threadsafe(stop.set)
-            course.result()
+        course = Course(self._loop, cancelled, pauses)
+        course.begin(asyncio.run_coroutine_threadsafe(self._conduct(segment, course), self._loop))
+        return course
+
+    def run(
+        self, segment: Segment, cancelled: threading.Event | None = None, *, pauses: float | None = None
+    ) -> Generator[Event, None, None]:
+        """Execute a segment that has all that it may reach; tells events as they happen, `SegmentEnded` last.
+
+        Setting `cancelled` ends the run, and so does closing the iterator, which returns when the kernel is gone.
+        """
+        with closing(self.begin(segment, cancelled, pauses=pauses)) as course:
+            course.grant(segment.connections, segment.routes)
+            yield from course
 
     def close(self) -> None:
         """End all runs, then the zygote. Nothing is left behind: no process, no folder."""
@@ -173,10 +158,11 @@ class Engine:
     def _do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    async def _conduct(self, segment: Segment, emit: Callable[[Event], None], stop: asyncio.Event) -> None:
+    async def _conduct(self, segment: Segment, course: Course) -> None:
+        stop = course.stop
         self._stops.add(stop)
         uid: int | None = None
-        conduct = Conduct(segment, emit, stop, self._grace)
+        conduct = Conduct(segment, course.events.put, stop, course.granted, self._grace)
         try:
             async with self._starting:
                 await conduct.connect()

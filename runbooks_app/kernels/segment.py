@@ -34,7 +34,8 @@ class Segment:
     `timeout` is for the whole segment, in seconds.
     `connections` as `runbook_library.kit.service.configure` takes them, passwords included: they reach the kernel
     over its channel alone. `routes` are where they lead, with credentials that the kernel never gets: the run's gateway
-    does, and tells the kernel its ports. `secrets`, those passwords and credentials are redacted in every output
+    does, and tells the kernel its ports. Both may be granted while the kernel is being made; then `reaches` names what
+    the gateway is to have a port for. `secrets`, those passwords and credentials are redacted in every output
     before anybody sees it.
     """
 
@@ -51,6 +52,10 @@ class Segment:
     timeout: float
     limits: Limits
     routes: Mapping[str, Route] = field(default_factory=dict)
+    reaches: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reaches", self.reaches or tuple(self.routes))
 
     @property
     def preparation(self) -> tuple[Code, ...]:

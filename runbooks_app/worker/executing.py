@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from runbooks_app.core.kernel_limits import AMOUNTS
 from runbooks_app.core.parameters import typed
 from runbooks_app.core.run import CellState
 from runbooks_app.core.runbook import Cell, Section, Stage
+from runbooks_app.kernels.course import Course
 from runbooks_app.kernels.events import (
     CellEnded,
     CellStarted,
@@ -47,31 +49,40 @@ class FencedError(Exception):
     """The attempt is no longer ours: the kernel is gone, nothing more is written."""
 
 
-def execute(
+@contextmanager
+def begun(
     worker: Worker,
     claim: Claim,
     stage: str,
-    granted: Granted,
     hold: Hold,
     *,
     timeout: float,
     section: Section | None = None,
     inputs: dict[str, Any] | None = None,
     kept: dict[str, Any] | None = None,
+) -> Iterator[Course]:
+    """A fresh kernel for the claimed cells, which is made while their credentials are minted, and ends with this."""
+    segment = _segment(worker, claim, stage, timeout, section, inputs or {}, kept or {})
+    with closing(worker.engine.begin(segment, hold.stop, pauses=GATHER)) as course:
+        yield course
+
+
+def execute(
+    worker: Worker, claim: Claim, course: Course, granted: Granted, hold: Hold
 ) -> tuple[Said, str, dict[str, CellEnded]]:
-    """Execute the claimed cells in a fresh kernel; what they said, why not all had their turn, how each ended.
+    """Execute the claimed cells; what they said, why not all had their turn, how each ended. The kernel is gone then.
 
     What the last of them did is not stored yet: whoever ends the attempt stores it along, in one transaction.
     Raises `FencedError` when another worker has taken over in the meantime, or this one shuts down.
     """
     reason = ""
-    cells = _Cells(worker, claim, tells=stage == "diagnose")
+    cells = _Cells(worker, claim, tells=claim.attempt.stage == "diagnose")
     if hold.abandoned:  # while its credentials were minted
         raise FencedError
-    segment = _segment(worker, claim, stage, granted, timeout, section, inputs or {}, kept or {})
+    course.grant(granted.connections, granted.routes)
     try:
-        with closing(worker.engine.run(segment, hold.stop, pauses=GATHER)) as events:  # its kernel ends with it
-            for event in events:
+        with closing(course):
+            for event in course:
                 if hold.abandoned:
                     raise FencedError
                 match event:
@@ -211,7 +222,6 @@ def _segment(
     worker: Worker,
     claim: Claim,
     stage: str,
-    granted: Granted,
     timeout: float,
     section: Section | None,
     inputs: dict[str, Any],
@@ -238,8 +248,8 @@ def _segment(
         inputs=typed(section.inputs, inputs) if section else {},
         cells=by_stage[None],
         kept=kept,
-        connections=granted.connections,
-        routes=granted.routes,
+        connections={},
+        reaches=tuple(claim.runbook.connections_used(claim.run.parameters)),
         secrets=worker.secrets,
         timeout=timeout,
         limits=Limits(**{name: limits[name] for name in AMOUNTS}, idle=limits["idle"] or None),

@@ -15,7 +15,7 @@ from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.rechecking import remediation_outcome
 from runbooks_app.store.records import Proposal
 from runbooks_app.worker.context import Worker
-from runbooks_app.worker.executing import FencedError, execute
+from runbooks_app.worker.executing import FencedError, begun, execute
 from runbooks_app.worker.holding import credentials
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,12 @@ def diagnose(worker: Worker, run_id: str) -> None:
     timeout = worker.service.settings.limits_of(claim.runbook.limits)["run"]
     try:
         _same_revision(claim)
-        with worker.leases.holding(claim.attempt.id) as hold, credentials(worker, claim, timeout) as granted:
-            said, reason, _ = execute(worker, claim, "diagnose", granted, hold, timeout=timeout)
+        with (
+            worker.leases.holding(claim.attempt.id) as hold,
+            begun(worker, claim, "diagnose", hold, timeout=timeout) as course,
+            credentials(worker, claim, timeout) as granted,
+        ):
+            said, reason, _ = execute(worker, claim, course, granted, hold)
             diagnosing.finish_run(worker.service, claim, said, reason)
             _changed(worker, run_id)
     except (FencedError, Conflict, DatabaseAway) as error:
@@ -92,18 +96,15 @@ def verify(worker: Worker, proposal_id: str) -> None:
     proposal, kept = remediating.kept_values(worker.service, proposal_id)
     timeout = worker.service.settings.verify_timeout
     try:
-        with worker.leases.holding(claim.attempt.id) as hold, credentials(worker, claim, timeout) as granted:
-            said, reason, _ = execute(
-                worker,
-                claim,
-                "verify",
-                granted,
-                hold,
-                timeout=timeout,
-                section=claim.runbook.section(proposal.gate),
-                inputs=proposal.inputs,
-                kept=kept,
-            )
+        section = claim.runbook.section(proposal.gate)
+        with (
+            worker.leases.holding(claim.attempt.id) as hold,
+            begun(
+                worker, claim, "verify", hold, timeout=timeout, section=section, inputs=proposal.inputs, kept=kept
+            ) as course,
+            credentials(worker, claim, timeout) as granted,
+        ):
+            said, reason, _ = execute(worker, claim, course, granted, hold)
             remediating.finish_verification(worker.service, claim, said, reason)
     except (FencedError, Conflict, DatabaseAway) as error:
         _left(claim, error)
@@ -133,14 +134,13 @@ def _execute_approved(worker: Worker, started: starting.Started) -> None:
     try:
         with (
             worker.leases.holding(claim.attempt.id) as hold,
+            begun(worker, claim, "remediate", hold, timeout=timeout, section=section, inputs=proposal.inputs) as course,
             credentials(
                 worker, claim, timeout, writing=writing, approvers=started.approvers, approved=proposal
             ) as granted,
         ):
             began = True
-            said, reason, ends = execute(
-                worker, claim, "remediate", granted, hold, timeout=timeout, section=section, inputs=proposal.inputs
-            )
+            said, reason, ends = execute(worker, claim, course, granted, hold)
             ended = ends.get(section.cell.id)
             state, told = remediation_outcome(ended.state if ended else None, (ended.reason if ended else "") or reason)
             remediating.finish_remediation(worker.service, claim, proposal.id, said, state, told)
@@ -161,9 +161,10 @@ def _recheck(worker: Worker, proposal_id: str, aside: Executor) -> bool:
         _same_revision(claim)
         with (
             worker.leases.holding(claim.attempt.id) as hold,
+            begun(worker, claim, "diagnose", hold, timeout=timeout) as course,
             credentials(worker, claim, timeout, aside=aside) as granted,
         ):
-            said, reason, _ = execute(worker, claim, "diagnose", granted, hold, timeout=timeout)
+            said, reason, _ = execute(worker, claim, course, granted, hold)
             return remediating.finish_recheck(worker.service, claim, said, reason)
     except (FencedError, Conflict, DatabaseAway) as error:
         _left(claim, error)

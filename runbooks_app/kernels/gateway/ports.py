@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from runbooks_app.core.errors import Unavailable
@@ -32,10 +32,15 @@ MOST_AT_ONCE = 32
 
 @dataclass
 class Gateway:
-    """One run's. `ports` by connection; `nonce` must come with each HTTP request."""
+    """One run's. `ports` by connection; `nonce` must come with each HTTP request.
+
+    Nobody is answered before `serve` says where the ports lead.
+    """
 
     nonce: str = field(repr=False)
     refusals: Refusals = field(repr=False)
+    learned: Callable[[], None] = field(default=lambda: None, repr=False)
+    patience: float = PATIENCE
     ports: dict[str, int] = field(default_factory=dict)
     _serving: dict[str, HttpPort | DatabasePort] = field(default_factory=dict, repr=False)
     _listening: dict[str, socket.socket] = field(default_factory=dict, repr=False)
@@ -45,26 +50,41 @@ class Gateway:
     @classmethod
     async def open(
         cls,
-        routes: Mapping[str, Route],
+        names: Iterable[str],
         refused: Callable[[Refusal], None],
         learned: Callable[[], None] = lambda: None,
         *,
         patience: float = PATIENCE,
     ) -> Gateway:
-        """Open a port for each route. Unavailable where none can be had.
+        """Open a port for each connection. Unavailable where none can be had.
 
         `refused` is told what is not let through; `learned` is called when a credential was renewed.
         """
-        gateway = cls(secrets.token_urlsafe(24), Refusals(refused))
+        gateway = cls(secrets.token_urlsafe(24), Refusals(refused), learned, patience)
         try:
-            for name, route in routes.items():
-                gateway._listen(name, route, learned, patience)
+            for name in names:
+                listening = gateway._listening[name] = socket.create_server((HOST, 0), backlog=MOST_AT_ONCE)
+                listening.setblocking(False)
+                gateway.ports[name] = listening.getsockname()[1]
         except BaseException as error:
             await gateway.close()
             if isinstance(error, OSError):
                 raise Unavailable(f"No port could be opened for the run's connections: {error.strerror}.") from error
             raise
         return gateway
+
+    def serve(self, routes: Mapping[str, Route]) -> None:
+        """Answer from here on whoever connects to a port, as the connection's route says."""
+        for name, listening in self._listening.items():
+            route = routes[name]
+            self._serving[name] = serving = (
+                HttpPort(route, self.nonce, self.refusals, self.patience, self.learned)
+                if route.kind == "http"
+                else DatabasePort(route)
+            )
+            self._tasks[name] = set()
+            serving.port = self.ports[name]
+            asyncio.get_running_loop().add_reader(listening, self._accept, name)
 
     def lead(self, connections: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
         """What the kit is configured with, leading to these ports. A database keeps its name, for TLS to check."""
@@ -92,18 +112,6 @@ class Gateway:
         for serving in self._serving.values():
             await serving.close()
         self.refusals.close()
-
-    def _listen(self, name: str, route: Route, learned: Callable[[], None], patience: float) -> None:
-        self._serving[name] = serving = (
-            HttpPort(route, self.nonce, self.refusals, patience, learned)
-            if route.kind == "http"
-            else DatabasePort(route)
-        )
-        self._tasks[name] = set()
-        listening = self._listening[name] = socket.create_server((HOST, 0), backlog=MOST_AT_ONCE)
-        listening.setblocking(False)
-        serving.port = self.ports[name] = listening.getsockname()[1]
-        asyncio.get_running_loop().add_reader(listening, self._accept, name)
 
     def _accept(self, name: str) -> None:
         """Take a connection of the kernel; asyncio's own servers lose track of one that comes while they are closed."""

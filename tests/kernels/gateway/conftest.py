@@ -80,8 +80,13 @@ def opened(loop) -> Iterator[Any]:
         def opened(*routes: Route, patience: float = 10.0, learned: Any = lambda: None) -> Opened:
             refused: list[Refusal] = []
             named = {route.name: route for route in routes}
-            opening = Gateway.open(named, refused.append, learned, patience=patience)
-            gateway = asyncio.run_coroutine_threadsafe(opening, loop).result(10)
+
+            async def opening() -> Gateway:
+                gateway = await Gateway.open(named, refused.append, learned, patience=patience)
+                gateway.serve(named)
+                return gateway
+
+            gateway = asyncio.run_coroutine_threadsafe(opening(), loop).result(10)
             found = Opened(gateway, loop, refused)
             stack.callback(found.close)
             return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from kernels.gateway.conftest import SECRET, route, with_credential
 from kernels.gateway.servers import HOST, answer, http_server, raw_server, silent
@@ -220,9 +222,11 @@ def test_a_cell_that_is_interrupted_cancels_its_query_at_the_server(run, databas
         assert admin.execute(left).fetchone() == (0,)
 
 
-def test_a_stranger_at_a_port_before_there_is_a_kernel_is_told_of_too(echoing):
+def test_a_stranger_at_a_port_before_there_is_a_kernel_is_told_of_too(echoing, loop):
     events = []
     one = route(echoing.port)
-    Conduct(over_http("pass", routes=[one]), events.append).refused(Refusal(one.name, "GET", "/x", "refused."))
+    nothing_yet = asyncio.Future(loop=loop)
+    conduct = Conduct(over_http("pass", routes=[one]), events.append, asyncio.Event(), nothing_yet)
+    conduct.refused(Refusal(one.name, "GET", "/x", "refused."))
     (told,) = events
     assert (told.cell_id, told.path, told.reason) == ("", "/x", "refused.")
