@@ -1,7 +1,10 @@
 """The command line: `runbooks --help`.
 
 Exit codes: 0 all well; 1 what was asked for does not hold (a trail that breaks, a runbook with problems, a
-story that failed); 2 the command was not understood or cannot run here, with the mend.
+story that failed); 2 the command was not understood or cannot run here, with the mend. Commands that are about a
+service somewhere have their own (`runbooks_app.main.client`).
+
+What a command stands on is imported when it runs: nobody waits for a database's library to read a help.
 """
 
 from __future__ import annotations
@@ -16,24 +19,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from sqlalchemy import make_url
 
 from runbooks_app import __version__
 from runbooks_app.core.errors import InvalidInput, RunbooksError
 from runbooks_app.main import connection_commands, identity_commands
-from runbooks_app.settings import PREFIX, Settings, read_settings
+from runbooks_app.main.client import commands as client
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from runbooks_app.core.audit import Entry
+    from runbooks_app.settings import Settings
 
 NAMES = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="runbooks",
     help="Executable runbooks for incident response: read-only diagnosis, approval-gated remediation, an audit trail.",
-    epilog="Examples:\n\n  runbooks demo\n\n  runbooks check db-latency\n\n  runbooks new disk-full --owner storage",
+    epilog="Examples:\n\n  runbooks demo\n\n  runbooks check db-latency\n\n  runbooks new disk-full --owner storage\n\n"
+    "  runbooks login --url https://runbooks.example.com",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -43,6 +47,7 @@ audit_app = typer.Typer(help="The audit trail: verify it, take it along.", no_ar
 app.add_typer(audit_app, name="audit")
 app.add_typer(identity_commands.app, name="identity")
 app.add_typer(connection_commands.app, name="connections")
+client.register(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Folder = Annotated[Path, typer.Option(help="Folder with the notebooks.", file_okay=False, exists=True)]
@@ -69,13 +74,27 @@ def main() -> None:
         app()
     except RunbooksError as error:
         # Escaped: a message may name a table of the connections file, in brackets.
-        Console(stderr=True).print(f"[bold red]runbooks:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _console(stderr=True).print(f"[bold red]runbooks:[/] {_escaped(str(error))}")
+        sys.exit(getattr(error, "exit_code", 2))
 
 
 def settings() -> Settings:
     """The settings of this process."""
+    from runbooks_app.settings import read_settings  # noqa: PLC0415
+
     return read_settings(os.environ)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape  # noqa: PLC0415
+
+    return escape(text)
 
 
 @app.command()
@@ -106,6 +125,8 @@ def migrate(to: Annotated[str, typer.Option(help="Schema version to go to; also 
 
     Example: RUNBOOKS_DATABASE_OWNER_URL=postgresql://runbooks_owner@db/runbooks runbooks migrate
     """
+    from sqlalchemy import make_url  # noqa: PLC0415
+
     from runbooks_app.core.errors import Misconfigured  # noqa: PLC0415
     from runbooks_app.store.migrate import migrate as run  # noqa: PLC0415
 
@@ -175,6 +196,8 @@ def settings_(
 
     Examples: runbooks settings · runbooks settings | grep -A1 OIDC
     """
+    from runbooks_app.settings import PREFIX, Settings  # noqa: PLC0415
+
     if markdown:
         print("| setting | default | meaning |")
         print("|---|---|---|")
@@ -265,14 +288,14 @@ def doctor(json_: Json = False) -> None:
     from runbooks_app.core.errors import Misconfigured  # noqa: PLC0415
     from runbooks_app.main.doctor import Finding, examine  # noqa: PLC0415
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     findings = []
 
     def tell(finding: Finding) -> None:
         findings.append(finding)
         if not json_:
             colour = {"ok": "green", "remark": "yellow", "wrong": "bold red"}[finding.state]
-            console.print(f"[{colour}]{finding.state:7}[/] {finding.check:12} {escape(finding.says)}")
+            console.print(f"[{colour}]{finding.state:7}[/] {finding.check:12} {_escaped(finding.says)}")
 
     try:
         chosen = settings()

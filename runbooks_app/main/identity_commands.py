@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from runbooks_app.core.errors import InvalidInput, NotFound
 from runbooks_app.core.run_identity import STAGES, discovery, subject
 from runbooks_app.core.trust import TARGETS, Trusted
-from runbooks_app.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from runbooks_app.settings import Settings
 
 app = typer.Typer(
     help="The run identity: how clouds, vaults and clusters are told to trust it.",
@@ -34,7 +36,7 @@ def show(
 
     Examples: runbooks identity show · runbooks identity show vault --runbook db-latency --audience vault
     """
-    settings = read_settings(os.environ)
+    settings = _settings()
     if every and runbook:
         raise typer.BadParameter("--any trusts every runbook; leave out --runbook, or --any")
     if target and target not in TARGETS:
@@ -64,9 +66,13 @@ def jwks() -> None:
     from runbooks_app.store import identity_keys  # noqa: PLC0415 -- `show` needs no database
     from runbooks_app.store.database import connect, reading  # noqa: PLC0415
 
-    settings = read_settings(os.environ)
-    with reading(connect(settings.database_url, settings.secret("database_password_file"), pool_size=1)) as tx:
-        keys = identity_keys.served(tx)
+    settings = _settings()
+    engine = connect(settings.database_url, settings.secret("database_password_file"), pool_size=1)
+    try:
+        with reading(engine) as tx:
+            keys = identity_keys.served(tx)
+    finally:
+        engine.dispose()
     if not keys:
         raise NotFound("No key is published. Set RUNBOOKS_IDENTITY_KEYS and start a worker: it makes one and says so.")
     _print({"keys": keys})
@@ -78,7 +84,7 @@ def discovery_() -> None:
 
     Example: runbooks identity discovery > openid-configuration
     """
-    settings = read_settings(os.environ)
+    settings = _settings()
     _print(discovery(settings.issuer, settings.jwks_uri))
 
 
@@ -96,8 +102,14 @@ def withdraw(
     from runbooks_app.main.assemble import service  # noqa: PLC0415
 
     operator = Actor("operator", f"uid:{os.getuid()}", "command line")
-    identity.withdraw(service(read_settings(os.environ), pool_size=1), operator, key, reason)
+    identity.withdraw(service(_settings(), pool_size=1), operator, key, reason)
     print(f"{key} is withdrawn. Whoever has fetched the keys may believe it until they fetch them again.")
+
+
+def _settings() -> Settings:
+    from runbooks_app.settings import read_settings  # noqa: PLC0415 -- other commands need not wait for it
+
+    return read_settings(os.environ)
 
 
 def _explain(settings: Settings, chosen: dict[str, str]) -> None:
