@@ -54,7 +54,9 @@ def safe_next(wanted: str) -> str:
 @open_to_all
 def begin() -> Response:
     """Send the browser on to the provider."""
-    return client().send({"next": safe_next(request.args.get("next", "/"))})
+    wanted = safe_next(request.args.get("next", "/"))
+    g.back = _login(wanted)
+    return client().send({"next": wanted})
 
 
 @blueprint.get("/login/callback")
@@ -66,8 +68,8 @@ def finish() -> Response:
     wanted = safe_next(str(kept.get("next", "/")))
     if "kind" in kept:
         g.back = wanted
-        return stepup.finish(client().answered())
-    g.back = "/login?" + urlencode({"next": wanted})
+        return stepup.finish()
+    g.back = _login(wanted)
     claims = client().answered().claims
     before = sessions.secret()
     if before:
@@ -115,6 +117,11 @@ def end_by_provider() -> Response:
         service(), found.issuer, claims["jti"], subject=claims.get("sub", ""), sid=claims.get("sid", "")
     )
     return make_response("", HTTPStatus.OK)
+
+
+def _login(wanted: str) -> str:
+    """Where somebody begins anew, and still gets to where they were going."""
+    return url_for("login.begin", next=wanted)
 
 
 def _end_at_provider() -> str:

@@ -22,7 +22,7 @@ from runbooks_app.core.errors import Refused
 from runbooks_app.core.id_tokens import LEEWAY
 from runbooks_app.web import sessions
 from runbooks_app.web.claims import person_of, sid_of, signed_in_of
-from runbooks_app.web.client import Answer, client
+from runbooks_app.web.client import client
 from runbooks_app.web.context import service
 
 Finisher = Callable[[str, str, dict[str, Any]], Response]
@@ -42,11 +42,14 @@ def begin(kind: str, ref: str, nonce: str, next: str) -> Response:  # noqa: A002
     return client().send(kept, nonce=nonce, prompt="login", max_age=0, **strength)
 
 
-def finish(answer: Answer) -> Response:
+def finish() -> Response:
     """Go on with what was begun, now that the provider has vouched afresh for who is signed in here."""
-    session, person = sessions.current(), person_of(answer.claims, service().settings)
+    session = sessions.current()
     if session is None:
         raise Refused("Your session has ended in the meantime. Sign in, and begin again; nothing was done.")
+    g.session, g.person = session, sessions.person_of(session)  # whose refusal it is, where it is one
+    answer = client().answered()
+    person = person_of(answer.claims, service().settings)
     if session.subject != person.subject:
         raise Refused(
             f"The fresh sign-in was as {person.name}, and the session here is {session.name}'s; nothing was done."

@@ -25,7 +25,7 @@ def test_somebody_who_turns_back_at_the_provider_is_not_signed_in(company, node)
         told = browser.get(node.sign_in(browser, sent.headers["Location"], "ana", cancel=True))
         assert told.status_code == 403
         assert "access_denied" in told.text
-        assert "/login?next=%2Fincidents" in told.text
+        assert 'href="/login?next=/incidents"' in told.text
         assert "runbooks" not in browser.cookies
 
 

@@ -156,14 +156,17 @@ NOT_ENOUGH = {
 
 
 @pytest.mark.parametrize("what", NOT_ENOUGH)
-def test_what_is_no_fresh_sign_in_of_the_same_person_finishes_nothing(browser, provider, thing, what):
+def test_what_is_no_fresh_sign_in_of_the_same_person_finishes_nothing(browser, provider, thing, what, held):
     cookie = browser.get_cookie("runbooks").value
+    before = held()
     provider.forge = NOT_ENOUGH[what]
     told = browser.get(provider.authorize(begin(browser)))
     assert told.status_code == 403
     assert 'href="/proposals/p1"' in told.text  # the way back
     assert thing.done == []
     assert browser.get_cookie("runbooks").value == cookie
+    assert held().tables == before.tables
+    assert held().since(before) == ["access.refused"]
     assert me(browser)["subject"] == provider.url + "#anna"
 
 
