@@ -73,6 +73,8 @@ class Vault:
     tokens: dict[str, Token] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
     seen: list[tuple[str, str]] = field(default_factory=list)
+    given: list[str] = field(default_factory=list)
+    """All logins that there ever were."""
     spell: Callable[[str, str], tuple[int, bytes] | None] = lambda *_: None
     ahead: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -141,6 +143,7 @@ class Vault:
         if path == "sys/capabilities-self":
             return {"data": {name: self.capabilities(token, name) for name in sent["paths"]}}
         if path == "sys/leases/revoke":
+            assert sent["sync"] is True, "else the login may outlive the answer"
             if sent["lease_id"] not in self.leases:
                 raise SaidError(400, "lease not found")
             self.end_lease(sent["lease_id"])
@@ -174,6 +177,7 @@ class Vault:
                     400, f'error validating claims: claim "{claim}" does not match any associated bound claim'
                 )
         token = f"hvs.{secrets.token_urlsafe(24)}"
+        self.given.append(token)
         policies = ["default", *role["token_policies"]]
         self.tokens[token] = Token(policies, self.now() + role["token_ttl"], name)
         auth = {
