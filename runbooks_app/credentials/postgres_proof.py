@@ -15,13 +15,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from psycopg import errors, sql
 
 from runbooks_app.core.errors import Unavailable
+from runbooks_app.credentials.findings import Found
 from runbooks_app.credentials.postgres_rights import HARMLESS, IN_CLUSTER, IN_DATABASE, ON_TABLES, PASSED_ON, WHO, Look
 from runbooks_app.credentials.provider import Credential
 
@@ -51,16 +51,6 @@ TRIES = (
     "SELECT pg_read_file('PG_VERSION')",
 )
 """Statements that an ordinary role is refused, and that a rollback undoes should it not be."""
-
-
-@dataclass
-class Found:
-    """What was found: what can `write`, what is `doubtful`, what was looked for, and what every login may do here."""
-
-    writes: list[str] = field(default_factory=list)
-    doubtful: list[str] = field(default_factory=list)
-    tried: list[str] = field(default_factory=list)
-    remains: list[str] = field(default_factory=list)
 
 
 def examine(credential: Credential) -> Found:

@@ -8,12 +8,15 @@ The system itself is asked, by its own rules of permission, and a few statements
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runbooks_app.credentials import postgres_proof
-from runbooks_app.credentials.provider import Credential, Endpoint, Source
+from runbooks_app.core.http_rules import Rule
+from runbooks_app.credentials import kubernetes_proof, postgres_proof
+from runbooks_app.credentials.findings import Found
+from runbooks_app.credentials.provider import Credential, Endpoint, Provider, Source
+from runbooks_app.credentials.vault import Vault
 
 MOST_SAID = 6
 """Findings that are told one by one."""
@@ -25,6 +28,18 @@ class System(Endpoint, Protocol):
     @property
     def kind(self) -> str:
         """`postgres` or `http`."""
+
+    @property
+    def ca_file(self) -> str:
+        """Certificates to believe of it; empty: the machine's."""
+
+    @property
+    def diagnose_rules(self) -> Sequence[Rule]:
+        """What the gateway lets a diagnosis send."""
+
+    @property
+    def remediate(self) -> Source | None:
+        """Where credentials come from that may change something."""
 
 
 @dataclass(frozen=True)
@@ -39,64 +54,74 @@ class Proof:
     tried: tuple[str, ...] = ()
 
 
-def prove(connection: System, source: Source | None, credential: Credential | None) -> Proof:
-    """What this credential of the stage `diagnose` may change; without one, what anybody may who asks.
+@dataclass(frozen=True)
+class Held:
+    """A credential for diagnosing, where it comes from, and the provider that minted it."""
 
-    Raises `Unavailable` where the system does not answer, or not with what was asked for.
+    source: Source
+    provider: Provider
+    credential: Credential
+
+
+def prove(connection: System, held: Held | None) -> Proof:
+    """What this credential may change; without one, what anybody may who asks.
+
+    Raises `Unavailable` or `Misconfigured` where the system does not answer, or not with what was asked for.
     """
-    if source is None or credential is None:
-        return Proof(None, f"It is asked without a credential. {GATEWAY}")
+    if held is None:
+        return Proof(None, f"It is asked without a credential, and what anybody may do there is unknown: {GATEWAY}.")
+    options = held.source.options
+    beyond = _beyond(connection, held)
+    if beyond:
+        return _of(Found(writes=beyond), f"Take that away from the policies of {options['login_role']}.")
     if connection.kind == "postgres":
-        return _of_login(source, postgres_proof.examine(credential))
-    return _OF_HTTP[source.provider](credential)
+        role = options.get("role", "the role of this login")
+        return _of(
+            postgres_proof.examine(held.credential), f"Revoke it from {role}, and from PUBLIC if everybody has it."
+        )
+    if held.source.provider == "kubernetes":
+        cluster = kubernetes_proof.Cluster(connection.name, connection.url, connection.ca_file, held.credential)
+        found = kubernetes_proof.examine(cluster, connection.diagnose_rules)
+        return _of(found, "Take it away from the roles that the cluster binds to diagnoses.")
+    return Proof(None, UNPROVABLE[held.source.provider].format(scope=held.credential.scope))
 
 
-GATEWAY = (
-    "What a request without one may change there cannot be asked: the gateway's rules are all that holds a diagnosis."
-)
+GATEWAY = "the gateway's rules are all that holds a diagnosis"
+UNPROVABLE = {
+    "static": f"It is a standing credential, the same for every run, and nobody can ask what it may do: {GATEWAY}. "
+    "Give it no more rights than reading.",
+    "vault": f"What this secret may do at the system cannot be asked: {GATEWAY}. Have Vault give one that only reads.",
+    "aws": "AWS does not tell a session all that its role may do: the role's policies, the session policy and the "
+    "gateway's rules are all that holds a diagnosis. Give the role actions alone that read.",
+    "token-exchange": "The token is of scope {scope!r}, no more than was asked for; what that lets it do at the system "
+    f"cannot be asked: {GATEWAY}.",
+}
+"""By provider of HTTP credentials: what nobody can prove, and what holds nevertheless."""
 
 
-def _of_login(source: Source, found: postgres_proof.Found) -> Proof:
-    role = source.options.get("role", "the role of this login")
+def _beyond(connection: System, held: Held) -> list[str]:
+    """What the login that gave this credential may have besides: in Vault, the secret of a remediation."""
+    other = connection.remediate
+    if not isinstance(held.provider, Vault) or other is None or other.provider != held.source.provider:
+        return []
+    if other.options["address"] != held.source.options["address"]:
+        return []
+    path = other.options["path"]
+    able = held.provider.may(connection, held.credential.identity, path)
+    return [f"{', '.join(able)} in Vault at {path}, which is for remediations"] if able != ["deny"] else []
+
+
+def _of(found: Found, mend: str) -> Proof:
     tried = tuple(found.tried)
     if found.writes:
-        mend = f"Revoke this from {role}, and from PUBLIC where everybody has it."
         return Proof(False, f"A diagnosis can change something: {_told(found.writes)}. {mend}", tried)
     if found.doubtful:
-        mend = f"Revoke it from {role} and from PUBLIC, or see for yourself that it only reads."
-        return Proof(None, f"Nothing proves that a diagnosis only reads: {_told(found.doubtful)}. {mend}", tried)
-    remains = ", ".join(found.remains)
-    return Proof(True, f"A diagnosis cannot change data. What every login may do remains: {remains}.", tried)
+        told = f"Nothing proves that a diagnosis only reads: {_told(found.doubtful)}."
+        return Proof(None, f"{told} {mend} Or see for yourself that it is harmless.", tried)
+    remains = f" What every login may do remains: {', '.join(found.remains)}." if found.remains else ""
+    return Proof(True, f"A diagnosis cannot change data.{remains}", tried)
 
 
 def _told(findings: Sequence[str]) -> str:
     more = len(findings) - MOST_SAID
     return "; ".join([*findings[:MOST_SAID], *([f"and {more} more"] if more > 0 else [])])
-
-
-def _of_static(_: Credential) -> Proof:
-    return Proof(
-        None,
-        "It is a standing credential, the same for every run, and nobody can ask what it may do: "
-        "the gateway's rules are all that holds a diagnosis. Give it no more rights than reading.",
-    )
-
-
-def _of_aws(_: Credential) -> Proof:
-    return Proof(
-        None,
-        "AWS tells a session nothing of all that its role may: the role's policies, the session policy and the "
-        "gateway's rules are all that hold a diagnosis. Give the role actions alone that read.",
-    )
-
-
-def _of_secret(_: Credential) -> Proof:
-    return Proof(
-        None,
-        "What this secret may do at the system cannot be asked: the gateway's rules are all that holds a diagnosis. "
-        "Have Vault give one that reads alone.",
-    )
-
-
-_OF_HTTP: dict[str, Callable[[Credential], Proof]] = {"static": _of_static, "aws": _of_aws, "vault": _of_secret}
-"""By provider: how what it gives for HTTP systems is proved."""

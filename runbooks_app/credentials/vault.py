@@ -117,6 +117,15 @@ class Vault:
             "the login and its lease end with the stage"
         )
 
+    def may(self, connection: Endpoint, identity: str, path: str) -> list[str]:
+        """What the login behind `identity` may do at a path, in Vault's words (sys/capabilities-self)."""
+        answer = self._ask(connection, self.logins[identity].token, "sys/capabilities-self", {"paths": [path]})
+        found = _part(answer.object(), "data").get(path)
+        if answer.status != HTTPStatus.OK or not isinstance(found, list):
+            mend = "Let the policy update sys/capabilities-self, as Vault's own policy `default` does."
+            raise self._refused(connection, answer, "ask what its login may do", mend)
+        return [str(word) for word in found]
+
     def _login(self, connection: Endpoint, token: str) -> _Login:
         begun = time.monotonic()
         asked = {"role": self.login_role, "jwt": token}

@@ -22,9 +22,9 @@ from runbooks_app.connections import Connection, CredentialSource
 from runbooks_app.core.connection_tests import Outcome, Standing
 from runbooks_app.core.digests import parameters_digest
 from runbooks_app.core.errors import DatabaseAway, RunbooksError, Unavailable
-from runbooks_app.credentials import Credential, Purpose, provider_for, trust
+from runbooks_app.credentials import Purpose, provider_for, trust
 from runbooks_app.credentials.issuer import Issuer
-from runbooks_app.credentials.proof import Proof, prove
+from runbooks_app.credentials.proof import Held, Proof, prove
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ LIFETIME = 60
 REACHED_WITHIN = 5.0
 """Seconds to reach a system that speaks HTTP."""
 NOBODYS = "00000000-0000-0000-0000-000000000000"
-"""The runbook that a test's run token names: none has this id."""
+"""The runbook that a test's run token names where none uses the connection."""
 
 
 def prove_next(service: Service, worker: str, issuer: Issuer | None) -> None:
@@ -67,25 +67,17 @@ def _proof(service: Service, worker: str, connection: Connection, issuer: Issuer
     if connection.kind == "http":
         _reach(connection)
     if connection.diagnose is None:
-        return prove(connection, None, None)
-    with _credential(service, worker, connection, connection.diagnose, issuer) as credential:
-        return prove(connection, connection.diagnose, credential)
+        return prove(connection, None)
+    with _held(service, worker, connection, connection.diagnose, issuer) as held:
+        return prove(connection, held)
 
 
 @contextmanager
-def _credential(
+def _held(
     service: Service, worker: str, connection: Connection, source: CredentialSource, issuer: Issuer | None
-) -> Iterator[Credential]:
+) -> Iterator[Held]:
     """A credential as a diagnosis of this connection gets it, entered as such, and ended with the test."""
-    purpose = Purpose(
-        run_id="connection-test",
-        stage="diagnose",
-        lifetime=LIFETIME,
-        runbook_id=NOBODYS,
-        runbook_digest=configured(connection),
-        params_digest=parameters_digest({}),
-        environment=service.settings.environment,
-    )
+    purpose = _purpose(service, connection)
     if issuer is not None:
         purpose = replace(purpose, identity=partial(issuer.token, purpose=purpose))
     provider = provider_for(source)
@@ -103,7 +95,7 @@ def _credential(
             cells=(),
         )
         credential_issued_to_test(service, worker, issued)
-        yield credential
+        yield Held(source, provider, credential)
     finally:
         try:
             gone = provider.revoke(connection, credential.identity)
@@ -112,6 +104,25 @@ def _credential(
             log.error(told, credential.identity, connection.name, error)  # noqa: TRY400 -- the message says it all
         else:
             credential_ended(service, worker, connection.name, credential.identity, "revoked" if gone else "let go")
+
+
+def _purpose(service: Service, connection: Connection) -> Purpose:
+    """As of a diagnosis by a runbook that uses this connection: who trusts run tokens may pin runbooks one by one."""
+    users = [
+        runbook
+        for _, runbook in sorted(service.library.runbooks().items())
+        if connection.name in runbook.connections
+        or any(parameter.type.connection == connection.kind for parameter in runbook.parameters)
+    ]
+    return Purpose(
+        run_id="connection-test",
+        stage="diagnose",
+        lifetime=LIFETIME,
+        runbook_id=users[0].id if users else NOBODYS,
+        runbook_digest=users[0].digest if users else configured(connection),
+        params_digest=parameters_digest({}),
+        environment=service.settings.environment,
+    )
 
 
 def _reach(connection: Connection) -> None:

@@ -22,11 +22,25 @@ from printed_policies import files
 
 BUILT_IN = {
     "view": [
-        {"apiGroups": [""], "resources": ["pods", "pods/log", "services"], "verbs": ["get", "list", "watch"]},
+        {
+            "apiGroups": [""],
+            "resources": ["namespaces", "pods", "pods/log", "services"],
+            "verbs": ["get", "list", "watch"],
+        },
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
     ]
 }
 """Parts of the roles that every cluster has. `view` shows no secrets."""
+
+EVERYBODY = [
+    {
+        "apiGroups": ["authorization.k8s.io"],
+        "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+        "verbs": ["create"],
+    }
+]
+"""Of `system:basic-user`."""
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 
 PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+)/[^/]+)(?:/namespaces/[^/]+)?"
@@ -49,6 +63,10 @@ class Cluster:
 
     printed: str
     port: int = 0
+    namespaces: tuple[str, ...] = ("default", "shop")
+    within: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Rules by namespace, which RoleBindings there give to everybody."""
+    incomplete: bool = False
     did: list[tuple[str, str, str]] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
 
@@ -93,9 +111,24 @@ class Cluster:
             for rule in self.roles[binding["roleRef"]["name"]]
         )
 
+    def review(self, somebody: Somebody, namespace: str) -> dict[str, Any]:
+        """All that somebody may do in a namespace."""
+        rules = [
+            rule
+            for binding in self.bindings
+            for subject in binding["subjects"]
+            if subject["name"] in somebody.groups
+            for rule in self.roles[binding["roleRef"]["name"]]
+        ]
+        return {
+            "resourceRules": [*EVERYBODY, *rules, *self.within.get(namespace, [])],
+            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["/healthz", "/version"]}],
+            "incomplete": self.incomplete,
+        }
+
     def serve(self, handler: Any, _: System) -> None:
         """Answer one request."""
-        body_of(handler)
+        body = body_of(handler)
         token = handler.headers.get("Authorization", "").removeprefix("Bearer ")
         self.tokens.append(token)
         asked = PATH.fullmatch(handler.path)
@@ -103,6 +136,10 @@ class Cluster:
             somebody = self.who(token)
         except NotTrustedError as error:
             self.say(handler, 401, "Unauthorized", str(error))
+            return
+        if (handler.command, handler.path) == ("POST", REVIEWS):
+            review = json.loads(body)
+            self.say(handler, 201, "", "", **review, status=self.review(somebody, review["spec"]["namespace"]))
             return
         if asked is None:
             self.say(handler, 404, "NotFound", handler.path)
@@ -114,7 +151,8 @@ class Cluster:
             self.say(handler, 403, "Forbidden", words)
             return
         self.did.append((somebody.name, verb, resource))
-        self.say(handler, 200, "", "", kind="PodList", items=[{"metadata": {"name": "orders-7f9c"}}])
+        names = self.namespaces if resource == "namespaces" else ("orders-7f9c",)
+        self.say(handler, 200, "", "", kind="List", items=[{"metadata": {"name": name}} for name in names])
 
     def say(self, handler: Any, code: int, reason: str, message: str, **more: Any) -> None:
         """A Status, or what was asked for."""

@@ -10,7 +10,7 @@ import pytest
 from runbooks_app.connections import read_connections
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.credentials import Credential, Purpose, postgres_proof, provider_for
-from runbooks_app.credentials.proof import prove
+from runbooks_app.credentials.proof import Held, prove
 from runbooks_app.main.embedded import Postgres
 
 pytestmark = pytest.mark.identity
@@ -40,7 +40,7 @@ def proof(connection):
         provider = provider_for(connection.diagnose)
         credential = provider.mint(connection, Purpose("run-1", "diagnose", lifetime=60))
         try:
-            return prove(connection, connection.diagnose, credential)
+            return prove(connection, Held(connection.diagnose, provider, credential))
         finally:
             provider.revoke(connection, credential.identity)
 
@@ -228,7 +228,7 @@ def test_a_hole_is_found_and_named_and_looking_changes_nothing(hole, proof, made
     found = proof()
     assert found.holds is False
     assert told in found.says
-    assert "Revoke this from orders_reader, and from PUBLIC" in found.says
+    assert "Revoke it from orders_reader, and from PUBLIC" in found.says
     assert everything(admin) == before
 
 
@@ -336,9 +336,8 @@ def login(made, connection, admin):
             undo=f"DROP OWNED BY {LOGIN}; DROP ROLE {LOGIN}",
         )
         where = (connection.host, connection.port, connection.database)
-        return prove(
-            connection, connection.diagnose, Credential("orders-db", "diagnose", LOGIN, PASSWORD, *where, None)
-        )
+        login = Credential("orders-db", "diagnose", LOGIN, PASSWORD, *where, None)
+        return prove(connection, Held(connection.diagnose, provider_for(connection.diagnose), login))
 
     return look
 
@@ -404,7 +403,7 @@ def test_a_locked_table_delays_it_by_a_blink_and_nobody_waits_behind_it(proof, o
 def test_a_login_that_is_gone_is_told_without_its_password(connection):
     gone = Credential("orders-db", "diagnose", "nobody", PASSWORD, connection.host, connection.port, "orders", None)
     with pytest.raises(Unavailable, match="orders-db") as told:
-        prove(connection, connection.diagnose, gone)
+        prove(connection, Held(connection.diagnose, provider_for(connection.diagnose), gone))
     assert PASSWORD not in str(told.value)
     assert told.value.__cause__ is None
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from notebooks import cell, write
 from worker.conftest import while_working
 
 from runbooks_app.actions import connections
@@ -17,6 +18,7 @@ from runbooks_app.core.connection_tests import AT_MOST_EVERY, EVERY, SPREAD, Sta
 from runbooks_app.core.errors import DatabaseAway, Unavailable
 from runbooks_app.core.http_rules import READ_ALL
 from runbooks_app.credentials.postgres_role import PostgresRole
+from runbooks_app.library import Library
 from runbooks_app.store import audit, connection_tests
 from runbooks_app.store.database import reading, transaction
 from runbooks_app.worker import holding, proving
@@ -113,6 +115,17 @@ def test_a_login_that_a_killed_test_left_behind_is_swept_and_told(house, tested,
     holding.sweep(house.worker)
     assert roles(admin) == []
     assert entered("credential.ended") == [{"identity": left, "how": "swept"}]
+
+
+def test_it_is_asked_for_as_a_diagnosis_by_a_runbook_that_uses_the_connection(house, orders, library_folder):
+    assert proving._purpose(house.service, orders).runbook_id == proving.NOBODYS
+    write(library_folder, "look", cell("look", "kit.postgres('orders-db')", "diagnostic"))
+    service = replace(house.service, library=Library(library_folder))
+    purpose = proving._purpose(service, orders)
+    runbook = service.library.get("look")
+    assert (purpose.runbook_id, purpose.runbook_digest, purpose.stage) == (runbook.id, runbook.digest, "diagnose")
+    other = replace(orders, name="metrics", kind="http")
+    assert proving._purpose(service, other).runbook_id == proving.NOBODYS
 
 
 # What comes of it
