@@ -265,6 +265,16 @@ def test_what_a_cell_sends_is_signed_by_the_gateway_as_aws_wants_it(clouded, tmp
         assert session.token not in kept
 
 
+def test_a_cell_speaks_to_a_service_as_its_api_is_documented(clouded):
+    look = """
+headers = {"X-Amz-Target": "Logs_20140328.DescribeLogGroups", "Content-Type": "application/x-amz-json-1.1"}
+print(kit.http("cloud").post("/", headers=headers, json={}).json())
+"""
+    house = clouded(cell("look", look, "diagnostic"), service="logs")
+    run, _ = house.diagnosed(name="cloud")
+    assert "'logGroups': []" in printed(house, run)
+
+
 def test_an_approved_remediation_is_signed_by_its_own_stages_role(clouded):
     look = 'kit.http("cloud").get("/evidence")\nkit.propose("keep")'
     keep = (
