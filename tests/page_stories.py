@@ -255,8 +255,9 @@ class Story:
         started = starting.start_remediation(self.service, proposal_id, self.worker, signatures)
         assert started is not None
         claim = started.claim
-        self._cells(claim, diagnosing.Said())
-        remediating.finish_remediation(self.service, claim, proposal_id, state, reason)
+        said = diagnosing.Said()
+        self._cells(claim, said)
+        remediating.finish_remediation(self.service, claim, proposal_id, said, state, reason)
 
     def verify(self, proposal_id: str) -> None:
         claim = remediating.start_verification(self.service, proposal_id, self.worker)

@@ -25,6 +25,7 @@ from runbooks_app.core.incident import (
     NoteStory,
     ProposalStory,
     RemediationStory,
+    ReviewStory,
     RunStory,
     Told,
     VerificationStory,
@@ -32,9 +33,9 @@ from runbooks_app.core.incident import (
 from runbooks_app.core.policy import Policy
 from runbooks_app.core.proposal import ProposalState, Verification
 from runbooks_app.core.runbook import Runbook, Stage
-from runbooks_app.store import audit, incidents, proposals, runs
+from runbooks_app.store import audit, break_glass, incidents, proposals, runs
 from runbooks_app.store.database import Transaction
-from runbooks_app.store.records import Attempt, Cell, Incident, Proposal, Run
+from runbooks_app.store.records import Attempt, Cell, DecisionRow, Incident, Proposal, Run
 
 
 class Trail:
@@ -57,11 +58,13 @@ class Trail:
         entry = self.find(*events, **objects)
         return AuditRef(entry.seq, entry.hash) if entry else None
 
-    def decision(self, proposal_id: str, verdict: str, subject: str) -> AuditRef | None:
+    def decision(self, decision: DecisionRow) -> AuditRef | None:
         """The entry of one person's decision."""
-        event = Event.PROPOSAL_APPROVED if verdict == "approve" else Event.PROPOSAL_DENIED
+        event = Event.PROPOSAL_APPROVED if decision.verdict == "approve" else Event.PROPOSAL_DENIED
+        event = Event.BREAK_GLASS_USED if decision.break_glass else event
+        wanted = (event, decision.proposal_id, decision.subject)
         for entry, about, actor in self._entries:
-            if (entry.event, about.get("proposal"), actor["subject"]) == (event, proposal_id, subject):
+            if (entry.event, about.get("proposal"), actor["subject"]) == wanted:
                 return AuditRef(entry.seq, entry.hash)
         return None
 
@@ -200,10 +203,13 @@ class _Teller:
                     at=d.at,
                     reason=d.reason,
                     signed_in=str(d.signed_in.get("surface", "")),
-                    entry=self.trail.decision(proposal.id, d.verdict, d.subject),
+                    signed=bool(d.id_token),
+                    break_glass=d.break_glass,
+                    entry=self.trail.decision(d),
                 )
                 for d in proposal.decisions
             ),
+            review=self.review(proposal),
             remediation=self.remediation(proposal, attempts),
             verification=self.verification(proposal, run, attempts),
             closed_reason=proposal.state_reason if is_closed else "",
@@ -213,6 +219,14 @@ class _Teller:
             recheck=self.trail.ref(Event.RUN_REQUESTED, proposal=proposal.id),
             entry=self.trail.ref(Event.PROPOSAL_MADE, proposal=proposal.id),
         )
+
+    def review(self, proposal: Proposal) -> ReviewStory | None:
+        """What somebody said of the proposal's break-glass, if there was one and somebody has."""
+        glass = break_glass.find(self.tx, proposal.id) if proposal.asked.broke_glass else None
+        if glass is None or glass.reviewed_at is None:
+            return None
+        entry = self.trail.ref(Event.BREAK_GLASS_REVIEWED, proposal=proposal.id)
+        return ReviewStory(glass.reviewer, glass.review, glass.reviewed_at, entry)
 
     def remediation(self, proposal: Proposal, attempts: list[Attempt]) -> RemediationStory | None:
         """The one execution, if there was one."""
@@ -358,9 +372,14 @@ def _proposal_items(proposal: ProposalStory, run_id: str) -> list[Told]:
         )
     ]
     for d in proposal.decisions:
-        verb = "Approved" if d.decision == "approve" else "Denied"
-        text = f"{verb}: {proposal.title}" + (f" — {d.reason}" if d.reason else "")
+        verb = "Glass broken" if d.break_glass else "Approved" if d.decision == "approve" else "Denied"
+        how = " (signed)" if d.signed else ""
+        text = f"{verb}{how}: {proposal.title}" + (f" — {d.reason}" if d.reason else "")
         told.append(Told(d.at, Happened.DECISION, text, d.by, human=True, entry=d.entry, **about))
+    if proposal.review is not None:
+        text = f"Break-glass reviewed: {proposal.title} — {proposal.review.text}"
+        reviewed = proposal.review
+        told.append(Told(reviewed.at, Happened.DECISION, text, reviewed.by, human=True, entry=reviewed.entry, **about))
     if proposal.closed is not None and proposal.state is not ProposalState.DENIED and proposal.closed_reason:
         told.append(
             Told(

@@ -108,7 +108,8 @@ class FindingStory:
 class DecisionStory:
     """What one person decided: `decision` is `approve` or `deny`; `signed_in` tells how, in words.
 
-    `counted` is false for a decision that came too late and is kept without effect.
+    `counted` is false for a decision that came too late and is kept without effect. `signed`: with the provider's
+    word for just this; `break_glass`: it counted alone.
     """
 
     by: str
@@ -117,6 +118,18 @@ class DecisionStory:
     reason: str = ""
     signed_in: str = ""
     counted: bool = True
+    signed: bool = False
+    break_glass: bool = False
+    entry: AuditRef | None = None
+
+
+@dataclass(frozen=True)
+class ReviewStory:
+    """What somebody said afterwards of a break-glass."""
+
+    by: str
+    text: str
+    at: datetime
     entry: AuditRef | None = None
 
 
@@ -156,9 +169,9 @@ class ProposalStory:
 
     `title` and `target` are filled in with the inputs; `connections` maps each connection to the role that
     the remediation uses. `closed_reason` and
-    `closed_at` say why and when it expired, went stale or was withdrawn, `closed` proves it.
-    `recheck` is the entry of the re-check before the execution, `predecessor` the proposal that this one
-    succeeds.
+    `closed_at` say why and when it expired, went stale or was withdrawn, `closed` proves it. `review` is of its
+    break-glass, once there is one. `recheck` is the entry of the re-check before the execution, `predecessor` the
+    proposal that this one succeeds.
     """
 
     id: str
@@ -179,6 +192,7 @@ class ProposalStory:
     expires_at: datetime | None = None
     approved_at: datetime | None = None
     decisions: tuple[DecisionStory, ...] = ()
+    review: ReviewStory | None = None
     remediation: RemediationStory | None = None
     verification: VerificationStory | None = None
     closed_reason: str = ""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         IncidentStory,
         ProposalStory,
         RemediationStory,
+        ReviewStory,
         RunStory,
         Step,
         VerificationStory,
@@ -297,7 +298,7 @@ def _proposal(proposal: ProposalStory) -> list[Block]:
         Grid((), tuple(rows)),
         *_values("Inputs, frozen when it was proposed", proposal.inputs, 4, proposal.entry),
         *_policy(proposal),
-        *_decisions(proposal.decisions),
+        *_decisions(proposal.decisions, proposal.review),
     ]
     if proposal.remediation:
         blocks += _remediation(proposal.remediation, proposal.recheck)
@@ -332,13 +333,16 @@ def _policy(proposal: ProposalStory) -> list[Block]:
     return [Heading(4, (Span("Policy, as it stood"), Proof(proposal.entry))), Grid((), rows)]
 
 
-def _decisions(decisions: tuple[DecisionStory, ...]) -> list[Block]:
+def _decisions(decisions: tuple[DecisionStory, ...], review: ReviewStory | None) -> list[Block]:
     if not decisions:
         return [Heading(4, text("Decisions")), Paragraph(text("Nobody decided."))]
     verbs = {"approve": ("approved", GOOD), "deny": ("denied", BAD)}
     rows = []
     for decision in decisions:
         word, colour = verbs.get(decision.decision, (decision.decision, WARN))
+        if decision.break_glass:
+            word, colour = "broke the glass, without approval", BAD
+        how = ", ".join(filter(None, [decision.signed_in, "signed for just this" if decision.signed else ""]))
         late = "" if decision.counted else " (too late, without effect)"
         said: Line = (Span(word, colour), Span(late), Proof(decision.entry))
         rows.append(
@@ -347,13 +351,21 @@ def _decisions(decisions: tuple[DecisionStory, ...]) -> list[Block]:
                 text(decision.by),
                 said,
                 text(decision.reason),
-                text(decision.signed_in),
+                text(how),
             )
         )
     return [
         Heading(4, text("Decisions")),
         Grid(("Time", "Who", "Decision", "Reason", "Signed in"), tuple(rows), stacks=True),
+        *(_review(review) if any(decision.break_glass for decision in decisions) else []),
     ]
+
+
+def _review(review: ReviewStory | None) -> list[Block]:
+    if review is None:
+        return [Paragraph((Span("The break-glass is open: nobody has reviewed it yet.", BAD),))]
+    about = f", {moment(review.at)}: {review.text}"
+    return [Paragraph((Span("Break-glass reviewed by "), Span(review.by, "strong"), Span(about), Proof(review.entry)))]
 
 
 def _remediation(remediation: RemediationStory, recheck: AuditRef | None) -> list[Block]:

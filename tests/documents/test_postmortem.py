@@ -14,7 +14,7 @@ import pytest
 from documents_story import OPENED, at, bundle, display, make_story, ref
 from markdown_it import MarkdownIt
 
-from runbooks_app.core.incident import IncidentStory, RunStory, Told
+from runbooks_app.core.incident import IncidentStory, ReviewStory, RunStory, Told
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.run import RunState
 from runbooks_app.documents import postmortem
@@ -325,6 +325,27 @@ def test_stale_and_unknown_are_told_as_what_they_are():
         assert "stale: the session is gone" in text
         assert "(entry 60 · " in text
         assert "Nobody decided." in text
+
+
+@pytest.mark.identity
+def test_signed_decisions_and_break_glass_are_told_as_such():
+    (run,) = WHOLE.runs
+    applied, denied = run.proposals
+    alone = replace(applied.decisions[0], signed=False, break_glass=True)
+    glass = replace(applied, decisions=(alone,))
+    for text in forms(WHOLE).values():
+        assert "web, signed for just this" in text
+        assert "broke the glass" not in text
+    for text in forms(replace(WHOLE, runs=(replace(run, proposals=(glass, denied)),))).values():
+        assert "broke the glass, without approval" in text
+        assert "The break-glass is open: nobody has reviewed it yet." in text
+        assert "signed for just this" not in text
+    reviewed = replace(glass, review=ReviewStory("Otto Audit", "it was the only way", OPENED, ref(61)))
+    for text in forms(replace(WHOLE, runs=(replace(run, proposals=(reviewed, denied)),))).values():
+        assert "Break-glass reviewed by" in text
+        assert "it was the only way" in text
+        assert "(entry 61 · " in text
+        assert "is open" not in text
 
 
 def test_malformed_evidence_is_told():

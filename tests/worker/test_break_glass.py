@@ -12,7 +12,7 @@ from signing import approve, id_token, signatures
 from stuck_orders import CHECK, FREE, LOOK
 from worker.test_signatures import entries, insert, stuck_now
 
-from runbooks_app.actions import break_glass, deciding
+from runbooks_app.actions import break_glass, deciding, story
 from runbooks_app.core.audit import Event
 from runbooks_app.core.break_glass import Mode
 from runbooks_app.core.deciding import Unsigned
@@ -21,7 +21,7 @@ from runbooks_app.core.people import Person
 from runbooks_app.core.proposal import ProposalState, Verification
 from runbooks_app.oidc import OpenIDProvider
 from runbooks_app.store import break_glass as rows
-from runbooks_app.store import people
+from runbooks_app.store import people, runs
 from runbooks_app.store.database import reading, transaction
 from runbooks_app.worker import jobs, views, work
 
@@ -200,6 +200,23 @@ def test_low_risk_wants_a_signature_for_a_break_glass_all_the_same(house, stuck,
 
 
 # ---- told, and reviewed
+
+
+def test_the_timeline_tells_a_break_glass_and_its_review_with_their_entries(house, proposal, stuck):
+    use(house, proposal)
+    house.do_all()
+    break_glass.review(house.service, OTTO, WEB, proposal.id, "It was right, and the only way.")
+    with reading(house.service.engine) as tx:
+        told = story.incident_story(tx, house.service, runs.get(tx, proposal.run_id).incident_id)
+    (shown,) = told.proposals
+    assert (shown.decisions[0].break_glass, shown.decisions[0].signed) == (True, True)
+    assert (shown.review.by, shown.review.text) == ("Otto", "It was right, and the only way.")
+    lines = [item for item in told.items if item.kind == "decision"]
+    assert [item.text for item in lines] == [
+        f"Glass broken (signed): {proposal.title} — {REASON}",
+        f"Break-glass reviewed: {proposal.title} — It was right, and the only way.",
+    ]
+    assert all(item.entry for item in lines)
 
 
 def told(tx, house, proposal):
