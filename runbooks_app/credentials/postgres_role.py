@@ -14,6 +14,7 @@ rests on, all seen on 18.4:
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import re
 import secrets
@@ -21,13 +22,15 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import psycopg
 from psycopg import errors, sql
 
 from runbooks_app.core.errors import InvalidInput, Misconfigured, RunbooksError, Unavailable
+from runbooks_app.credentials import sessions
 from runbooks_app.credentials.provider import Credential, Endpoint, Purpose
+from runbooks_app.credentials.sessions import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,8 +81,6 @@ MINE = """
     ORDER BY r.rolname
 """
 """Roles of the pattern that the current user made: making one gives the maker its ADMIN OPTION."""
-
-Session = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -208,23 +209,32 @@ class PostgresRole:
                 f"{connection.name}: the password of {self.minter} cannot be read from {self.password_file} "
                 f"({getattr(error, 'strerror', 'not UTF-8')}). Let the worker's user read that file."
             ) from None
-        try:
-            with psycopg.connect(
-                host=connection.host,
-                port=connection.port,
-                dbname=database or connection.database,
+        where: dict[str, Any] = {
+            "host": connection.host,
+            "port": connection.port,
+            "dbname": database or connection.database,
+        }
+        fingerprint = hashlib.sha256(password.encode()).digest()
+
+        def log_in() -> Session:
+            opened = psycopg.connect(
+                **where,
                 user=self.minter,
                 password=password,
                 connect_timeout=CONNECT_WITHIN,
                 application_name="runbooks minter",
                 autocommit=True,
-            ) as session:
+            )
+            opened.execute(SESSION)
+            return opened
+
+        try:
+            with sessions.session((*where.values(), self.minter, fingerprint), log_in) as session:
                 if session.info.server_version < OLDEST:
                     raise Misconfigured(
                         f"{place} is PostgreSQL {session.info.server_version // 10000}; minted roles need "
                         "16 or later, since before it a role that makes roles may grant nearly all of them."
                     )
-                session.execute(SESSION)
                 yield session
         except psycopg.Error as error:
             raise self._told(error, place, doing) from None
