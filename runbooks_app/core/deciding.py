@@ -181,6 +181,8 @@ def may_start(
     )
     if broke_glass:
         return tuple(dict.fromkeys((*standing, broke_glass)))
+    if asked.needs_sponsor:
+        raise Refused("No human answers for it, though its risk is high; nothing was executed.")
     if len(standing) < asked.policy.approvals:
         raise TooFew("Somebody who approved is no longer an approver; nothing was executed.")
     return standing

@@ -171,6 +171,7 @@ def test_a_break_glass_starts_what_too_few_approved_and_counts_as_no_approval():
         (APPROVED, {"i#ben": frozenset({"other"})}, "d1", NOW, "no longer an approver"),
         (replace(APPROVED, requesters=frozenset({"i#ben"})), STILL, "d1", NOW, "no longer an approver"),
         (replace(APPROVED, sponsor="i#ben"), STILL, "d1", NOW, "no longer an approver"),
+        (replace(APPROVED, requesters=frozenset()), STILL, "d1", NOW, "No human answers for it"),
     ],
 )
 def test_anything_else_may_not_start(asked, groups, digest, now, told):
