@@ -111,6 +111,8 @@ class TokenExchange:
         if bearer is None or not url:
             return False
         answer = self._ask(connection, url, {"token": bearer.held.value, "token_type_hint": "access_token"})
+        if answer.object().get("error") == "unsupported_token_type":  # RFC 7009, 2.2.1: of this kind it ends none
+            return False
         if answer.status != HTTPStatus.OK:
             raise self._refused(connection, answer, "did not end the token", bearer.held.value)
         del self._held[identity]

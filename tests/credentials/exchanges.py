@@ -37,6 +37,7 @@ class ExchangeServer:
     lasts: int = 120
     spoil: Spoiled = lambda given: given
     published: dict[str, Any] = field(default_factory=dict)
+    revoking: tuple[int, dict[str, str]] = (200, {})
     given: dict[str, str] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     claims: list[dict[str, Any]] = field(default_factory=list)
@@ -107,8 +108,8 @@ class ExchangeServer:
         if not self.proven(handler.headers.get("Authorization", "")):
             status, found = 401, {"error": "invalid_client"}
         elif handler.path == "/revoke":
-            self.ended.append(asked["token"])
-            status, found = 200, {}
+            status, found = self.revoking
+            self.ended += [asked["token"]] if status == 200 else []
         else:
             status, found = self.exchange(asked)
         answer(handler, found if isinstance(found, bytes) else json.dumps(found).encode(), status)

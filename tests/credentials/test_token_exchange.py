@@ -104,6 +104,19 @@ def test_a_server_that_ends_nothing_is_asked_for_nothing(server, provider, issue
     assert [asked["path"] for asked in server.asked] == ["/token"]
 
 
+def test_a_token_that_the_server_can_or_will_not_end_is_told_of_as_that(server, provider, issuer):
+    provided = provider()
+    minted = provided.mint(METRICS, issuer.purpose())
+    server.revoking = (400, {"error": "unsupported_token_type"})
+    assert not provided.revoke(METRICS, minted.identity)
+    server.revoking = (503, {})
+    with pytest.raises(Unavailable, match=r"metrics .*did not end the token \(503\).*Try again"):
+        provided.revoke(METRICS, minted.identity)
+    server.revoking = (403, {"error": "access_denied", "error_description": f"not {minted.secret}"})
+    with pytest.raises(Misconfigured, match=r"access_denied: not \*\*\*"):
+        provided.revoke(METRICS, minted.identity)
+
+
 def test_addresses_can_be_given_instead_of_an_issuer_and_an_audience_with_them(server, provider, issuer):
     server.published, server.audience = {}, "metrics"
     provided = provider(

@@ -29,13 +29,14 @@ class NotTrustedError(Exception):
 class Trust:
     """A relying party: reads the issuer's discovery document, then its keys, as clouds and Vault do.
 
-    `clock` is in seconds since 1970; a test may set it wrong.
+    `clock` is in seconds since 1970; a test may set it wrong. `seen` are claims of what was believed, of `tokens`.
     """
 
     issuer: str
     clock: Any = time.time
     leeway: float = 60
     seen: list[dict[str, Any]] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
 
     def claims(self, token: str) -> dict[str, Any]:
         """The claims of a token whose signature, issuer and times hold; which audience is for the caller to say."""
@@ -56,6 +57,7 @@ class Trust:
         if not now < claims["exp"] + self.leeway:
             raise NotTrustedError("token is expired (exp)")
         self.seen.append(claims)
+        self.tokens.append(token)
         return claims
 
 

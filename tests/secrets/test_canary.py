@@ -5,15 +5,12 @@ The cells also tell it masked, letter by letter, in a way that nobody looks for:
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-import psycopg
-import redis
 from notebooks import cell, notebook
+from sinks import found_in, sinks_of
 from whole_stage import Person, until
 
 if TYPE_CHECKING:
@@ -60,44 +57,12 @@ kit.check(f"said {password}", True, detail=password)
 """
 
 
-def spellings(secret: str) -> set[str]:
-    """Enough of each spelling that it would be recognised."""
-    raw = secret.encode()
-    shifted = base64.b64encode(b"x" + raw).decode()[2:-4]
-    return {
-        secret, secret[::-1], raw.hex(), base64.b64encode(raw).decode().rstrip("=")[:-1], shifted,
-        quote(secret, safe=""), "".join(f"%{byte:02x}" for byte in raw), "\u200b".join(secret),
-    }  # fmt: skip
-
-
 def told(run: dict[str, Any]) -> list[str]:
     """The passwords that the cells of a run told masked."""
     return [
         "".join(chr(int(number) ^ 85) for number in masked.split())
         for masked in re.findall(r"masked: ([\d ]+)", json.dumps(run))
     ]
-
-
-def database_dump(stage: Stage) -> str:
-    """Every row of every table, as text."""
-    with psycopg.connect(stage.database.url(database="runbooks")) as owner:
-        tables = owner.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        rows = [str(row) for (table,) in tables for row in owner.execute(f'SELECT t::text FROM "{table}" t').fetchall()]
-    assert any("masked:" in row for row in rows)
-    return "\n".join(rows)
-
-
-def redis_dump(stage: Stage) -> str:
-    """Every stream and value."""
-    assert stage.redis is not None
-    client = redis.Redis.from_url(stage.redis.url, password=stage.redis.password)
-    with client:
-        found = [
-            str(client.xrange(key)) if client.type(key) == b"stream" else str(client.dump(key))
-            for key in client.scan_iter()
-        ]
-    assert any("masked:" in text for text in found)
-    return "\n".join(found)
 
 
 def test_a_password_that_cells_give_away_in_every_spelling_is_nowhere_afterwards(
@@ -127,30 +92,9 @@ def test_a_password_that_cells_give_away_in_every_spelling_is_nowhere_afterwards
         ben.verified(proposal["id"])
     finally:
         place.unlink()
-    messages = until("the channel", lambda: "failed" in (seen := json.dumps(story.messages())) and seen)
-    whole = ana.api(f"/runs/{run_id}?outputs=true")
-    pages = [f"/runs/{run_id}", f"/proposals/{proposal['id']}", f"/incidents/{run['incident']}"]
-    pages += re.findall(rf'"(/runs/{run_id}/cells/[^"#?]+)"', ana.page(pages[0]))
-    exports = [ana.ask(f"/incidents/{run['incident']}/exports", kind=kind).text for kind in ("ipynb", "html", "md")]
-    files = [path for path in stage.folder.rglob("*") if path.suffix == ".log" or "artifacts" in path.parts]
-    sinks = {
-        "the database": database_dump(stage),
-        "Redis": redis_dump(stage),
-        "the channel": messages,
-        "the chat's own record": (stage.folder / "slack.json").read_text(),
-        "the API": json.dumps(whole),
-        "pages": "\n".join(ana.page(path) for path in pages),
-        "postmortems": "\n".join(exports),
-        "logs and artifacts": "\n".join(path.read_text(errors="replace") for path in files if path.is_file()),
-    }
-    passwords = told(whole)
+    until("the channel", lambda: "failed" in json.dumps(story.messages()))
+    sinks = sinks_of(stage, story, ana, run, sign="masked:")
+    passwords = told(json.loads(sinks["the API"]))
     # Diagnosis twice, in both of its cells; remediation; verification.
-    assert len(set(passwords)) >= 3, whole
-    found = {
-        (sink, spelling[:3])
-        for sink, text in sinks.items()
-        for password in passwords
-        for spelling in spellings(password)
-        if spelling in text or json.dumps(spelling)[1:-1] in text
-    }
-    assert not found
+    assert len(set(passwords)) >= 3, sinks["the API"]
+    assert not found_in(sinks, passwords)
