@@ -462,7 +462,7 @@ def test_a_purpose_that_is_not_known_gets_nothing(reader, connection, purpose):
 
 def test_an_unknown_provider_is_refused():
     with pytest.raises(Misconfigured, match="postgres-role"):
-        provider_for(CredentialSource("vault", {}))
+        provider_for(CredentialSource("crystal-ball", {}))
 
 
 def test_approvers_read_as_whom_a_stage_acts(operator, connection):

@@ -48,10 +48,10 @@ def test_one_in_which_something_went_wrong_is_not_used_again(log_in):
     assert session.closed
 
 
-def test_locks_of_one_use_do_not_reach_into_the_next(log_in):
+def test_locks_of_one_use_do_not_reach_into_the_next(log_in, orders_server):
     with sessions.session("minter", log_in) as session:
         session.execute("SELECT pg_advisory_lock(7)")
-    with psycopg.connect(log_in().info.dsn, autocommit=True) as other:
+    with psycopg.connect(orders_server.server.url(), autocommit=True) as other:
         assert other.execute("SELECT pg_try_advisory_lock(7)").fetchone() == (True,)
 
 
