@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from runbooks_app.connections import read_connections
+from runbooks_app.connections import PROVIDERS, read_connections
 from runbooks_app.core import kernel_limits, proposal, run
 from runbooks_app.core.audit import GENESIS, Entry, Event, canonical, entry_hash
 from runbooks_app.main.cli import app
@@ -62,6 +62,16 @@ def test_the_table_of_limits_is_the_codes():
     for name, limit in kernel_limits.KNOWN.items():
         lines.append(f"| `{name}` | {limit.meaning} | {limit.tell(limit.default)} | {limit.tell(limit.ceiling)} |")
     assert between(text("docs/operating.md"), "limits", "/limits") == "\n".join(lines)
+
+
+def test_the_table_of_providers_is_the_codes():
+    lines = ["| provider | of | option | default | |", "|---|---|---|---|---|"]
+    for name, row in PROVIDERS.items():
+        for key, option in row.options.items():
+            needed = {None: "needed", "": ""}.get(option.default, f"`{option.default}`")
+            default = "follows" if callable(option.default) else needed
+            lines.append(f"| `{name}` | {', '.join(option.kinds or row.kinds)} | `{key}` | {default} | {option.help} |")
+    assert between(text("docs/operating.md"), "providers", "/providers") == "\n".join(lines)
 
 
 @pytest.mark.parametrize(
