@@ -26,6 +26,16 @@ COMMANDS = [
     ["connections", "test"],
     ["demo"],
     ["doctor"],
+    ["login"],
+    ["logout"],
+    ["list"],
+    ["show"],
+    ["run"],
+    ["cancel"],
+    ["approve"],
+    ["deny"],
+    ["note"],
+    ["postmortem"],
     *(["identity", name] for name in ("show", "jwks", "discovery", "withdraw")),
 ]
 

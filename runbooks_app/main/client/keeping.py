@@ -101,7 +101,7 @@ class Sessions:
     def _read(self, path: Path) -> Session | None:
         try:
             self._folder_if_there()
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as file:
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
                 found = os.fstat(file.fileno())
                 if not stat.S_ISREG(found.st_mode):
                     raise Failure(f"{path} is no ordinary file, so it keeps no sign-in. Remove it.")
