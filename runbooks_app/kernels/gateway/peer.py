@@ -64,6 +64,8 @@ class Peer:
             await self.writer.drain()
         except ConnectionError as error:
             raise Gone from error
+        # A thousand pieces of one byte each may have come at once, and there is but one loop for all kernels.
+        await asyncio.sleep(0)
 
     async def tell(self, status: HTTPStatus, kind: str, message: str) -> None:
         """Answer with words of the gateway's own."""

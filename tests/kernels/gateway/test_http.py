@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import resource
 import select
 import socket
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -383,6 +385,26 @@ def test_sixty_megabytes_pass_each_way_without_staying(opened):
             received = sum(len(piece) for piece in answered.iter_raw())
     assert received == size
     assert peak - before < 20 << 20
+
+
+def test_an_answer_of_very_many_pieces_lets_others_have_their_turn(opened, loop):
+    said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 10_000 + b"0\r\n\r\n"
+    waited, over = [], threading.Event()
+
+    async def wait() -> None:
+        while not over.is_set():
+            since = time.monotonic()
+            await asyncio.sleep(0.001)
+            waited.append(time.monotonic() - since)
+
+    waiting = asyncio.run_coroutine_threadsafe(wait(), loop)
+    try:
+        with raw_server(saying(said)) as system, opened(with_credential(system.port)).client() as client:
+            assert client.get("/x").text == "a" * 10_000
+    finally:
+        over.set()
+        waiting.result(10)
+    assert max(waited) < 0.7
 
 
 def test_a_kernel_that_does_not_read_holds_the_system_back(opened):
