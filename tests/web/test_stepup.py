@@ -10,6 +10,7 @@ import pytest
 from flask import Response, g
 from hostile_provider import me, rs256, sign_in
 
+from runbooks_app.actions import people
 from runbooks_app.core.errors import Refused
 from runbooks_app.store.database import reading
 from runbooks_app.web import client as client_module
@@ -127,6 +128,16 @@ def test_the_session_goes_on_under_another_secret_with_a_new_time_of_sign_in(bro
         ).scalars()
         last, first = map(int, entries)
     assert last > first
+    session = people.session_of(service, after)
+    assert session.signed_in["auth_time"] == last
+
+
+def test_the_session_goes_on_under_the_providers_new_name_for_its_own(browser, provider, service):
+    fresh(provider)
+    provider.user["sid"] = "renewed"
+    browser.get(provider.authorize(begin(browser)))
+    people.sign_out_by_provider(service, provider.url, "a-logout-of-the-step-up-test", subject="", sid="renewed")
+    assert me(browser) is None
 
 
 def test_roles_are_those_of_the_fresh_sign_in(browser, provider, thing):
