@@ -40,6 +40,7 @@ def pages(stage, story, drill, linked, traffic, ana, ben):
         "approval-applied": f"/proposals/{applied['id']}",
         "approval-denied": f"/proposals/{denied['id']}",
         "approval-expired": f"/proposals/{expired['id']}",
+        "connections": "/connections",
         "incidents": "/incidents",
         "incident": f"/incidents/{run['incident']}",
     }

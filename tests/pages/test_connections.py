@@ -60,7 +60,7 @@ def test_each_connection_tells_where_it_is_and_as_whom_each_stage_comes(vera, se
     assert f"{service.connections['orders-db'].host}:5432/orders" in said
     assert "Diagnoses as orders_reader" in said
     assert "Changes as orders_operator , once, after approval by database" in said
-    assert "Diagnosed by responder" in said
+    assert "Who may diagnose responder" in said
     assert "Evidence internal" in said
 
 
@@ -71,9 +71,9 @@ def test_the_floor_is_told_in_words(vera):
     assert "It counts as high risk." in said
     assert "A runbook may leave out the check just before it runs." in said
     assert "A proposal waits 15 min at most." in said
-    assert "A runbook may ask for more, never for less." in said
+    assert "a runbook may ask for more, never for less." in page.text
     assert "restricted: it stays on pages" in said
-    assert "At least" not in part(page, "metrics")
+    assert "Asks at least" not in part(page, "metrics")
 
 
 def test_what_was_proved_is_told_with_when_and_what_was_looked_for(vera, found):
@@ -124,7 +124,7 @@ def test_a_runbooks_page_tells_floor_and_standing_and_leads_there(vera, found):
     assert 'href="/connections#orders-db"' in page.html
     assert "✓ proved to only read" in page.text
     assert "One approval, by an approver for database." in page.text
-    assert "never for less" in page.text
+    assert "may tighten and never loosen" in page.text
 
 
 def test_the_api_tells_the_same(vera, found, service):

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from page_stories import ANNA, AUDI, DEV, Story, stream
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
+from runbooks_app.core.people import Person
 from runbooks_app.live import Live
 from runbooks_app.main.embedded import Redis
 from runbooks_app.store import runs
@@ -41,10 +43,12 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def served(pages_engine, tmp_path, redis_server: Redis) -> Iterator[Any]:
-    """The app on a port of its own: its story and address."""
+def served(pages_engine, tmp_path, redis_server: Redis, idp, settings) -> Iterator[Any]:
+    """The app on a port of its own, with a provider where Dev signs in afresh: its story and address."""
     from page_stories import service_on
 
+    idp.user = {"sub": "dev", "name": "Dev Patel", "groups": ["approver:database"]}
+    idp.forge = lambda claims: {**claims, "auth_time": claims["iat"]}
     held: dict[str, Any] = {}
 
     def late(*request: Any) -> Any:
@@ -52,11 +56,11 @@ def served(pages_engine, tmp_path, redis_server: Redis) -> Iterator[Any]:
 
     server = make_server("127.0.0.1", 0, late, threaded=True)
     address = f"http://127.0.0.1:{server.server_port}"
-    service = service_on(pages_engine, tmp_path, public_url=address, redis_url=redis_server.url)
+    service = service_on(pages_engine, tmp_path, public_url=address, redis_url=redis_server.url, **settings)
     held["app"] = create_app(service, secret_key=b"a key for tests, and for nothing else at all")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    story = Story(service)
+    story = Story(service, issuer=idp.url)
     voice = Live(redis_server.url)
     yield story, address, voice
     voice.close()
@@ -96,8 +100,13 @@ def visit(chromium: Browser, served) -> Iterator[Any]:
 
 
 def sign_everybody_in(story: Story) -> None:
-    for person in (ANNA, DEV, AUDI):
+    for person in (ANNA, dev_of(story), AUDI):
         story.sign_in(person)
+
+
+def dev_of(story: Story) -> Person:
+    """Dev, as the provider knows him."""
+    return replace(DEV, subject=f"{story.issuer}#dev")
 
 
 def test_no_page_scrolls_sideways_on_a_phone(served, visit):
@@ -105,15 +114,15 @@ def test_no_page_scrolls_sideways_on_a_phone(served, visit):
     sign_everybody_in(story)
     run_id, waiting = story.diagnosed()
     _, done = story.diagnosed()
-    story.approve(done)
+    story.approve(done, dev_of(story))
     story.mend(done)
     with reading(story.service.engine) as tx:
         incident_id = runs.get(tx, run_id).incident_id
     paths = {
         ANNA: ["/", "/runbooks/db-latency", f"/runs/{run_id}", f"/runs/{run_id}/propose/cancel-query",
-               "/incidents", f"/incidents/{incident_id}"],
-        DEV: [f"/proposals/{waiting}", f"/proposals/{done}"],
-        AUDI: ["/audit", "/audit/2"],
+               "/incidents", f"/incidents/{incident_id}", "/connections"],
+        dev_of(story): [f"/proposals/{waiting}", f"/proposals/{done}"],
+        AUDI: ["/audit", "/audit/2", "/break-glass"],
     }  # fmt: skip
     wide = []
     for person, own in paths.items():
@@ -135,7 +144,7 @@ def test_a_phone_approves_and_watches_it_done(served, visit):
     story, _, voice = served
     sign_everybody_in(story)
     run_id, proposal_id = story.diagnosed()
-    page = visit(DEV, f"/proposals/{proposal_id}", PHONE)
+    page = visit(dev_of(story), f"/proposals/{proposal_id}", PHONE)
     page.get_by_label("Reason").fill("Seen it")
     page.get_by_role("button", name="Approve").click()
     expect(page.get_by_text("It is about to run")).to_be_visible()
