@@ -168,12 +168,21 @@ def serve() -> Iterator[Provider]:
                 self._answer(200, provider.metadata())
             elif path == "/jwks":
                 self._answer(200, {"keys": [key.as_dict(private=False) for key in provider.keys]})
+            elif path == "/authorize":  # a browser, whose person signs in at once
+                self._send_back(provider.authorize(self.path))
             else:
                 self._answer(404, {})
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
             self._answer(*provider.exchange({name: values[0] for name, values in parse_qs(body).items()}))
+
+        def _send_back(self, place: str) -> None:
+            service = urlsplit(dict(parse_qsl(urlsplit(self.path).query))["redirect_uri"])
+            self.send_response(303)
+            self.send_header("Location", f"{service.scheme}://{service.netloc}{place}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def _answer(self, status: int, told: Any) -> None:
             path = urlsplit(self.path).path

@@ -104,7 +104,16 @@ def closed_reason(asked: Asked, now: datetime) -> str:
         ProposalState.EXPIRED: f"It expired at {asked.expires_at:%H:%M:%S %Z}.",
         ProposalState.WITHDRAWN: "It was withdrawn.",
         ProposalState.STALE: f"It is stale. {asked.state_reason}".strip(),
-    }.get(asked.state, f"It was approved{by} and has started.")
+    }.get(asked.state, f"{_let_through(asked)} and it has started.")
+
+
+def _let_through(asked: Asked) -> str:
+    said = [decision for decision in asked.decisions if decision.verdict is Verdict.APPROVE]
+    if not said:
+        return "It was approved"
+    at = f"at {said[-1].at:%H:%M:%S %Z}"
+    name = said[-1].name
+    return f"{name} broke the glass {at}" if said[-1].break_glass else f"It was approved by {name} {at}"
 
 
 def why_not(asked: Asked, person: Person, now: datetime) -> str:

@@ -104,7 +104,7 @@ def test_at_its_expiry_it_can_no_longer_be_decided():
         (ProposalState.EXPIRED, "expired"),
         (ProposalState.WITHDRAWN, "withdrawn"),
         (ProposalState.STALE, "stale"),
-        (ProposalState.EXECUTING, "approved by Ben at 03:12:00 UTC and has started"),
+        (ProposalState.EXECUTING, "approved by Ben at 03:12:00 UTC and it has started"),
         (ProposalState.UNKNOWN, "has started"),
     ],
 )
@@ -153,6 +153,9 @@ def test_a_session_is_enough_below_high_risk(risk):
 def test_a_break_glass_starts_what_too_few_approved_and_counts_as_no_approval():
     two = replace(APPROVED, policy=replace(POLICY, approvals=2))
     broken = replace(two, decisions=(approval(BEN), replace(approval(CAT), break_glass=True)))
+    started = replace(broken, state=ProposalState.EXECUTING)
+    assert closed_reason(started, NOW) == "Cat broke the glass at 03:12:00 UTC and it has started."
+    assert closed_reason(replace(started, decisions=()), NOW) == "It was approved and it has started."
     assert (broken.approvers, broken.broke_glass, two.broke_glass) == (("i#ben",), "i#cat", "")
     with pytest.raises(Refused, match="no longer an approver"):
         may_start(broken, STILL, "d1", NOW)
