@@ -20,6 +20,9 @@ from runbooks_app.kernels.spool import Rest, Spool
 ERROR_LIMIT = 65536
 """Bytes kept of a traceback, whatever else the cell printed."""
 
+LINES_LIMIT = 2000
+"""Lines kept of a traceback: each is stored with a frame of its own."""
+
 ERRORS_LIMIT = 4 * ERROR_LIMIT
 """Bytes kept of all errors of a cell; beyond it only the last one stays, for it is the one that tells."""
 
@@ -201,12 +204,9 @@ class Outputs:
         self._clear_now()
         lines = content.get("traceback")
         trace = [clean(str(line)) for line in lines] if isinstance(lines, list) else []
-        whole = len("".join(trace).encode())
         value = clean(str(content.get("evalue", "")))
-        while trace and len("".join(trace).encode()) > ERROR_LIMIT:
-            trace.pop(len(trace) // 2)  # the call and what was raised stand at the ends
-        left = whole - len("".join(trace).encode()) + max(0, len(value) - ERROR_LIMIT)
-        self._left_out += left
+        trace, left = _ends(trace) if trace else ([], 0)
+        self._left_out += left + max(0, len(value) - ERROR_LIMIT)
         error = {
             "output_type": "error",
             "ename": clean(str(content.get("ename", "")))[:NAME_LIMIT],
@@ -352,6 +352,20 @@ class Outputs:
 
 def _stream(name: str, text: str) -> Output:
     return {"output_type": "stream", "name": name, "text": text}
+
+
+def _ends(lines: list[str]) -> tuple[list[str], int]:
+    """What is kept of a traceback, and the bytes that are not: the call and what was raised stand at its ends."""
+    sizes = [len(line.encode()) for line in lines]
+    head, tail, kept = 0, 0, 0  # numbers of lines, bytes
+    for turn in range(LINES_LIMIT):
+        size = sizes[head] if turn % 2 else sizes[-1 - tail]
+        if kept + size <= ERROR_LIMIT:
+            kept += size
+            head, tail = (head + 1, tail) if turn % 2 else (head, tail + 1)
+        if head + tail == len(lines):
+            return lines, 0
+    return lines[:head] + lines[len(lines) - tail :], sum(sizes) - kept
 
 
 def count_of(number: Any) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from kernels.segments import code
 
 from runbooks_app.core.run import CellState
 from runbooks_app.kernels.events import Printed
+from runbooks_app.kernels.outputs import Outputs
+from runbooks_app.kernels.redaction import Redactor
 
 FORGE = """
 import json, os, struct
@@ -81,6 +84,34 @@ def test_errors_count_against_a_limit_of_their_own(run):
     assert len(json.dumps(outputs)) < 500_000
     assert "left out" in outputs[-1]["text"]
     assert [o["evalue"] for o in outputs if o["output_type"] == "error"][-1] == "the last one"
+
+
+@pytest.mark.parametrize("line", ["y", "y" * 1000])
+def test_a_traceback_of_very_many_lines_is_cut_in_the_middle_at_once(line):
+    lines = ["the call", *([line] * (2_000_000 // len(line))), "what was raised"]
+    outputs = Outputs(Redactor(()), 100_000)
+    since = time.process_time()
+    outputs.take({"msg_type": "error", "content": {"ename": "E", "evalue": "v", "traceback": lines}})
+    assert time.process_time() - since < 3  # it took hours, and no other kernel was heard meanwhile
+    (error, note), _ = outputs.final()
+    assert (error["traceback"][0], error["traceback"][-1]) == ("the call", "what was raised")
+    assert min(60_000, 1900 * len(line)) < len("".join(error["traceback"])) <= 65_536
+    assert len(error["traceback"]) <= 2000
+    assert "bytes of output are left out" in note["text"]
+
+
+@pytest.mark.parametrize("number", [1, 2, 5, 1999, 2000])
+def test_a_traceback_that_is_short_enough_is_kept_whole_and_a_line_that_is_not_is_left_out(number):
+    def told(*lines: str) -> list[str]:
+        outputs = Outputs(Redactor(()), 100_000)
+        outputs.take({"msg_type": "error", "content": {"ename": "E", "evalue": "v", "traceback": list(lines)}})
+        return outputs.final()[0][0]["traceback"]
+
+    lines = [str(at) for at in range(number)]
+    assert told(*lines) == lines
+    assert told("the call", *lines, "x" * 70_000)[0] == "the call"
+    assert told("x" * 70_000, *lines)[-1] == lines[-1]
+    assert told("x" * 70_000) == []
 
 
 def test_the_class_of_an_error_is_no_longer_than_a_name(run):
