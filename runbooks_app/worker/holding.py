@@ -159,16 +159,19 @@ def _mint(worker: Worker, claim: Claim, wanted: list[_Wanted], purpose: Purpose,
         held.append(_Held(one, provider, provider.mint(one.connection, its)))
 
     minting = [(one, one.source) for one in wanted if one.source]
-    if len(minting) == 1:
-        mint(*minting[0])
-    elif minting:
-        with ThreadPoolExecutor(len(minting), thread_name_prefix="minting") as threads:
-            begun = [threads.submit(mint, *one) for one in minting]
-        for one in begun:
-            one.result()
-    if held:
-        issued = [_issued(claim, one, purpose.lifetime) for one in held]
-        credentials_issued(worker.service, claim, sorted(issued, key=lambda one: one.connection))
+    try:
+        if len(minting) == 1:
+            mint(*minting[0])
+        elif minting:
+            with ThreadPoolExecutor(len(minting), thread_name_prefix="minting") as threads:
+                begun = [threads.submit(mint, *one) for one in minting]
+            for one in begun:
+                one.result()
+    finally:
+        # Also those that are given back at once, since another one was refused.
+        if held:
+            issued = [_issued(claim, one, purpose.lifetime) for one in held]
+            credentials_issued(worker.service, claim, sorted(issued, key=lambda one: one.connection))
 
 
 def _issued(claim: Claim, held: _Held, lifetime: int) -> Issued:

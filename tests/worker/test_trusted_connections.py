@@ -215,6 +215,30 @@ def test_logins_of_a_worker_that_died_lapse_and_are_entered_as_expired(vaulted, 
     assert (ended["identity"], ended["how"]) == (left, "expired")
 
 
+def test_what_was_minted_when_another_credential_was_refused_is_entered_and_ended(vaulted, library_folder, tmp_path):
+    other = """
+[metrics]
+kind = "http"
+url = "http://127.0.0.1:1"
+[metrics.diagnose]
+provider = "static"
+secret_file = "nowhere.token"
+"""
+    text = ORDERS.format(host="127.0.0.1", port=1, vault=vaulted.vault.address)
+    opens = 'kit.http("metrics")\nkit.postgres(database)'
+    write(library_folder, "both", cell("look", opens, "diagnostic"), connections={"metrics": "http"})
+    vaulted.vault.paste(show_vault(vaulted.trusted("both")))
+    house = vaulted.configure(text + other)
+    house.logins = vaulted.logins
+    run = asked(house, "both")
+    assert run.state is RunState.FAILED
+    assert "nowhere.token" in run.reason
+    assert house.logins() == []
+    (issued,) = entries(house, Event.CREDENTIAL_ISSUED, "orders-db")
+    (ended,) = entries(house, Event.CREDENTIAL_ENDED, "orders-db")
+    assert (ended["identity"], ended["how"]) == (issued["identity"], "revoked")
+
+
 # ---- AWS
 
 
