@@ -118,7 +118,10 @@ def credential_ended(service: Service, worker: str, connection: str, identity: s
 
 @dataclass(frozen=True)
 class Left:
-    """A credential whose attempt has ended without it, or that has `expired`: also one that belongs to none."""
+    """A credential whose attempt has ended without it, or whose time is up: also one that belongs to none.
+
+    It has `expired` if both are so: while an attempt goes on, what has lapsed may be followed by another.
+    """
 
     connection: str
     provider: str
@@ -130,7 +133,8 @@ def left_behind(service: Service) -> list[Left]:
     """Those that a sweep has to end, expired ones first: they may be entered even if nobody can end them."""
     with transaction(service.engine) as tx:
         rows = tx.execute(
-            """SELECT c.connection, c.provider, c.identity, c.expires_at < now() AS expired
+            """SELECT c.connection, c.provider, c.identity,
+                      c.expires_at < now() AND (a.id IS NULL OR a.ended_at IS NOT NULL) AS expired
                FROM credentials c LEFT JOIN attempts a ON a.id = c.attempt_id
                WHERE c.ended_at IS NULL AND (a.ended_at < now() - interval '10 seconds' OR c.expires_at < now())
                ORDER BY expired DESC, c.id LIMIT 100"""

@@ -64,11 +64,12 @@ class _Wanted:
 
 @dataclass(frozen=True)
 class _Held:
-    """A credential that was minted, and who takes it back."""
+    """A credential that was minted, for which cells (digests of their sources), and who takes it back."""
 
     wanted: _Wanted
     provider: Provider
     credential: Credential
+    cells: tuple[str, ...]
 
 
 @contextmanager
@@ -156,7 +157,7 @@ def _mint(worker: Worker, claim: Claim, wanted: list[_Wanted], purpose: Purpose,
             identity=partial(worker.issuer.token, purpose=told) if worker.issuer else None,
             renewed=partial(credential_renewed, worker.service, claim, name),
         )
-        held.append(_Held(one, provider, provider.mint(one.connection, its)))
+        held.append(_Held(one, provider, provider.mint(one.connection, its), its.cells))
 
     minting = [(one, one.source) for one in wanted if one.source]
     try:
@@ -170,11 +171,11 @@ def _mint(worker: Worker, claim: Claim, wanted: list[_Wanted], purpose: Purpose,
     finally:
         # Also those that are given back at once, since another one was refused.
         if held:
-            issued = [_issued(claim, one, purpose.lifetime) for one in held]
+            issued = [_issued(one, purpose.lifetime) for one in held]
             credentials_issued(worker.service, claim, sorted(issued, key=lambda one: one.connection))
 
 
-def _issued(claim: Claim, held: _Held, lifetime: int) -> Issued:
+def _issued(held: _Held, lifetime: int) -> Issued:
     credential = held.credential
     source = held.wanted.source
     # What lapses later than was asked for is told as that; the clocks of two machines may differ.
@@ -187,7 +188,7 @@ def _issued(claim: Claim, held: _Held, lifetime: int) -> Issued:
         scope=credential.scope,
         identity=credential.identity,
         lifetime=max(lifetime, left),
-        cells=_cells(claim, held.wanted.connection),
+        cells=held.cells,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from runbooks_app.actions import deciding, diagnosing, running
 from runbooks_app.connections import read_connections
 from runbooks_app.core.audit import Event
 from runbooks_app.core.digests import source_digest
+from runbooks_app.core.outgoing import Outgoing
 from runbooks_app.core.people import Person
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.run import RunState
@@ -222,6 +224,25 @@ def test_a_killed_workers_token_is_entered_as_expired_once_it_is_and_not_before(
     ((objects, body),) = entries(metrics, Event.CREDENTIAL_ENDED)
     assert (objects["run"], body["how"]) == (run.id, "expired")
     assert server.ended == []
+
+
+def test_a_token_that_has_lapsed_unused_is_followed_by_another_while_its_stage_goes_on(metrics, server):
+    server.lasts = 1
+    run = running.request_run(metrics.service, ANA, WEB, "reload", {})
+    claim = diagnosing.claim_run(metrics.service, run.id, "w1")
+    with holding.credentials(metrics.worker, claim, 60) as granted:
+        (first,) = server.given
+        with transaction(metrics.service.engine) as tx:
+            tx.execute("UPDATE credentials SET expires_at = now() - interval '1 second'")
+        holding.sweep(metrics.worker)
+        authorize, sent = granted.routes["metrics"].authorize, {}
+        until = time.monotonic() + 10
+        while sent in ({}, {"Authorization": f"Bearer {first}"}) and time.monotonic() < until:
+            sent = authorize(Outgoing("GET", "http://metrics/"))
+        assert sent == {"Authorization": f"Bearer {list(server.given)[1]}"}
+    assert len(entries(metrics, Event.CREDENTIAL_RENEWED)) == 1
+    ((_, body),) = entries(metrics, Event.CREDENTIAL_ENDED)
+    assert body["how"] == "revoked"
 
 
 def test_a_token_that_the_server_refuses_fails_the_run_in_its_words_and_ends_the_others(metrics, server):
