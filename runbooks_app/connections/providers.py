@@ -47,12 +47,14 @@ class ProviderRow:
     `kinds` of connection that it serves. `acts_as` is the role of a stage, as approvers see it and as a decision binds
     to it. `decides` names the options that make one stage's credential another than the other's: they must not be the
     same for both. Empty where the stage itself is told to the system, or where only people know what a secret may do.
+    `sealed`: what it gives is sent by TLS alone, or within this machine.
     """
 
     kinds: tuple[str, ...]
     options: Mapping[str, Option]
     acts_as: Callable[[Options], str]
     decides: tuple[str, ...] = ()
+    sealed: bool = False
 
     def options_for(self, kind: str) -> Mapping[str, Option]:
         """Those of one kind of connection."""
@@ -150,6 +152,7 @@ PROVIDERS: dict[str, ProviderRow] = {
             f"a token of scope {options['scope']}" + (f" for {options['audience']}" if options["audience"] else "")
         ),
         decides=("audience", "scope"),
+        sealed=True,
     ),
     "kubernetes": ProviderRow(
         kinds=("http",),
@@ -157,6 +160,7 @@ PROVIDERS: dict[str, ProviderRow] = {
             "audience": Option("`aud` of the run token, as the API server asks for it.", default="kubernetes"),
         },
         acts_as=lambda options: f"the run's own token for {options['audience']}",
+        sealed=True,
     ),
     "vault": ProviderRow(
         kinds=("postgres", "http"),
@@ -198,6 +202,7 @@ PROVIDERS: dict[str, ProviderRow] = {
             f"a session of {options['role_arn']} for {options['service']} in {options['region']}{_narrowed(options)}"
         ),
         decides=("role_arn",),
+        sealed=True,
     ),
 }
 """By name."""

@@ -10,7 +10,7 @@ from runbooks_app.connections.connection import Connection, CredentialSource
 from runbooks_app.connections.providers import PROVIDERS, PROVIDERS_OF, read_options
 from runbooks_app.connections.tables import Table
 from runbooks_app.core import durations
-from runbooks_app.core.addresses import http_address
+from runbooks_app.core.addresses import http_address, keeps_secrets
 from runbooks_app.core.errors import InvalidInput, Misconfigured, Problem
 from runbooks_app.core.http_rules import READ_ALL, READING_METHODS, Rule, read_rule, readings, reads_only
 from runbooks_app.core.people import known_role
@@ -97,7 +97,9 @@ def _http(table: Table, folder: Path) -> dict[str, Any]:
         if stage in table.fields:
             inner = table.inner(stage)
             found[f"{stage}_rules"] = _rules(inner, stage)
-            found[stage] = _source(inner, kind="http", folder=folder)
+            source = found[stage] = _source(inner, kind="http", folder=folder)
+            if source and source.provider and PROVIDERS[source.provider].sealed and not keeps_secrets(found["url"]):
+                inner.wrong("provider", "would send a token in the clear.", "Write the connection's url with https.")
     return found
 
 

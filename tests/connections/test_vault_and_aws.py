@@ -118,6 +118,7 @@ def test_what_is_wrong_with_vault_is_named(tmp_path, old, new, where):
         ('region = "eu-central-1"', 'region = "Frankfurt"', "logs.diagnose.region"),
         ('session_policy_file = "reads.json"', 'sts_url = "http://sts.example.com"', "logs.diagnose.sts_url"),
         ('service = "logs"\n', "", "logs.diagnose.service"),
+        ("https://logs.eu", "http://logs.eu", "logs.diagnose.provider"),
     ],
 )
 def test_what_is_wrong_with_aws_is_named(tmp_path, old, new, where):
