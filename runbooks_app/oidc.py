@@ -84,10 +84,12 @@ class OpenIDProvider:
 
     def _json(self, address: str, what: str) -> dict[str, Any]:
         try:
-            answer = requests.get(address, timeout=self._patience, headers={"Accept": "application/json"})
+            wanted = {"Accept": "application/json"}
+            # A redirect could lead away from https, and so to somebody else's keys.
+            answer = requests.get(address, timeout=self._patience, headers=wanted, allow_redirects=False)
             answer.raise_for_status()
             found = answer.json()
-            if not isinstance(found, dict):
+            if answer.is_redirect or not isinstance(found, dict):
                 raise TypeError("no JSON object")  # noqa: TRY301 -- told like every other answer that is none
         except (requests.RequestException, ValueError, TypeError) as error:
             log.warning("The sign-in provider did not answer (%s: %s).", what, type(error).__name__)

@@ -100,6 +100,7 @@ class Provider:
     token_answer: Callable[[dict[str, Any]], Any] = dict
     user: Claims = field(default_factory=lambda: {"sub": "anna", "name": "Anna", "groups": ["oncall"]})
     failing: set[str] = field(default_factory=set)
+    moved: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -166,7 +167,7 @@ def serve() -> Iterator[Provider]:
             path = urlsplit(self.path).path
             if path == "/.well-known/openid-configuration":
                 self._answer(200, provider.metadata())
-            elif path == "/jwks":
+            elif path in {"/jwks", "/elsewhere"}:
                 self._answer(200, {"keys": [key.as_dict(private=False) for key in provider.keys]})
             elif path == "/authorize":  # a browser, whose person signs in at once
                 self._send_back(provider.authorize(self.path))
@@ -190,7 +191,9 @@ def serve() -> Iterator[Provider]:
             if path in provider.failing:
                 status, told = 503, "<html>gone</html>"
             raw = told if isinstance(told, str) else json.dumps(told)
-            self.send_response(status)
+            self.send_response(302 if path in provider.moved else status)
+            if path in provider.moved:
+                self.send_header("Location", provider.moved[path])
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(raw.encode())))
             self.end_headers()

@@ -124,6 +124,15 @@ def test_a_provider_with_https_names_no_other_places(monkeypatch, change):
         found.metadata(fresh_within=0)
 
 
+def test_a_document_is_taken_from_nowhere_else_than_where_it_was_asked_for(provider):
+    found = OpenIDProvider(provider.url)
+    provider.moved = {"/jwks": "/elsewhere"}
+    with pytest.raises(NoProvider):
+        found.keys()
+    provider.moved = {}
+    assert len(found.keys().keys) == 2
+
+
 def test_a_document_that_is_none_is_as_good_as_no_answer(provider):
     for nonsense in ("[]", "nothing", "null"):
         provider.discovery = lambda _, nonsense=nonsense: nonsense
