@@ -255,7 +255,9 @@ def test_a_token_that_the_server_refuses_fails_the_run_in_its_words_and_ends_the
     assert "invalid_scope: diagnose may not read" in run.reason
     assert "Let it give that scope" in run.reason
     assert entries(metrics, Event.CREDENTIAL_ISSUED) == []
-    assert len(entries(metrics, Event.CREDENTIAL_ISSUED, "orders-db")) == 0
+    ((_, issued),) = entries(metrics, Event.CREDENTIAL_ISSUED, "orders-db")
+    ((_, ended),) = entries(metrics, Event.CREDENTIAL_ENDED, "orders-db")
+    assert (ended["identity"], ended["how"]) == (issued["identity"], "revoked")
 
 
 def two_connections(folder):
