@@ -28,7 +28,7 @@ from runbooks_app.credentials.proof import Held, Proof, prove
 
 log = logging.getLogger(__name__)
 
-LIFETIME = 60
+LIFETIME = 40
 """Seconds that a credential for a test lives, should nobody be left to revoke it."""
 REACHED_WITHIN = 5.0
 """Seconds to reach a system that speaks HTTP."""

@@ -10,6 +10,8 @@ from datetime import timedelta
 import psycopg
 import pytest
 from notebooks import cell, write
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from worker.conftest import while_working
 
 from runbooks_app.actions import connections
@@ -20,8 +22,9 @@ from runbooks_app.core.http_rules import READ_ALL
 from runbooks_app.credentials.postgres_role import PostgresRole
 from runbooks_app.library import Library
 from runbooks_app.store import audit, connection_tests
-from runbooks_app.store.database import reading, transaction
+from runbooks_app.store.database import connect, reading, transaction
 from runbooks_app.worker import holding, proving
+from runbooks_app.worker.measuring import watch_the_connections
 
 pytestmark = pytest.mark.identity
 
@@ -84,7 +87,7 @@ def test_a_test_gets_a_credential_as_a_run_does_and_gives_it_back(house, tested,
         "role": "orders_reader",
         "scope": "",
         "stage": "diagnose",
-        "lifetime": 60,
+        "lifetime": 40,
         "purpose": "connection test",
     }
     assert ended["how"] == "revoked"
@@ -252,6 +255,32 @@ def test_where_a_workers_files_lie_does_not_make_it_another_connection(orders):
     assert connections.configured(moved("/a")) == connections.configured(moved("/b"))
     changed = replace(orders, diagnose=replace(orders.diagnose, options={**orders.diagnose.options, "role": "other"}))
     assert connections.configured(changed) != connections.configured(orders)
+
+
+def test_a_gauge_tells_which_connections_are_proved_and_nothing_while_nobody_knows(house, orders, tested):
+    house.service.connections["metrics"] = http(1)
+    reader, away = InMemoryMetricReader(), InMemoryMetricReader()
+    with_them, without = MeterProvider([reader]), MeterProvider([away])
+    watch_the_connections(house.service, with_them.get_meter("tests"))
+    nowhere = replace(house.service, engine=connect("postgresql://nobody@127.0.0.1:1/nowhere"))
+    watch_the_connections(nowhere, without.get_meter("tests"))
+    tested(orders)
+    assert gauged(reader) == {("metrics", "untested"): 0, ("orders-db", "holds"): 1}
+    tested(replace(orders, port=1))
+    house.service.connections["orders-db"] = replace(orders, port=1)
+    assert gauged(reader) == {("metrics", "untested"): 0, ("orders-db", "away"): 0}
+    assert gauged(away) == {}
+    with_them.shutdown()
+    without.shutdown()
+
+
+def gauged(reader):
+    """What the gauge tells, by connection and standing."""
+    data = reader.get_metrics_data()
+    told = data.resource_metrics if data else []
+    points = [p for r in told for s in r.scope_metrics for m in s.metrics for p in m.data.data_points]
+    prefix = "runbooks.connection."
+    return {(p.attributes[prefix + "name"], p.attributes[prefix + "standing"]): p.value for p in points}
 
 
 def test_a_worker_tests_by_itself_from_its_start(house, entered):
