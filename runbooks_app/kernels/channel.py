@@ -19,7 +19,7 @@ import os
 import socket
 import struct
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -36,6 +36,9 @@ STATUSES = ("ok", "error")
 
 WEIGHT = 1000
 """Bytes that a message takes beside its text, about."""
+
+TURN = 50
+"""Messages of one kernel that are dealt with in a row, while others wait."""
 
 READ = 1 << 16
 """Bytes read at once."""
@@ -54,6 +57,8 @@ class Queue:
     def __init__(self) -> None:
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
         self.current = ""
+        self.taken = 0
+        self.read_on: Callable[[], object] = lambda: None
 
     async def get_msg(self, timeout: float | None = None) -> Message:  # noqa: ARG002, ASYNC109
         """The next message, as an answer to the request at hand.
@@ -61,6 +66,11 @@ class Queue:
         A thread may print when its cell has long ended. nbclient drops what belongs to another request; here it
         goes to the cell that runs now. `timeout` is nbclient's; deadlines are kept in `conduct` alone.
         """
+        if self.messages.empty():
+            self.read_on()
+        elif self.taken % TURN == 0:
+            await asyncio.sleep(0)
+        self.taken += 1
         message = await self.messages.get()
         return message | {"parent_header": {"msg_id": self.current}}
 
@@ -74,6 +84,8 @@ class Channel:
         self.shell_channel, self.iopub_channel = Queue(), Queue()
         self.replies: dict[str, asyncio.Future[Message]] = {}
         self.executing = ""
+        self.iopub_channel.read_on = self.read_on
+        self.waits = False  # until what was read has been dealt with
         self.received = bytearray()
         self.skipping = 0
         self.printed, self.printing = "", 0  # the stream whose frame is under way, and the bytes that are missing
@@ -155,9 +167,19 @@ class Channel:
 
     def on_readable(self) -> None:
         """Read once: every kernel gets its turn."""
+        if self.executing and not self.iopub_channel.messages.empty():
+            self.waits = True
+            self.loop.remove_reader(self.socket)
+            return
         with suppress(BlockingIOError):
             if not self.read():
                 self.loop.remove_reader(self.socket)
+
+    def read_on(self) -> None:
+        """What was read has been dealt with."""
+        if self.waits:
+            self.waits = False
+            self.loop.add_reader(self.socket, self.on_readable)
 
     def read(self) -> bool:
         """Read what is there, at most `READ` bytes; False at the end. BlockingIOError where there is nothing yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import threading
@@ -155,6 +156,26 @@ def test_a_flood_while_no_cell_runs_does_not_fill_the_worker_and_is_counted(run,
     assert ran.states == [CellState.OK] * 2
     assert max(grown) < 100_000_000, max(grown)
     assert frame == "I(0)" or "bytes of output are left out" in ran.text("c0", "stderr")
+
+
+def test_a_flood_of_the_smallest_pieces_leaves_others_their_turn(engine, run):
+    flood = (
+        "both = struct.pack('!IsIs', 1 << 30 | 1, b'o', 2 << 30 | 1, b'e') * 6000\n"
+        "until = time.monotonic() + 3\nwhile time.monotonic() < until: os.write(3, both)"
+    )
+    flooding = threading.Thread(target=run, args=(FORGE + "import time\n" + flood,))
+    flooding.start()
+    time.sleep(1)
+    waited = []
+
+    async def wait() -> None:
+        while flooding.is_alive():
+            since = time.monotonic()
+            await asyncio.sleep(0.001)
+            waited.append(time.monotonic() - since)
+
+    asyncio.run_coroutine_threadsafe(wait(), engine._loop).result(30)
+    assert max(waited) < 0.8, max(waited)
 
 
 @contextlib.contextmanager
