@@ -132,7 +132,7 @@ def test_without_script_everything_can_be_read_and_decided(visitor, drill, ana):
     page.locator("a", has_text=f"Write {word} on orders-db").first.click()
     page.get_by_text("The code that runs").first.wait_for()
     page.get_by_label("Reason").fill("read it all")
-    page.get_by_role("button", name="Approve").click()
+    window.approves(page, "ben")
     expect(page.locator("#proposal-state")).to_contain_text("Approved by Ben")
     expect(page.locator("#proposal-state .steps")).to_contain_text(re.compile(r"\bverified", re.IGNORECASE))
     page.goto(f"{window.stage.url}/runs/{run_id}")

@@ -44,7 +44,7 @@ def test_a_person_runs_watches_has_it_approved_sees_it_verified_and_exports(visi
     _reads(phone, blocked)
     assert story.blocker() == blocked, "nothing happens before the decision"
     phone.get_by_label("Reason").fill("ends the migration")
-    phone.get_by_role("button", name="Approve").tap()
+    ben.approves(phone, "ben")
     phone.get_by_text("Approved by Ben").wait_for()
     phone.evaluate(STAY)
     expect(phone.locator("#proposal-state")).to_contain_text("verified")
