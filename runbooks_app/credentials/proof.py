@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runbooks_app.core.http_rules import Rule
+from runbooks_app.core.wording import one_line
 from runbooks_app.credentials import kubernetes_proof, postgres_proof
 from runbooks_app.credentials.findings import Found
 from runbooks_app.credentials.provider import Credential, Endpoint, Provider, Source
@@ -20,6 +21,8 @@ from runbooks_app.credentials.vault import Vault
 
 MOST_SAID = 6
 """Findings that are told one by one."""
+MOST_LETTERS = 200
+"""Of one finding."""
 
 
 class System(Endpoint, Protocol):
@@ -112,7 +115,7 @@ def _beyond(connection: System, held: Held) -> list[str]:
 
 
 def _of(found: Found, mend: str) -> Proof:
-    tried = tuple(found.tried)
+    tried = tuple(one_line(what, MOST_LETTERS) for what in found.tried)
     if found.writes:
         return Proof(False, f"A diagnosis can change something: {_told(found.writes)}. {mend}", tried)
     if found.doubtful:
@@ -123,5 +126,7 @@ def _of(found: Found, mend: str) -> Proof:
 
 
 def _told(findings: Sequence[str]) -> str:
+    """Some of them; names are whatever the system's people gave to things, and are shown to terminals, too."""
     more = len(findings) - MOST_SAID
-    return "; ".join([*findings[:MOST_SAID], *([f"and {more} more"] if more > 0 else [])])
+    told = [one_line(finding, MOST_LETTERS) for finding in findings[:MOST_SAID]]
+    return "; ".join([*told, *([f"and {more} more"] if more > 0 else [])])

@@ -22,12 +22,15 @@ from runbooks_app.connections import Connection, CredentialSource
 from runbooks_app.core.connection_tests import Outcome, Standing
 from runbooks_app.core.digests import parameters_digest
 from runbooks_app.core.errors import DatabaseAway, RunbooksError, Unavailable
+from runbooks_app.core.wording import one_line
 from runbooks_app.credentials import Purpose, provider_for, trust
 from runbooks_app.credentials.issuer import Issuer
 from runbooks_app.credentials.proof import Held, Proof, prove
 
 log = logging.getLogger(__name__)
 
+MOST_SAID = 1000
+"""Characters of what went wrong."""
 LIFETIME = 40
 """Seconds that a credential for a test lives, should nobody be left to revoke it."""
 REACHED_WITHIN = 5.0
@@ -56,7 +59,7 @@ def prove_now(service: Service, worker: str, connection: Connection, issuer: Iss
     except DatabaseAway:
         raise  # the service's own: nothing can be said of the connection
     except RunbooksError as error:
-        outcome = Outcome(of, reachable=False, holds=None, says=str(error))
+        outcome = Outcome(of, reachable=False, holds=None, says=one_line(str(error), MOST_SAID))
     else:
         outcome = Outcome(of, reachable=True, holds=proof.holds, says=proof.says, tried=proof.tried)
     record(service, worker, connection, outcome)

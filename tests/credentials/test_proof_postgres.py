@@ -252,6 +252,14 @@ def test_of_many_holes_some_are_named_and_the_rest_counted(proof, made):
     assert len(examined.says) < 600
 
 
+def test_a_name_that_would_speak_to_a_terminal_is_told_without_its_voice(proof, made):
+    name = '"\x1b]0;all is well\x07\u202e<b>\n"'
+    made(f"CREATE TABLE {name} (); GRANT INSERT ON {name} TO PUBLIC", undo=f"DROP TABLE {name}")
+    says = proof().says
+    assert "]0;all is well" in says
+    assert says.isprintable()
+
+
 # What cannot be proved harmless
 
 
