@@ -19,6 +19,7 @@ from runbooks_app.core.connection_tests import Standing
 from runbooks_app.core.errors import DatabaseAway, Misconfigured, Problem, RunbooksError, Unavailable
 from runbooks_app.library import Library
 from runbooks_app.live.streams import client
+from runbooks_app.main import identity
 from runbooks_app.main.worker import start_engine
 from runbooks_app.oidc import OpenIDProvider
 from runbooks_app.settings import PREFIX, Settings
@@ -155,6 +156,11 @@ def provider(settings: Settings) -> str:
     return f"{found.issuer} answers, with {keys} keys{lacks}"
 
 
+def run_identity(settings: Settings) -> str:
+    """Whoever is to trust run tokens finds the keys."""
+    return identity.examine(settings, _connections(settings))
+
+
 def artifacts(settings: Settings) -> str:
     """Large outputs can be stored: one of a few bytes is."""
     try:
@@ -177,7 +183,7 @@ def sandbox(settings: Settings) -> str:
 
 CHECKS: Mapping[str, Callable[[Settings], str]] = {
     check.__name__: check
-    for check in (database, redis, library, connections, proofs, secrets, provider, artifacts, sandbox)
+    for check in (database, redis, library, connections, proofs, secrets, provider, run_identity, artifacts, sandbox)
 }
 
 

@@ -102,7 +102,11 @@ def withdraw(
     from runbooks_app.main.assemble import service  # noqa: PLC0415
 
     operator = Actor("operator", f"uid:{os.getuid()}", "command line")
-    identity.withdraw(service(_settings(), pool_size=1), operator, key, reason)
+    here = service(_settings(), pool_size=1)
+    try:
+        identity.withdraw(here, operator, key, reason)
+    finally:
+        here.engine.dispose()
     print(f"{key} is withdrawn. Whoever has fetched the keys may believe it until they fetch them again.")
 
 

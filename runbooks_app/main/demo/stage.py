@@ -189,6 +189,7 @@ class Stage:
             "library": str(self.library),
             "connections": str(self.folder / "connections.toml"),
             "artifacts": f"file://{self.folder / 'artifacts'}",
+            "identity_keys": str(self.folder / "identity"),
             "oidc_issuer": self.issuer,
             "oidc_client_secret_file": self._file("oidc_client"),
             "oidc_scopes": "openid profile email",
