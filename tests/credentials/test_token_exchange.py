@@ -44,7 +44,7 @@ def provider(server, tmp_path):
         named = {"provider": "token-exchange", "issuer": server.url, "scope": "read"} | options
         lines = [f"{name} = {json.dumps(value)}" for name, value in named.items() if value is not None]
         file = tmp_path / "connections.toml"
-        file.write_text("\n".join(['[metrics]\nkind = "http"\nurl = "http://metrics"\n[metrics.diagnose]', *lines]))
+        file.write_text("\n".join(['[metrics]\nkind = "http"\nurl = "https://metrics"\n[metrics.diagnose]', *lines]))
         return provider_for(read_connections(file)["metrics"].diagnose)
 
     return provider

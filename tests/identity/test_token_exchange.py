@@ -23,7 +23,7 @@ SCOPES = {"diagnose": "metrics:read", "remediate": "metrics:write"}
 TEXT = """
 [metrics]
 kind = "http"
-url = "http://metrics"
+url = "https://metrics"
 [metrics.diagnose]
 provider = "token-exchange"
 issuer = "{issuer}"
