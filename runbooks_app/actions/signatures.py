@@ -50,9 +50,10 @@ class Checked:
     """What a proposal's approvals are worth.
 
     `groups` maps each subject whose approval counts to the groups that the provider gave them; `broke_glass` is the
-    subject of a break-glass that counts. `decisions` are the ids of the rows that were looked at.
+    subject of a break-glass that counts. `digest` and `decisions` (ids of rows) are what was looked at.
     """
 
+    digest: str
     decisions: tuple[int, ...]
     groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
     broke_glass: str = ""
@@ -110,7 +111,7 @@ class Signatures:
                     raise
                 why = fault.message.removesuffix(" Sign in again.")
                 doubts.append(Doubt(row.id, row.subject, row.name, why[:1].lower() + why[1:]))
-        return Checked(tuple(row.id for row in proposal.decisions), groups, glass, tuple(doubts))
+        return Checked(proposal.digest, tuple(row.id for row in proposal.decisions), groups, glass, tuple(doubts))
 
     def _broken(self, proposal: Proposal, row: DecisionRow, now: float) -> None:
         if self.break_glass is Mode.OFF:

@@ -142,8 +142,8 @@ def _ready(
     proposal = proposals.get(tx, proposal_id, lock=True)
     if proposal.state is not ProposalState.APPROVED or tx.now >= proposal.expires_at:
         return None
-    if checked.decisions != tuple(decision.id for decision in proposal.decisions):
-        raise Unavailable("Somebody decided while the signatures were checked; they are checked again.")
+    if (checked.digest, checked.decisions) != (proposal.digest, tuple(row.id for row in proposal.decisions)):
+        raise Unavailable("The proposal changed while its signatures were checked; they are checked again.")
     run = runs.get(tx, proposal.run_id)
     runbook = revision(tx, service, run.revision)
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 
 import hostile_provider
@@ -19,10 +19,12 @@ from notebooks import cell, write
 from signing import ROLES, approve, id_token, signatures
 from stuck_orders import CHECK, FREE, LOOK
 
-from runbooks_app.actions import deciding
+from runbooks_app.actions import deciding, starting
 from runbooks_app.actions.proposing import digest_now
+from runbooks_app.actions.signatures import Signatures
 from runbooks_app.core.audit import Event
 from runbooks_app.core.deciding import Unsigned
+from runbooks_app.core.errors import Unavailable
 from runbooks_app.core.people import Person
 from runbooks_app.core.proposal import ProposalState, Verification
 from runbooks_app.oidc import OpenIDProvider
@@ -252,6 +254,33 @@ def test_a_connection_added_to_what_was_approved_is_no_longer_what_was_approved(
         tx.execute("UPDATE proposals SET connections = :more WHERE id = :id", more=more, id=one.id)
     house.do_all()
     assert "not what was approved" in house.now(one).state_reason
+
+
+def test_what_is_swapped_in_while_signatures_are_checked_is_not_executed(house, two, stuck):
+    one, _ = two
+    approve(house.service, BEN, one)
+
+    class Meddled(Signatures):
+        def check(self, proposal, now):
+            checked = super().check(proposal, now)
+            rewrite(house, one, inputs={"state": "new", "seen": 3})
+            return checked
+
+    checks = house.worker.signatures
+    meddled = Meddled(**{f.name: getattr(checks, f.name) for f in fields(checks)})
+    with pytest.raises(Unavailable):
+        starting.start_remediation(house.service, one.id, "w1", meddled)
+    house.do_all()
+    after = house.now(one)
+    assert (after.state, "(nonce)" in after.state_reason) == (ProposalState.STALE, True)
+    assert stuck_now(stuck) == 3
+
+
+def test_a_policy_that_asks_for_no_second_look_only_for_a_moment_does_not_do_without_it(house, two, stuck):
+    one, _ = two
+    approve(house.service, BEN, one)
+    assert starting.start_remediation(house.service, one.id, "w1", signatures(), without_recheck=True) is None
+    assert "not checked once more" in house.now(one).state_reason
 
 
 # ---- whose keys count, and where they come from
