@@ -83,7 +83,10 @@ def readings(path: str) -> list[str]:
         if decoded == raw:
             break
         raw = decoded
-        found.append(raw.decode("utf-8", "replace"))
+        try:
+            found.append(raw.decode())
+        except UnicodeDecodeError:  # %c0%ae is a dot to whoever reads it carelessly
+            raise InvalidInput("is not UTF-8") from None
     else:
         if unquote_to_bytes(raw) != raw:
             raise InvalidInput("is escaped too many times")

@@ -61,6 +61,7 @@ def test_what_they_do_not_name_is_not(method, path):
         "/api/v1/../admin",
         "/api/v1/./query",
         "/api/v1/%2e%2e/admin",
+        "/api/v1/%c0%ae%c0%ae/admin",
         "/api/v1/%2E./admin",
         "/api/v1/..%2fadmin",
         "/api/v1/%252e%252e/admin",

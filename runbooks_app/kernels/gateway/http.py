@@ -34,9 +34,6 @@ with suppress(ImportError):
 CONNECT = 5.0
 """Seconds to reach a system."""
 
-KEPT_ALIVE = 1.5
-"""Seconds that an unused connection to a system is kept: less than servers usually keep theirs."""
-
 MOST_SIGNED = 1 << 20
 """Bytes of a request's body that can be signed: it is kept until all of it has come."""
 
@@ -81,7 +78,8 @@ class HttpPort:
         return httpx.AsyncHTTPTransport(
             verify=self.route.trusted or trust(),
             trust_env=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=4, keepalive_expiry=KEPT_ALIVE),
+            # Each request has a connection of its own: what a system sends beyond an answer is no part of the next.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -317,6 +317,17 @@ def test_what_comes_after_an_answer_is_not_taken_for_the_next_one(opened):
         assert [client.get("/x").text for _ in range(3)] == ["a", "a", "a"]
 
 
+def test_nor_is_it_where_the_system_goes_on_listening(opened):
+    two = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+
+    def listening(connection, system):
+        while connection.recv(65536):
+            connection.sendall(two)
+
+    with raw_server(listening) as system, opened(route(system.port)).client() as client:
+        assert [client.get("/x").text for _ in range(3)] == ["a", "a", "a"]
+
+
 def test_a_kernel_that_goes_away_ends_its_request_at_the_system(opened):
     ended = threading.Event()
 
