@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runbooks_app.chat import details, messages, replies, views
+from runbooks_app.chat.break_glass import break_glass_message
 from runbooks_app.chat.mrkdwn import BREAK, clip, code, duration, link, safe, units
 from runbooks_app.core.errors import InvalidInput, NotFound, Problem
 from runbooks_app.core.policy import Risk
@@ -34,7 +35,13 @@ URLS = st.sampled_from(
 )
 MOMENTS = st.none() | st.integers(10**9, 4 * 10**9).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 FINDINGS = st.builds(views.FindingTold, st.sampled_from(["critical", "warning", "info"]) | TEXT, TEXT, URLS)
-DECISIONS = st.builds(views.DecisionTold, TEXT, st.booleans(), MOMENTS, TEXT)
+DECISIONS = st.builds(views.DecisionTold, TEXT, st.booleans(), MOMENTS, TEXT, st.booleans())
+GLASSES = st.builds(
+    views.BreakGlassTold,
+    name=TEXT, title=TEXT, reason=TEXT, at=MOMENTS.filter(bool), signed=st.booleans(),
+    approvals_given=st.integers(0, 9), approvals_needed=st.integers(1, 9), proposal_url=URLS, review_url=URLS,
+    requester=st.booleans(), reviewer=TEXT, review=TEXT,
+)  # fmt: skip
 PROPOSALS = st.builds(
     views.ProposalTold,
     proposal_id=TEXT, runbook=TEXT, title=TEXT, url=URLS, state=st.sampled_from(ProposalState),
@@ -115,6 +122,13 @@ def test_a_runs_message_is_within_limits_and_says_only_what_we_mean(told):
 @given(PROPOSALS)
 def test_a_proposals_message_is_within_limits_and_says_only_what_we_mean(told):
     check(messages.proposal_message(told))
+
+
+@pytest.mark.identity
+@settings(max_examples=25, deadline=None)
+@given(GLASSES)
+def test_a_break_glass_s_message_is_within_limits_and_says_only_what_we_mean(told):
+    check(break_glass_message(told))
 
 
 @settings(max_examples=15, deadline=None)
