@@ -1,6 +1,7 @@
 """Kernels: forked off a clean process, driven cell by cell, told truthfully, gone at the end with all they started.
 
     engine      what the worker calls: `Engine.run(segment)` yields events
+    course      a segment under way, as a job sees it  rehearsal  what is done before the first fork
     segment     what one kernel executes            events      what became of it
     conduct     the course of one segment           cells       nbclient, one cell at a time
     outputs     one cell's outputs: cap, order      redaction   no known secret leaves in them

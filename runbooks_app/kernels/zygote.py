@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from runbooks_app.kernels import child
+from runbooks_app.kernels import child, rehearsal
 from runbooks_app.kernels.huge import collapse
 from runbooks_app.kernels.priority import STANDS_BACK, USUAL, Lever
 from runbooks_app.kernels.processes import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, children, die_with, kill, prctl
@@ -65,7 +65,7 @@ def main(control: int, heirs: int, go: int, plan: dict[str, Any]) -> None:
     prctl(PR_SET_DUMPABLE, 0)
     roots = [Path(root) for root in plan["roots"]]
     lockdown = Lockdown(roots) if plan["sandbox"] else None
-    kernel = child.prepare(plan["folder"])
+    kernel = rehearsal.prepare(plan["folder"])
     stays = hindrance(plan["uid"], _imported(), [plan["folder"]]) if plan["uid"] is not None else ""
     threads = list(Path("/proc/self/task").iterdir())
     if len(threads) != 1:
