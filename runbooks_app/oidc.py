@@ -101,32 +101,37 @@ class _Kept(Generic[T]):
     """A document, fetched when first needed and again when it is too old.
 
     While one thread fetches the others wait for what it brings, be it an error: a provider that hangs must not hold
-    up each of them in turn.
+    up each of them in turn. Whoever is content with what is at hand does not wait at all: a token that somebody made
+    up, which has it fetched anew, must not hold up those whose tokens are good.
     """
 
     def __init__(self, fetch: Callable[[], T]) -> None:
         self._fetch = fetch
         self._lock = threading.Lock()
-        self._value: T | None = None
+        self._kept: tuple[T, float] | None = None  # and since when
         self._failure: Exception | None = None
-        self._at = self._failed_at = self._doubted_at = float("-inf")
+        self._failed_at = self._doubted_at = float("-inf")
 
     def get(self, fresh_within: float, stale: T | None = None) -> T:
         asked = time.monotonic()
+        kept = self._kept
+        if stale is None and kept is not None and asked < kept[1] + fresh_within:
+            return kept[0]
         with self._lock:
             if self._failure is not None and asked < self._failed_at:
                 raise self._failure
-            if self._value is not None and asked < self._at + fresh_within:
-                if self._value is not stale or asked < self._doubted_at + REST:
-                    return self._value
+            kept = self._kept
+            if kept is not None and asked < kept[1] + fresh_within:
+                if kept[0] is not stale or asked < self._doubted_at + REST:
+                    return kept[0]
                 self._doubted_at = asked
             try:
-                self._value = self._fetch()
+                found = self._fetch()
             except Exception as error:
                 self._failure, self._failed_at = error, time.monotonic()
                 raise
-            self._at = time.monotonic()
-            return self._value
+            self._kept = (found, time.monotonic())
+            return found
 
 
 def _is_address(place: object) -> bool:

@@ -96,6 +96,33 @@ def test_who_waited_for_an_answer_that_failed_does_not_ask_in_turn(clock):
     assert asked == ["once"]
 
 
+def test_a_key_that_somebody_made_up_holds_up_nobody_whose_key_is_at_hand():
+    """Tokens are anybody's to send: while one has the keys fetched anew from a provider that hangs, others go on."""
+    asked, answer = threading.Semaphore(0), threading.Event()
+    at_hand = object()
+
+    def fetch():
+        asked.release()
+        if kept._kept is None:
+            return at_hand
+        answer.wait(20)
+        raise NoProvider
+
+    kept = oidc._Kept(fetch)
+    assert kept.get(60) is at_hand
+    with ThreadPoolExecutor(2) as pool:
+        asked.acquire()
+        doubting = pool.submit(kept.get, 60, at_hand)
+        asked.acquire()
+        try:
+            assert pool.submit(kept.get, 60).result(timeout=5) is at_hand
+        finally:
+            answer.set()
+        with pytest.raises(NoProvider):
+            doubting.result()
+    assert kept.get(60) is at_hand
+
+
 @pytest.mark.parametrize(
     "change",
     [
