@@ -14,12 +14,13 @@ from flask import Blueprint, Response, g, jsonify, make_response
 from runbooks_app.actions import connections, deciding, incidents, running, waiting
 from runbooks_app.actions.proposing import revision
 from runbooks_app.core import audit as trail
-from runbooks_app.core.deciding import Unsigned
+from runbooks_app.core.deciding import Unsigned, why_not
 from runbooks_app.core.errors import Problem, RunbooksError
 from runbooks_app.core.people import Permission
 from runbooks_app.documents import postmortem
 from runbooks_app.store import audit as audit_entries
 from runbooks_app.store import incidents as incident_rows
+from runbooks_app.store import people
 from runbooks_app.store import proposals as proposal_rows
 from runbooks_app.store import runs as run_rows
 from runbooks_app.store.database import Transaction, reading
@@ -153,10 +154,18 @@ def list_waiting() -> Response:
 @blueprint.get("/proposals/<proposal_id>")
 @guard(Permission.READ)
 def get_proposal(proposal_id: str) -> Response:
-    """One proposal, with the cell that would run."""
+    """One proposal, with the cell that would run, who stands behind it, and why whoever asks may not decide, if so."""
     with reading(service().engine) as tx:
         found = proposal_rows.get(tx, proposal_id)
-        return jsonify({**shapes.proposal(found), "source": _source(tx, found)})
+        behind = {subject: people.get(tx, subject) for subject in {*found.requesters, found.sponsor} - {""}}
+        return jsonify(
+            {
+                **shapes.proposal(found),
+                "source": _source(tx, found),
+                "names": {subject: person.name for subject, person in behind.items() if person},
+                "why_not": why_not(found.asked, g.person, tx.now),
+            }
+        )
 
 
 @blueprint.post("/proposals/<proposal_id>/sponsor")

@@ -445,7 +445,8 @@ def a_proposal(risk="low", **changes):
         "state_reason": "", "verification": None, "policy": {"risk": risk, "approvals": 2}, "target": "orders-db",
         "connections": [{"connection": "orders-db", "role": "orders_operator"}], "inputs": {"pid": 4711},
         "requesters": ["https://idp#ana"], "sponsor": "", "expires_at": "2026-01-02T03:42:00+00:00", "decisions": [],
-        "evidence": [], "source": "pid: int\n", "digest": "d" * 64, **changes,
+        "evidence": [], "source": "pid: int\n", "digest": "d" * 64, "names": {"https://idp#ana": "Ana"}, "why_not": "",
+        **changes,
     }  # fmt: skip
 
 
@@ -471,12 +472,27 @@ def test_what_is_approved_was_shown_to_whoever_approves_it(far, ana, runbooks, b
     code, told, _ = runbooks("approve", RUN)
     assert code == 1
     assert not far.requests(path)
-    for shown in ("End session 4711", "orders_operator", "4711", "pid: int"):
+    for shown in ("End session 4711", "orders_operator", "4711", "pid: int", "Ana"):
         assert shown in told
     by_somebody(typed=True)
     code, told, _ = runbooks("approve", RUN, "--reason", "seen it")
     assert (code, "1 more approval needed" in told) == (0, True)
     assert far.requests(path)[0].body == {"verdict": "approve", "digest": "d" * 64, "reason": "seen it"}
+
+
+def test_who_may_not_decide_is_told_why_before_they_read_and_are_asked(far, ana, runbooks, by_somebody):
+    by_somebody(typed=True)
+    far.answers[f"GET /api/v1/proposals/{RUN}"] = [a_proposal(why_not="You asked for this.")]
+    code, told, complained = runbooks("approve", RUN)
+    assert (code, told, "You asked for this." in complained) == (1, "", True)
+
+
+@pytest.mark.parametrize(
+    ("ended_at", "told"), [(None, "is being stopped"), ("2026-01-02T03:12:05+00:00", "has ended: diagnosed")]
+)
+def test_stopping_tells_whether_there_was_something_to_stop(far, ana, runbooks, ended_at, told):
+    far.answers[f"POST /api/v1/runs/{RUN}/cancel"] = [a_run("diagnosed", ended_at=ended_at)]
+    assert runbooks("cancel", RUN) == (0, f"Run {RUN} {told}\n", "")
 
 
 def said(verdict):
@@ -549,7 +565,9 @@ def test_elsewhere_than_on_a_terminal_lists_are_lines_with_tabs(far, ana, runboo
     far.answers["GET /api/v1/runs"] = [{"runs": [a_run("diagnosed", requested_by={"name": "Ana\tB"})], "next": None}]
     _, told, _ = runbooks("list", "runs", "--limit", 3)
     (line,) = told.splitlines()
-    assert line.split("\t")[:5] == [RUN, "diagnosed", "db-latency", "database=orders-db", "Ana B"]
+    assert line.split("\t")[:4] == [RUN, "diagnosed", "db-latency", "Ana B"]
+    assert line.split("\t")[4].startswith("2026-01-0")
+    assert line.split("\t")[5] == "database=orders-db"
     assert far.asked[0].query == {"limit": "3"}
 
 

@@ -212,6 +212,9 @@ def test_a_proposal_comes_with_the_cell_that_it_would_run(sign_in_as, diagnosed)
     told = anna.get(f"/api/v1/proposals/{diagnosed(anna.person)[1]}").json
     assert told["source"].startswith("pid: int  # session to end\nkit.gate(")
     assert "pg_terminate_backend" in told["source"]
+    assert told["names"] == {anna.person.subject: anna.person.name}
+    assert told["why_not"] == "You asked for this; somebody else has to decide."
+    assert sign_in_as("approver:database").get(f"/api/v1/proposals/{told['id']}").json["why_not"] == ""
 
 
 def test_an_approver_approves_what_they_were_shown_and_the_remediation_is_queued(sign_in_as, diagnosed, service):

@@ -166,7 +166,9 @@ def list_(
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A runbook's name, a run's or proposal's id, an incident's number.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A runbook's name, a run's or proposal's id, an incident's number.")
+    ],
     url: Url = "",
     json_: Json = False,
 ) -> None:
@@ -185,9 +187,9 @@ def show(
 
 
 def run(
-    name: Annotated[str, typer.Argument(help="The runbook's name; see: runbooks list")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The runbook's name; see: runbooks list")],
     parameters: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Its parameters; see: runbooks show NAME")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Its parameters; see: runbooks show NAME")
     ] = None,
     incident: Annotated[int | None, typer.Option(min=1, help="The incident that it belongs to, by number.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end, and show what it found.")] = False,
@@ -230,7 +232,8 @@ def cancel(
     if json_:
         printing.as_json(found)
     else:
-        print(f"Run {found['id']} is {'cancelled' if found['state'] == 'cancelled' else 'being stopped'}.")
+        stands = f"has ended: {found['state']}" if found["ended_at"] else "is being stopped"
+        print(f"Run {found['id']} {stands}")
 
 
 def approve(
@@ -247,6 +250,8 @@ def approve(
     api = _api(url)
     if not digest:
         found = api.get("proposals", proposal)
+        if found["why_not"]:
+            raise Refusal(found["why_not"])
         if found["policy"]["risk"] == "high":
             raise NeedsBrowser(f"High risk is approved by a fresh sign-in, at {api.url}/proposals/{found['id']}")
         if not (sys.stdin.isatty() and printing.on_terminal()):
@@ -277,7 +282,7 @@ def deny(
 
 def note(
     incident: IncidentId,
-    text: Annotated[list[str], typer.Argument(help="The note; it stays in the audit trail for good.")],
+    text: Annotated[list[str], typer.Argument(metavar="TEXT", help="The note; it stays in the audit trail for good.")],
     url: Url = "",
     json_: Json = False,
 ) -> None:

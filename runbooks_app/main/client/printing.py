@@ -74,7 +74,7 @@ def table(names: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) ->
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for number, name in enumerate(names):
         # The first column is what the next command takes: it is never cut.
-        shown.add_column(name, no_wrap=number == 0, overflow="fold")
+        shown.add_column(name, no_wrap=number == 0 or name in {"WHEN", "EXPIRES"}, overflow="fold")
     for row in cells:
         shown.add_row(*(Text(cell, _COLOURS.get(cell, "")) for cell in row))
     console().print(shown, soft_wrap=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from runbooks_app.core.wording import show
-from runbooks_app.main.client.printing import line, table, values, when
+from runbooks_app.core.wording import one_line, show
+from runbooks_app.main.client.printing import line, plain, table, values, when
 
 _SEVERITIES = ("critical", "warning", "info", "ok")
 _MARKS = {"critical": "!!", "warning": "! ", "info": "- ", "ok": "ok"}
@@ -20,7 +20,7 @@ def runbook(found: dict[str, Any]) -> None:
     if found["owner"]:
         line(f"Kept by {found['owner']}.")
     schema = found["parameters"]
-    required, properties = schema.get("required", []), schema.get("properties", {})
+    required, properties = schema.get("required", []), _in_order(schema)
     line("\nParameters" if properties else "\nIt takes no parameters.", style="bold")
     rows = [
         (name, _type(said), "required" if name in required else f"= {show(said.get('default'))}", _help(said))
@@ -74,13 +74,15 @@ def proposal(found: dict[str, Any], url: str) -> None:
         line(found["reason"])
     if found["by_hand"]:
         line("Not proposed by the diagnosis: somebody proposes it by hand.", style="yellow")
-    stands = " ".join(filter(None, (found["state"], found["state_reason"])))
+    stands = ": ".join(filter(None, (found["state"], found["state_reason"])))
     stands += f"; {found['verification'].replace('_', ' ')}" if found["verification"] else ""
     rows = [("state", stands), ("risk", found["policy"]["risk"]), ("target", found["target"])]
     rows += [("with", f"{c['connection']}, as {c['role'] or 'its own role'}") for c in found["connections"]]
     rows += [(f"input {name}", show(value, 500)) for name, value in found["inputs"].items()]
-    rows += [("asked for by", ", ".join(found["requesters"]) or "nobody: it came by itself")]
-    rows += [("sponsor", found["sponsor"])] if found["sponsor"] else []
+    names = found["names"]
+    asked = ", ".join(names.get(subject, subject) for subject in found["requesters"])
+    rows += [("asked for by", asked or "nobody: it came by itself")]
+    rows += [("sponsor", names.get(found["sponsor"], found["sponsor"]))] if found["sponsor"] else []
     rows += [("expires", when(found["expires_at"]))]
     rows += [
         (f"{said['verdict']}", f"{said['by']}, {when(said['at'])} {said['reason']}".rstrip())
@@ -88,11 +90,12 @@ def proposal(found: dict[str, Any], url: str) -> None:
     ]
     width = max(len(name) for name, _ in rows) + 2
     for name, value in rows:
-        line(f"{name:{width}}{value}")
+        line(f"{name:{width}}{one_line(plain(value), 500)}")
     for finding in sorted(found["evidence"], key=lambda one: _rank(one["severity"])):
         line(f"{_MARKS.get(finding['severity'], '- ')} {finding['summary']}", style=_colour(finding["severity"]))
     line("\nThe code that runs", style="bold")
-    line(found["source"] or "The runbook as it ran cannot be read any more; nothing can be approved.", indent=2)
+    gone = "The runbook as it ran cannot be read any more; nothing can be approved."
+    line((found["source"] or gone).strip("\n"), indent=2)
     line(f"\ndigest {found['digest']}\n{url}/proposals/{found['id']}")
 
 
@@ -126,10 +129,10 @@ def runbooks(found: dict[str, Any]) -> None:
 def runs(found: list[dict[str, Any]]) -> None:
     """Runs, one in a line."""
     rows = [
-        (r["id"], r["state"], r["runbook"], values(r["parameters"]), r["requested_by"]["name"], when(r["requested_at"]))
+        (r["id"], r["state"], r["runbook"], r["requested_by"]["name"], when(r["requested_at"]), values(r["parameters"]))
         for r in found
     ]
-    table(("RUN", "STATE", "RUNBOOK", "PARAMETERS", "ASKED FOR BY", "WHEN"), rows, empty="Nothing has run yet.")
+    table(("RUN", "STATE", "RUNBOOK", "ASKED FOR BY", "WHEN", "PARAMETERS"), rows, empty="Nothing has run yet.")
 
 
 def proposals(found: list[dict[str, Any]]) -> None:
@@ -151,7 +154,13 @@ def incidents(found: list[dict[str, Any]]) -> None:
 def _parameters(each: dict[str, Any]) -> str:
     schema = each["parameters"]
     required = schema.get("required", [])
-    return " ".join(name if name in required else f"[{name}]" for name in schema.get("properties", {}))
+    return " ".join(name if name in required else f"[{name}]" for name in _in_order(schema))
+
+
+def _in_order(schema: dict[str, Any]) -> dict[str, Any]:
+    """The parameters, those first that have to be given."""
+    properties: dict[str, Any] = schema.get("properties", {})
+    return dict(sorted(properties.items(), key=lambda item: item[0] not in schema.get("required", [])))
 
 
 def _type(said: dict[str, Any]) -> str:
