@@ -78,12 +78,11 @@ def credentials(
     claim: Claim,
     timeout: float,
     *,
-    writing: frozenset[str] = frozenset(),
-    approvers: tuple[str, ...] = (),
     approved: Proposal | None = None,
+    approvers: tuple[str, ...] = (),
     aside: Executor | None = None,
 ) -> Iterator[Granted]:
-    """What the run may reach; the connections in `writing` as their remediation role, for the `approved` proposal.
+    """What the run may reach; what an `approved` proposal opens as its remediation role, with its `approvers` told.
 
     They expire soon after the stage's `timeout` (seconds), should nobody be left to revoke them. They are revoked at
     the stage's end, by `aside` where something waits for that end.
@@ -91,7 +90,7 @@ def credentials(
     Raises `Unavailable` or `Misconfigured`, naming the connection, where one cannot be had; what was minted
     by then is revoked.
     """
-    wanted = _wanted(worker, claim, writing)
+    wanted = _wanted(worker, claim, approved)
     held: list[_Held] = []
     try:
         _mint(worker, claim, wanted, _purpose(worker, claim, timeout, approvers, approved), held)
@@ -108,9 +107,10 @@ def credentials(
                 aside.submit(_give_back, worker, one)
 
 
-def _wanted(worker: Worker, claim: Claim, writing: frozenset[str]) -> list[_Wanted]:
+def _wanted(worker: Worker, claim: Claim, approved: Proposal | None) -> list[_Wanted]:
     """The connections of the run, each with the credential that this stage has for it."""
     found = []
+    writing = {held["connection"] for held in approved.connections} if approved else set()
     for name, kind in sorted(claim.runbook.connections_used(claim.run.parameters).items()):
         connection = worker.service.connections.get(name)
         if connection is None or connection.kind != kind:

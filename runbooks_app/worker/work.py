@@ -129,15 +129,12 @@ def _execute_approved(worker: Worker, started: starting.Started) -> None:
     section = claim.runbook.section(proposal.gate)
     assert section is not None  # noqa: S101 -- the start row was written from it
     timeout = worker.service.settings.limits_of(claim.runbook.limits)["run"]
-    writing = frozenset(held["connection"] for held in proposal.connections)
     began = False
     try:
         with (
             worker.leases.holding(claim.attempt.id) as hold,
             begun(worker, claim, "remediate", hold, timeout=timeout, section=section, inputs=proposal.inputs) as course,
-            credentials(
-                worker, claim, timeout, writing=writing, approvers=started.approvers, approved=proposal
-            ) as granted,
+            credentials(worker, claim, timeout, approved=proposal, approvers=started.approvers) as granted,
         ):
             began = True
             said, reason, ends = execute(worker, claim, course, granted, hold)
