@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
+import shutil
 import stat
 import subprocess
 import sys
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urljoin
@@ -52,6 +56,21 @@ class Machine:
         process = self.start(*arguments, **environment)
         told, complained = process.communicate(timeout=90)
         return subprocess.CompletedProcess(arguments, process.returncode, told, complained)
+
+    def at_terminal(self, *arguments: str, typed: str) -> tuple[int, str]:
+        """Exit code, and all that a terminal shows of the command, for somebody who types this."""
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "runbooks_app.main", *arguments]
+        environment = self.environment(TERM="xterm", COLUMNS="120")
+        with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+            os.close(theirs)
+            os.write(ours, typed.encode())
+            shown = b""
+            with contextlib.suppress(OSError):  # Linux tells the end of a terminal as an error
+                while part := os.read(ours, 65_536):
+                    shown += part
+        os.close(ours)
+        return process.returncode, shown.decode()
 
     def json(self, *arguments: str) -> dict:
         done = self(*arguments, "--json")
@@ -101,11 +120,24 @@ def machine(tmp_path, company):
     made.off()
 
 
-@pytest.fixture
-def signed_in(machine, node):
-    """`signed_in("ana")` signs somebody in on the machine."""
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory):
+    """Folders with what keeps people signed in: a sign-in takes the provider's five seconds."""
+    return tmp_path_factory.mktemp("sessions")
 
-    def sign_in(sub: str) -> Machine:
+
+@pytest.fixture
+def signed_in(machine, node, sessions):
+    """`signed_in("ana")` is the machine with Ana signed in, as once before; or `anew`, where her session is to end."""
+
+    def sign_in(sub: str, *, anew: bool = False) -> Machine:
+        config = machine.home / ".config"
+        if not anew:
+            if not (sessions / sub).exists():
+                shutil.copytree(sign_in(sub, anew=True).home / ".config", sessions / sub)
+                return machine
+            shutil.copytree(sessions / sub, config)
+            return machine
         process = machine.start("login")
         lines = [process.stdout.readline() for _ in range(4)]
         address = re.search(r"open (http\S+)", lines[3]).group(1)
@@ -210,6 +242,55 @@ def test_high_risk_sends_an_approver_to_the_page_and_may_be_denied_at_once(signe
     assert company_drill.written(word) == 0
 
 
+@pytest.fixture
+def errand(company, company_drill):
+    """`errand(person)` gives a low-risk proposal that this person asked for, and the word that it writes."""
+    path = company.library / "errand.ipynb"
+    runbook = json.loads((company.library / "drill.ipynb").read_text())
+    for cell in runbook["cells"]:
+        cell["source"] = "".join(cell["source"]).replace('risk="high"', 'risk="low"')
+    runbook["metadata"]["runbook"] |= {"id": str(uuid.uuid4()), "title": "Errand"}
+    path.write_text(json.dumps(runbook))
+
+    def ask(person):
+        word = f"word-{uuid.uuid4().hex[:8]}"
+        answer = person.ask("/runs", runbook="errand", parameters={"database": "orders-db", "word": word})
+        assert answer.status_code == 201, answer.text
+        (proposal,) = person.run(answer.json()["id"])["proposals"]
+        return proposal, word
+
+    yield ask
+    path.unlink()
+
+
+def test_low_risk_is_approved_at_a_terminal_by_whoever_was_shown_it(signed_in, colleague, errand, company_drill):
+    ana = colleague("ana")
+    proposal, word = errand(ana)
+    ben = signed_in("ben")
+    code, shown = ben.at_terminal("approve", proposal["id"], typed="n\n")
+    assert (code, "Nothing was decided" in shown) == (1, True)
+    for part in (word, "orders_operator", "INSERT INTO drill_words", proposal["digest"], "Ana"):
+        assert part in shown
+    code, shown = ben.at_terminal("approve", proposal["id"], "--reason", "seen it", typed="y\n")
+    assert (code, "approved" in shown) == (0, True), shown
+    assert ana.verified(proposal["id"])["verification"] == "verified"
+    assert company_drill.written(word) == 1
+    (decision,) = ana.api(f"/proposals/{proposal['id']}")["decisions"]
+    assert (decision["by"], decision["reason"]) == ("Ben", "seen it")
+    code, shown = ben.at_terminal("approve", proposal["id"], typed="y\n")
+    assert (code, "can no longer" in shown or "has started" in shown) == (1, True), shown
+
+
+def test_a_script_approves_low_risk_by_digest_and_no_other_proposal_by_it(signed_in, colleague, errand, company_drill):
+    proposal, word = errand(colleague("ana"))
+    ben = signed_in("ben")
+    assert ben("approve", proposal["id"]).returncode == 2
+    assert ben("approve", proposal["id"], "--digest", "0" * 64).returncode == 1
+    done = ben("approve", proposal["id"], "--digest", proposal["digest"])
+    assert (done.returncode, "approved" in done.stdout) == (0, True), done.stderr
+    until("the word to be written", lambda: company_drill.written(word) == 1)
+
+
 def test_nobody_decides_from_a_terminal_on_what_they_asked_for(signed_in, colleague, company_drill):
     proposal, _ = company_drill.proposed(colleague("ben"))
     ben = signed_in("ben")
@@ -225,7 +306,7 @@ def test_whoever_may_not_is_told_which_role_would(signed_in):
 
 def test_an_expired_token_is_renewed_and_commands_at_once_lose_nothing(signed_in):
     """The provider rotates refresh tokens: one that is used twice ends the whole session there."""
-    ana = signed_in("ana")
+    ana = signed_in("ana", anew=True)
     first = ana.kept()["refresh_token"]
     for _ in range(2):
         ana.expire()
@@ -237,7 +318,7 @@ def test_an_expired_token_is_renewed_and_commands_at_once_lose_nothing(signed_in
 
 
 def test_after_signing_out_neither_token_is_there_and_the_provider_takes_the_refresh_token_no_more(signed_in, node):
-    ana = signed_in("ana")
+    ana = signed_in("ana", anew=True)
     kept, file = ana.kept(), ana.file
     done = ana("logout")
     assert (done.returncode, done.stdout) == (0, f"Signed out of {ana.url}.\n")
@@ -249,7 +330,7 @@ def test_after_signing_out_neither_token_is_there_and_the_provider_takes_the_ref
 
 
 def test_a_session_that_ended_at_the_provider_leads_to_a_new_sign_in(signed_in, node):
-    ana = signed_in("ana")
+    ana = signed_in("ana", anew=True)
     kept = ana.kept()
     form = {"token": kept["refresh_token"], "client_id": kept["client_id"]}
     httpx.post(kept["revocation_endpoint"], data=form, trust_env=False)
@@ -260,7 +341,7 @@ def test_a_session_that_ended_at_the_provider_leads_to_a_new_sign_in(signed_in, 
 
 
 def test_after_the_provider_changed_its_keys_the_command_line_goes_on(signed_in, node):
-    ana = signed_in("ana")
+    ana = signed_in("ana", anew=True)
     assert ana("list").returncode == 0
     node.rotate()
     ana.expire()
