@@ -5,6 +5,8 @@ What verifies a token here knows nothing but the issuer's address, as a cloud wo
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +23,16 @@ from service_database import Database
 from werkzeug.serving import make_server
 
 from runbooks_app.actions.context import Service
+from runbooks_app.core.audit import Entry
 from runbooks_app.core.run_identity import Purpose
 from runbooks_app.credentials.issuer import Issuer
 from runbooks_app.credentials.key_folder import KeyFolder
 from runbooks_app.library import Library
 from runbooks_app.main.embedded.ports import free_port
 from runbooks_app.settings import Settings
+from runbooks_app.store import audit
 from runbooks_app.store.artifacts import Artifacts
+from runbooks_app.store.database import reading
 from runbooks_app.web.app import create_app
 from runbooks_app.worker.identity import look_after
 
@@ -75,6 +80,17 @@ def verified(token: str, issuer: str) -> dict[str, Any]:
     return dict(jwt.decode(token, keys, algorithms=["RS256"]).claims)
 
 
+def header(token: str) -> dict[str, Any]:
+    """The header of a token, as anybody can read it."""
+    read: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".", maxsplit=1)[0] + "=="))
+    return read
+
+
+def kid(token: str) -> str:
+    """The key that signed it."""
+    return str(header(token)["kid"])
+
+
 @dataclass
 class Installation:
     """The service at its public URL, and workers that share a folder of keys or have one each."""
@@ -111,6 +127,11 @@ class Installation:
 
     def verified(self, token: str) -> dict[str, Any]:
         return verified(token, self.url)
+
+    def entries(self, *events: str) -> list[Entry]:
+        """The entries of these kinds in the trail."""
+        with reading(self.service.engine) as tx:
+            return [entry for entry in audit.entries(tx) if entry.event in events]
 
 
 @contextmanager

@@ -49,7 +49,8 @@ class Issuer:
         """
         said = claims(purpose, issuer=self.url, audience=audience, now=self.clock(), jti=secrets.token_urlsafe(24))
         key = self._key
-        if key is None or self.clock() - self._looked > STALE:
+        # By a clock that nobody sets: the other one may jump when it is put right.
+        if key is None or time.monotonic() - self._looked > STALE:
             raise self._trouble or Unavailable("No key of the run identity is published yet; try again in a minute.")
         header = {"alg": ALGORITHM, "typ": "JWT", "kid": thumbprint(key.as_dict(private=False))}
         _TOKENS.add(1, {"runbooks.stage": purpose.stage})
@@ -57,7 +58,7 @@ class Issuer:
 
     def sign_with(self, key: RSAKey) -> None:
         """Sign with this key from now on; it is published, and that is committed."""
-        self._key, self._looked, self._trouble = key, self.clock(), None
+        self._key, self._looked, self._trouble = key, time.monotonic(), None
 
     def fail(self, trouble: RunbooksError, *, at_once: bool = False) -> None:
         """Its keys could not be looked after: say so, `at_once` or when the key at hand may have been withdrawn."""

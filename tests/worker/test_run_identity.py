@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import multiprocessing
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psycopg
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from installation import DIAGNOSE, REMEDIATE, RUNBOOK, WORLD, discovered, installed, verified
+from installation import DIAGNOSE, REMEDIATE, RUNBOOK, WORLD, discovered, header, kid
 from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
+from joserfc.jwk import KeySet
 from service_database import APP_PASSWORD
 
-from runbooks_app.actions import identity
-from runbooks_app.actions.context import worker_actor
-from runbooks_app.core.errors import InvalidInput, Misconfigured, NotFound, RunbooksError, Unavailable
+from runbooks_app.core.errors import InvalidInput, Misconfigured, Unavailable
+from runbooks_app.core.id_tokens import (
+    Untrusted,
+    believed,
+    believed_access,
+    believed_logout,
+    believed_once,
+    signed_claims,
+)
 from runbooks_app.credentials.issuer import STALE
 from runbooks_app.main.identity import issuer as assembled
 from runbooks_app.settings import Settings
-from runbooks_app.store import audit
-from runbooks_app.store.database import reading
 from runbooks_app.worker import identity as upkeep
 from runbooks_app.worker.context import Worker
 
@@ -37,19 +39,6 @@ pytestmark = pytest.mark.identity
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-
-
-def parts(token):
-    return [json.loads(base64.urlsafe_b64decode(part + "==")) for part in token.split(".")[:2]]
-
-
-def kid(token):
-    return parts(token)[0]["kid"]
-
-
-def entries(installation, *events):
-    with reading(installation.service.engine) as tx:
-        return [entry for entry in audit.entries(tx) if entry.event in events]
 
 
 def test_a_token_is_verified_by_whoever_knows_the_issuers_address(installation):
@@ -63,7 +52,7 @@ def test_a_token_is_verified_by_whoever_knows_the_issuers_address(installation):
     assert abs(claims["iat"] - datetime.now(UTC).timestamp()) < 60
     (key,) = discovered(installation.url)
     assert set(key) == {"kty", "use", "alg", "kid", "n", "e"}
-    assert parts(token)[0] == {"alg": "RS256", "typ": "JWT", "kid": key["kid"]}
+    assert header(token) == {"alg": "RS256", "typ": "JWT", "kid": key["kid"]}
 
 
 def test_its_signature_holds_by_the_numbers_of_the_key_alone(installation):
@@ -85,11 +74,50 @@ def test_each_token_has_an_id_and_an_audience_of_its_own(installation):
         issuer.token("a", replace(DIAGNOSE, stage="verify"))
 
 
+def test_a_clock_that_is_put_right_by_hours_changes_the_times_in_tokens_and_nothing_else(installation):
+    issuer = installation.turn()
+    issuer.clock = START.timestamp
+    assert installation.verified(issuer.token("a", DIAGNOSE))["iat"] == START.timestamp()
+
+
+class Ours:
+    """The worst that could be: a sign-in provider that publishes our keys as its own."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def keys(self, stale=None):  # noqa: ARG002 -- as real ones have it
+        return KeySet.import_key_set({"keys": discovered(self.url)})
+
+
+def test_a_run_token_is_nobodys_sign_in_decision_logout_or_access_whoever_publishes_its_key(installation):
+    token = installation.turn().token("runbooks", REMEDIATE)
+    now, keys = datetime.now(UTC).timestamp(), Ours(installation.url)
+    assert signed_claims(token, keys, kinds=("JWT",))["aud"] == "runbooks"
+    issuer, client = {"issuer": "https://idp.example"}, {"client_id": "runbooks"}
+    for refuses in (
+        lambda **who: believed(token, keys, **who, **client, nonce="", now=now),
+        lambda **who: believed_once(token, keys, **who, **client, nonce="n", fresh_within=300, now=now),
+        lambda **who: believed_logout(token, keys, **who, **client, now=now),
+        lambda **who: believed_access(token, keys, **who, audience="runbooks", now=now),
+    ):
+        with pytest.raises(Untrusted, match="issuer"):
+            refuses(**issuer)
+    # And if the issuer were the same, which the settings refuse: it still is no sign-in, no decision and no logout.
+    for refuses in (
+        lambda: believed(token, keys, issuer=installation.url, **client, nonce="n", now=now),
+        lambda: believed_once(token, keys, issuer=installation.url, **client, nonce="n", fresh_within=300, now=now),
+        lambda: believed_logout(token, keys, issuer=installation.url, **client, now=now),
+    ):
+        with pytest.raises(Untrusted):
+            refuses()
+
+
 def test_what_is_published_and_withdrawn_is_entered(installation):
     for day in (0, 30, 33):
         installation.turn(now=START + day * DAY)
-    published = entries(installation, "identity_key.published")
-    (withdrawn,) = entries(installation, "identity_key.withdrawn")
+    published = installation.entries("identity_key.published")
+    (withdrawn,) = installation.entries("identity_key.withdrawn")
     assert len(published) == 2
     assert withdrawn.objects == published[0].objects
     key = json.loads(published[1].body)["jwk"]
@@ -176,7 +204,7 @@ def test_processes_that_begin_with_the_empty_folder_at_once_make_one_key(install
         signs = {one.result() for one in began}
     assert len(signs) == 1
     assert installation.files() == set(installation.kids()) == signs
-    assert len(entries(installation, "identity_key.published")) == 1
+    assert len(installation.entries("identity_key.published")) == 1
 
 
 def test_a_key_whose_worker_died_before_it_was_published_signs_nothing_until_it_is(installation):
@@ -213,186 +241,16 @@ def test_no_token_is_signed_by_a_key_that_could_not_be_published(installation):
     assert kid(installation.turn(now=START + 37 * DAY).token("a", DIAGNOSE)) != first
 
 
-def test_a_worker_that_dies_between_withdrawing_a_key_and_removing_it_uses_it_no_more(installation):
-    for day in (0, 30):
-        installation.turn(now=START + day * DAY)
-    old, new = installation.kids()
-    identity.withdraw(installation.service, worker_actor("w1"), old, identity.DONE)
-    assert kid(installation.turn(now=START + 30.5 * DAY).token("a", DIAGNOSE)) == new
-    assert installation.files() == {new}
-
-
-def test_a_key_that_operators_withdraw_is_gone_with_the_next_look_and_another_signs(installation):
-    token = installation.turn().token("a", DIAGNOSE)
-    identity.withdraw(installation.service, worker_actor("w1"), kid(token), "lost")
-    assert WORLD.get(f"{installation.url}/.well-known/jwks.json").status_code == 404
-    other = installation.turn().token("a", DIAGNOSE)
-    assert kid(other) != kid(token)
-    assert installation.files() == {kid(other)}
-    assert installation.verified(other)
-    with pytest.raises((JoseError, ValueError)):
-        installation.verified(token)
-    with pytest.raises(NotFound, match="identity jwks"):
-        identity.withdraw(installation.service, worker_actor("w1"), kid(token), "again")
-
-
-def test_keys_of_a_worker_that_is_no_more_are_withdrawn_after_a_day(installation):
-    installation.issuer("gone", folder="lost")
-    gone = kid(installation.turn("gone", now=START).token("a", DIAGNOSE))
-    stays = kid(installation.turn("w1", now=START).token("a", DIAGNOSE))
-    for hour in range(0, 24, 6):
-        installation.turn("w1", now=START + timedelta(hours=hour))
-    assert set(installation.kids()) == {gone, stays}
-    installation.turn("w1", now=START + timedelta(hours=25))
-    assert installation.kids() == [stays]
-    (entry,) = entries(installation, "identity_key.withdrawn")
-    assert json.loads(entry.body) == {"reason": identity.LEFT}
-    # It comes back after all: its key was withdrawn for good, so it makes another.
-    back = kid(installation.turn("gone", now=START + 2 * DAY).token("a", DIAGNOSE))
-    assert back not in {gone, stays}
-    assert set(installation.kids()) == {stays, back}
-
-
-FORGED = RSAKey.generate_key(2048)
-
-
-def test_a_key_that_somebody_put_into_the_database_is_not_served_beside_the_trail(installation):
-    mine = installation.turn().token("a", DIAGNOSE)
-    forged = FORGED.as_dict(private=True)
-    with psycopg.connect(installation.database.owner_url, autocommit=True) as owner:
-        owner.execute("INSERT INTO identity_keys (kid, jwk) VALUES (%s, %s)", [FORGED.thumbprint(), json.dumps(forged)])
-        assert installation.kids() == [kid(mine)]
-        # Nor is another key served under the name of one that was published.
-        owner.execute("UPDATE identity_keys SET jwk = %s WHERE kid = %s", [json.dumps(forged), kid(mine)])
-        assert WORLD.get(f"{installation.url}/.well-known/jwks.json").status_code == 404
-        for nonsense in ('{"kty": "EC"}', "[]", '"x"', "null"):
-            owner.execute("UPDATE identity_keys SET jwk = %s WHERE kid = %s", [nonsense, kid(mine)])
-            assert WORLD.get(f"{installation.url}/.well-known/jwks.json").status_code == 404
-
-
-def test_a_withdrawn_key_does_not_come_back_by_a_change_in_the_database(installation):
-    token = installation.turn().token("a", DIAGNOSE)
-    identity.withdraw(installation.service, worker_actor("w1"), kid(token), "lost")
-    with psycopg.connect(installation.database.owner_url, autocommit=True) as owner:
-        owner.execute("UPDATE identity_keys SET withdrawn_at = NULL")
-    assert WORLD.get(f"{installation.url}/.well-known/jwks.json").status_code == 404
-
-
-def test_private_parts_in_the_database_are_never_served(installation):
-    installation.turn()
-    key = next(iter(installation.issuer().folder.keys().values())).as_dict(private=True)
-    with psycopg.connect(installation.database.owner_url, autocommit=True) as owner:
-        owner.execute("UPDATE identity_keys SET jwk = jwk || %s", [json.dumps(key)])
-    (served,) = discovered(installation.url)
-    assert "d" not in served
-
-
-def test_nothing_private_is_in_the_database(installation):
-    installation.turn()
-    (path,) = (installation.folder / "keys").glob("*.pem")
-    private = RSAKey.import_key(path.read_bytes()).as_dict(private=True)
-    with psycopg.connect(installation.database.owner_url) as owner:
-        names = [name for (name,) in owner.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
-        held = "\n".join(str(row) for name in names for row in owner.execute(f'SELECT t::text FROM "{name}" t'))
-    assert private["n"] in held
-    assert not [part for part in ("d", "p", "q", "dp", "dq", "qi") if private[part] in held]
-    assert "PRIVATE KEY" not in held
-    assert private["d"] not in repr(installation.issuer())
-
-
 def test_a_key_that_nobody_could_look_after_for_an_hour_signs_no_more_and_says_why(installation):
     issuer = installation.turn()
-    now = issuer.clock()
-    issuer.clock = lambda: now + STALE - 1
     issuer.fail(Misconfigured("the folder is open to others"))
+    issuer._looked -= STALE - 60
     assert issuer.token("a", DIAGNOSE)
-    issuer.clock = lambda: now + STALE + 1
+    issuer._looked -= 61
     with pytest.raises(Misconfigured, match="the folder is open to others"):
         issuer.token("a", DIAGNOSE)
     installation.turn()
     assert issuer.token("a", DIAGNOSE)
-
-
-class Published:
-    """A place where operators put the keys by hand."""
-
-    def __init__(self):
-        self.body, self.status = b"", 200
-        place = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(place.status)
-                self.send_header("Content-Length", str(len(place.body)))
-                self.end_headers()
-                self.wfile.write(place.body)
-
-            def log_message(self, *_):
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/keys"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
-
-    def put(self, *keys):
-        self.body = json.dumps({"keys": list(keys)}).encode()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-
-@pytest.fixture
-def by_hand():
-    place = Published()
-    yield place
-    place.close()
-
-
-def jwks(installation):
-    return WORLD.get(f"{installation.url}/.well-known/jwks.json").json()["keys"]
-
-
-def test_where_keys_are_published_by_hand_none_signs_that_is_not_there(database, tmp_path, by_hand):
-    with installed(database, tmp_path, identity_jwks_uri=by_hand.url) as installation:
-        document = WORLD.get(f"{installation.url}/.well-known/openid-configuration")
-        assert document.status_code == 404
-        for body in (b"", b"[]", b'{"keys": {}}', b'{"keys": [1, {}, {"kty": "EC"}]}'):
-            by_hand.body = body
-            with contextlib.suppress(Misconfigured):
-                installation.turn(now=START)
-            with pytest.raises(RunbooksError):
-                installation.issuer().token("a", DIAGNOSE)
-        by_hand.put(*jwks(installation))
-        issuer = installation.turn(now=START)
-        # Whoever asks the web process is led to the other place; whoever has its keys owns nothing by it.
-        document = WORLD.get(f"{installation.url}/.well-known/openid-configuration").json()
-        assert document["jwks_uri"] == by_hand.url
-        first = issuer.token("a", DIAGNOSE)
-        assert verified(first, installation.url)["aud"] == "a"
-        installation.turn(now=START + 30 * DAY)
-        assert kid(installation.turn(now=START + 40 * DAY).token("a", DIAGNOSE)) == kid(first)
-        by_hand.put(*jwks(installation), {"kty": "EC", "crv": "P-256", "x": "x", "y": "y"})
-        assert kid(installation.turn(now=START + 41 * DAY).token("a", DIAGNOSE)) != kid(first)
-        # Another key under the name of ours is another key.
-        by_hand.put({**FORGED.as_dict(private=False), "kid": kid(first)})
-        with pytest.raises(Misconfigured, match="is published at"):
-            installation.turn(now=START + 41 * DAY).token("a", DIAGNOSE)
-
-
-def test_where_the_place_of_the_keys_is_away_the_last_one_goes_on_for_a_while(database, tmp_path, by_hand):
-    with installed(database, tmp_path, identity_jwks_uri=by_hand.url) as installation:
-        by_hand.put()
-        installation.turn()
-        by_hand.put(*jwks(installation))
-        issuer = installation.turn()
-        by_hand.status = 503
-        with pytest.raises(Misconfigured, match="status 503"):
-            installation.turn()
-        by_hand.status = 200
-        assert installation.verified(issuer.token("a", DIAGNOSE))
 
 
 def test_many_threads_get_tokens_while_keys_are_looked_after(installation):
