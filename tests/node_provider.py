@@ -26,6 +26,7 @@ from components import lacking
 
 FOLDER = Path(__file__).parent / "identity" / "provider"
 PASSWORD, CODE = "right", "123456"
+DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 @dataclass
@@ -64,7 +65,7 @@ class NodeProvider:
             client_id,
             redirect_uris=[],
             response_types=[],
-            grant_types=["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+            grant_types=[DEVICE, "refresh_token"],
             token_endpoint_auth_method="none",
             application_type="native",
         )
@@ -129,6 +130,35 @@ class NodeProvider:
             if pipe is not None:
                 pipe.close()
         self.process.wait(10)
+
+    def enter(self, address: str, sub: str, *, code: str = "", refuse: bool = False) -> None:
+        """Do in a browser what a device asks of a person: enter the code or find it there, compare it, sign in."""
+        said = {"abort": "yes"} if refuse else {"confirm": "yes"}
+        with httpx.Client(follow_redirects=True, trust_env=False, timeout=20) as browser:
+            page = browser.get(address)
+            while "Go back to your device" not in page.text:
+                if "/interaction/" in str(page.url):
+                    page = browser.post(page.url, data={"sub": sub, "password": PASSWORD})
+                    continue
+                where = re.search(r'action="([^"]+)"', page.text)
+                assert where, page.text
+                hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text)
+                asked = {"user_code": code} if code and "Go on" in page.text else said
+                page = browser.post(urljoin(str(page.url), where.group(1)), data={**dict(hidden), **asked})
+                if refuse and asked is said:
+                    return
+
+    def device_tokens(self, sub: str, resource: str = "", client_id: str = "runbooks-cli") -> dict[str, Any]:
+        """What a device gets for a person: tokens for this resource, or for none in particular."""
+        asked = {"client_id": client_id, **({"resource": resource} if resource else {})}
+        form = {**asked, "scope": "openid profile groups offline_access"}
+        begun = self.http.post(f"{self.issuer}/device/auth", data=form).json()
+        self.enter(begun["verification_uri_complete"], sub)
+        form = {**asked, "device_code": begun["device_code"], "grant_type": DEVICE}
+        answer = self.http.post(f"{self.issuer}/token", data=form)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
 
     def _control(self, method: str, what: str, told: Any = None) -> Any:
         answer = self.http.request(method, f"{self.issuer}/control/{what}", json=told)

@@ -14,7 +14,6 @@ import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -90,24 +89,6 @@ class Machine:
         self.file.write_text(json.dumps(self.kept() | {"expires_at": 1}))
 
 
-def at_the_provider(node, address: str, sub: str, *, code: str = "", refuse: bool = False) -> None:
-    """What a person does in a browser: enters the code or finds it there, compares it, signs in."""
-    said = {"abort": "yes"} if refuse else {"confirm": "yes"}
-    with httpx.Client(follow_redirects=True, trust_env=False, timeout=20) as browser:
-        page = browser.get(address)
-        while "Go back to your device" not in page.text:
-            if "/interaction/" in str(page.url):
-                page = browser.post(page.url, data={"sub": sub, "password": "right"})
-                continue
-            where = re.search(r'action="([^"]+)"', page.text)
-            assert where, page.text
-            hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text)
-            asked = {"user_code": code} if code and "Go on" in page.text else said
-            page = browser.post(urljoin(str(page.url), where.group(1)), data={**dict(hidden), **asked})
-            if refuse and asked is said:
-                return
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _registered(node):
     node.device()
@@ -141,7 +122,7 @@ def signed_in(machine, node, sessions):
         process = machine.start("login")
         lines = [process.stdout.readline() for _ in range(4)]
         address = re.search(r"open (http\S+)", lines[3]).group(1)
-        at_the_provider(node, address, sub)
+        node.enter(address, sub)
         told, complained = process.communicate(timeout=60)
         assert process.returncode == 0, complained
         assert f"Signed in at {machine.url}" in told
@@ -155,7 +136,7 @@ def test_somebody_signs_in_by_a_code_in_any_browser(machine, node):
     address = process.stdout.readline().split()
     code = process.stdout.readline().split()
     assert (address[0], code[0]) == ("Open", "Enter")
-    at_the_provider(node, address[1], "ana", code=code[1])
+    node.enter(address[1], "ana", code=code[1])
     told, complained = process.communicate(timeout=60)
     assert process.returncode == 0, complained
     assert re.search(rf"Signed in at {machine.url} as Ana \(approver:sre, .*responder\)\.$", told)
@@ -171,7 +152,7 @@ def test_somebody_signs_in_by_a_code_in_any_browser(machine, node):
 def test_somebody_who_refuses_in_the_browser_is_not_signed_in(machine, node):
     process = machine.start("login")
     address = process.stdout.readline().split()[1]
-    at_the_provider(node, address, "ana", code=process.stdout.readline().split()[1], refuse=True)
+    node.enter(address, "ana", code=process.stdout.readline().split()[1], refuse=True)
     _, complained = process.communicate(timeout=60)
     assert (process.returncode, "refused in the browser" in complained) == (1, True)
     assert not list((machine.home / ".config" / "runbooks").glob("*.json"))
