@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 
+import psycopg
 import pytest
+from whole_stage import until
 
 from runbooks_app.main import doctor
 
@@ -15,6 +17,9 @@ pytestmark = [pytest.mark.journey, pytest.mark.kernels]
 
 
 def test_an_installation_in_order_passes_every_check(stage):
+    with psycopg.connect(stage.database.url(database="runbooks"), autocommit=True) as owner:
+        tested = "SELECT count(*) >= 2 FROM connection_tests"  # workers do so right after their start
+        until("connections to be tested", lambda: owner.execute(tested).fetchone()[0])
     answer = subprocess.run(
         [sys.executable, "-m", "runbooks_app.main", "doctor", "--json"],
         env={**os.environ, "RUNBOOKS_CONFIG": str(stage.folder / "runbooks.toml")},
