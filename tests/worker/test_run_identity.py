@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import multiprocessing
+import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -198,6 +199,7 @@ def test_processes_that_begin_with_the_empty_folder_at_once_make_one_key(install
     database = installation.database
     url = database.server.url("runbooks_app", database.name, APP_PASSWORD)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)  # a test process may have none
     given = (url, APP_PASSWORD, str(installation.folder))
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
         began = [pool.submit(look_in_a_process, *given, f"w{number}") for number in range(4)]

@@ -15,6 +15,7 @@ from runbooks_app.core.errors import RunbooksError
 class Failure(RunbooksError):
     """The command cannot be done as it was given."""
 
+    code = "misuse"
     exit_code = 2
 
 
