@@ -18,10 +18,6 @@ class Missing(Failure):
     """There is no such object."""
 
 
-class Busy(Unreachable):
-    """The service answers, and cannot do this right now."""
-
-
 class Api:
     """The API of the service at `url`."""
 
@@ -77,4 +73,8 @@ class Api:
             return Refusal(message, problems=problems)
         if answer.status == 404:
             return Missing(message, problems=problems)
-        return Failure(message, problems=problems) if answer.status in _MISUSED else Busy(message, problems=problems)
+        return (
+            Failure(message, problems=problems)
+            if answer.status in _MISUSED
+            else Unreachable(message, problems=problems)
+        )

@@ -10,25 +10,19 @@ import contextlib
 import logging
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from runbooks_app.main.client import printing, showing, signing_in, talking
-from runbooks_app.main.client.api import Api, Busy, Missing
+from runbooks_app.main.client import printing, showing, signing_in, talking, waiting
+from runbooks_app.main.client.api import Api, Missing
 from runbooks_app.main.client.failures import Failure, NeedsBrowser, Refusal, Unreachable
 from runbooks_app.main.client.keeping import Sessions
 
 PANEL = "At a service, signed in"
-PAUSE = 0.5
-"""Seconds between two looks at a run that is waited for."""
-PATIENCE = 60.0
-"""Seconds for which a run is waited for while the service cannot be reached: it may be starting anew."""
 EXITS = (
     "Exit codes: 0 done; 1 refused, or the run did not end well; 2 misuse, or nobody answers; 3 needs a browser first."
 )
@@ -100,7 +94,7 @@ def login(url: Url = "") -> None:
     print(f"Open   {begun.address}\nEnter  {begun.code}", flush=True)
     if begun.whole_address:
         print(f"\nOr open {begun.whole_address} and see that it shows this very code.", flush=True)
-    with _waiting(f"Waiting for you to sign in, for {begun.seconds / 60:.0f} min at most"):
+    with waiting.shown(f"Waiting for you to sign in, for {begun.seconds / 60:.0f} min at most"):
         session = signing_in.finish(provider, begun)
     answer = talking.ask("GET", f"{provider.url}/api/v1/me", token=session.access_token)
     me = answer.json()
@@ -208,7 +202,7 @@ def run(
         asked["incident"] = incident
     made = api.post("runs", **asked)
     if wait:
-        made = _wait(api, made["id"])
+        made = waiting.ended(api, made["id"])
     if json_:
         printing.as_json(made)
     elif wait:
@@ -373,45 +367,3 @@ def _decided(found: dict[str, Any], json_: bool) -> None:
     missing = found["policy"]["approvals"] - approvals
     more = f"; {missing} more approval{'s' * (missing > 1)} needed" if found["state"] == "proposed" else ""
     printing.line(f"{found['title']}: {found['state']}{more}")
-
-
-def _wait(api: Api, run_id: str) -> dict[str, Any]:
-    """The run, once it has ended. Whoever stops waiting does not stop the run."""
-    reached = time.monotonic()
-    try:
-        with _waiting(f"Run {run_id}") as tell:
-            while True:
-                try:
-                    found = api.get("runs", run_id)
-                    reached = time.monotonic()
-                except (Unreachable, Busy):
-                    if time.monotonic() - reached > PATIENCE:
-                        raise
-                else:
-                    tell(_progress(found))
-                    if found["ended_at"]:
-                        return found
-                time.sleep(PAUSE)
-    except KeyboardInterrupt:
-        print(f"The run goes on. See: runbooks show {run_id}   Stop it: runbooks cancel {run_id}", file=sys.stderr)
-        raise typer.Exit(130) from None
-
-
-def _progress(found: dict[str, Any]) -> str:
-    cells = [cell for attempt in found["attempts"] for cell in attempt["cells"] if cell["stage"] == "diagnostic"]
-    done = sum(cell["state"] not in {"waiting", "running"} for cell in cells)
-    waits = f", number {found['waiting']['place']} in line" if found["waiting"] else ""
-    return f"{found['runbook']} {found['state']}{waits}" + (f", {done} of {len(cells)} cells" if cells else "")
-
-
-def _waiting(text: str) -> AbstractContextManager[Callable[[str], None]]:
-    """Show on a terminal that something is waited for; it goes to stderr, so that output stays clean."""
-    return _spinning(text) if sys.stderr.isatty() else contextlib.nullcontext(lambda _: None)
-
-
-@contextlib.contextmanager
-def _spinning(text: str) -> Iterator[Callable[[str], None]]:
-    from rich.markup import escape  # noqa: PLC0415
-
-    with printing.console(stderr=True).status(escape(text)) as status:
-        yield lambda said: status.update(escape(printing.plain(said)))

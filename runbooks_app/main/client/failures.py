@@ -20,7 +20,7 @@ class Failure(RunbooksError):
 
 
 class Unreachable(Failure):
-    """The service does not answer."""
+    """The service does not answer, or cannot do this right now."""
 
 
 class Refusal(Failure):
