@@ -101,9 +101,7 @@ def _published(settings: Settings) -> frozenset[str]:
 def _fetched(url: str) -> Answer:
     answer = ask("The run identity", "GET", url)
     if answer.status != HTTPStatus.OK:
-        raise Unavailable(
-            f"{url} answers {answer.status}: nobody can verify run tokens. Is it led to a web process?"
-        )
+        raise Unavailable(f"{url} answers {answer.status}: nobody can verify run tokens. Is it led to a web process?")
     return answer
 
 

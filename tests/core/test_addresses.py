@@ -12,9 +12,7 @@ def test_an_http_address_is_read(url):
     assert http_address(url).geturl() == url
 
 
-@pytest.mark.parametrize(
-    "url", ["", "vault", "ftp://x", "http://", "http://x:port", "http://x:0", "http://[::1"]
-)
+@pytest.mark.parametrize("url", ["", "vault", "ftp://x", "http://", "http://x:port", "http://x:0", "http://[::1"])
 def test_what_is_none_is_told_as_none(url):
     assert http_address(url) is None
     assert not keeps_secrets(url)
