@@ -10,5 +10,5 @@ waiting     for a run's end or a sign-in, with something to look at
 showing     a runbook, a run, a proposal, an incident, as `runbooks show` prints them
 printing    tables, lines and JSON; nothing that a notebook wrote gives orders to a terminal
 
-It talks to a service anywhere, and loads none of the service's own rooms: a command is there in a quarter of a second.
+It talks to a service anywhere, and loads none of the service's own rooms: nobody waits for a database's library.
 """
