@@ -73,8 +73,3 @@ def test_a_session_beside_the_token_is_refused(api, tokens, colleague):
     session = "; ".join(f"{cookie.name}={cookie.value}" for cookie in cookies.jar if "runbooks" in cookie.name)
     told = api(headers=[("Authorization", f"Bearer {tokens['access_token']}"), ("Cookie", session)])
     assert (told.status_code, told.json()["error"]["code"]) == (400, "invalid_request")
-
-
-def test_a_token_stays_good_when_the_provider_changes_keys_and_still_publishes_the_old_one(api, tokens, node):
-    node.rotate(keep=True)
-    assert api(tokens["access_token"]).status_code == 200
