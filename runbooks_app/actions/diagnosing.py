@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,21 +58,12 @@ def prepared(runbook: Runbook, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
 
 def claim_run(service: Service, run_id: str, worker: str) -> Claim | None:
     """Take a queued run; None if another worker has it, if it was cancelled, or if a quota holds it for now."""
-    try:
-        return _claim(service, run_id, worker, waiting.all_fit)
-    except waiting.Crowded:
-        return _claim(service, run_id, worker, waiting.has_place)
-
-
-def _claim(
-    service: Service, run_id: str, worker: str, may_begin: Callable[[Transaction, Service, Run], bool]
-) -> Claim | None:
     with transaction(service.engine) as tx:
         run = runs.get(tx, run_id, lock=True)
         if run.state is not RunState.QUEUED:
             return None
         runbook = revision(tx, service, run.revision)
-        if not may_begin(tx, service, run):
+        if not waiting.may_begin(tx, service, run):
             return None
         runs.move(tx, run, move(run.state, RunState.DIAGNOSING))
         attempt = runs.open_attempt(tx, run_id, "diagnose", worker, service.settings.lease)

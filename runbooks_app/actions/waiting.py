@@ -1,9 +1,8 @@
 """Diagnoses that wait: whether one may begin, in which place it stands, and waking the next when a place is free.
 
-Deciding is `core.quotas`; here the counts come from rows. Where all that are asked for fit, claims begin beside each
-other. Otherwise a claim looks and begins, and whoever ends a run looks and wakes, under one lock that is held until
-commit. So two claims never take the same place; and a run that finds no place is seen by whoever frees one, or is
-claimed after that. The sweep looks too: no run is forgotten.
+Deciding is `core.quotas`; here the counts come from rows. A claim looks and begins, and whoever ends a run looks
+and wakes, under one lock that is held until commit. So two claims never take the same place; and a run that finds
+no place is seen by whoever frees one, or is claimed after that. The sweep looks too: no run is forgotten.
 
 Waiting is nobody's action and has no entry in the audit trail: a run's request and its claim have, with their times.
 """
@@ -43,31 +42,17 @@ def told(found: Place | None, run: Run, *, rough: bool = False) -> str:
     return said(found, f"{run.requested_by['name']}'s", run.runbook, rough=rough)
 
 
-class Crowded(Exception):
-    """Not all that are asked for fit: who may begin is a matter of who asked first."""
-
-
-def all_fit(tx: Transaction, service: Service, run: Run) -> bool:
-    """Whether a queued run may begin since every unfinished one like it may; raises `Crowded` where that is not so.
-
-    Claims that look only like this do not wait for each other.
-    """
-    limits = quotas(service)
-    if not limits.any:
-        return True
-    runs.lock_places(tx, shared=True)
-    if not runs.all_fit(tx, run, limits):
-        raise Crowded
-    return True
-
-
-def has_place(tx: Transaction, service: Service, run: Run) -> bool:
+def may_begin(tx: Transaction, service: Service, run: Run) -> bool:
     """Whether a queued run may begin in this transaction; those who were asked for before it come first.
 
     One that may not is held until whoever frees a place wakes it.
     """
     limits = quotas(service)
+    if not limits.any:
+        return True
     runs.lock_places(tx)
+    if runs.all_fit(tx, run, limits):
+        return True
     found = places(runs.unfinished(tx, up_to=run, enough_for=limits), limits).get(run.id)
     if found is not None and found.may_begin:
         return True

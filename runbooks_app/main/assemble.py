@@ -22,9 +22,14 @@ DATABASE_PATIENCE = 60
 """Seconds that a process waits for its database at start: both may have been started at the same moment."""
 
 
-def service(settings: Settings, *, pool_size: int = 10) -> Service:
+def database(settings: Settings, **pool: int) -> Engine:
+    """The service's database; `pool` as `store.database.connect` has it."""
+    return connect(settings.database_url, settings.secret("database_password_file"), **pool)
+
+
+def service(settings: Settings, **pool: int) -> Service:
     """The service, with its database at the right schema. Raises `Misconfigured` or `DatabaseAway` otherwise."""
-    engine = connect(settings.database_url, settings.secret("database_password_file"), pool_size=pool_size)
+    engine = database(settings, **pool)
     _await_schema(engine)
     connections = read_connections(settings.path(settings.connections))
     if settings.remediation == "off":

@@ -45,17 +45,21 @@ def new_id() -> str:
     return "".join(secrets.choice(_BASE32) for _ in range(16))
 
 
-def connect(url: str, password: str = "", *, pool_size: int = 10) -> Engine:
-    """An engine for this URL; the password is given apart so that it stands in no URL and no log."""
+def connect(url: str, password: str = "", *, pool_size: int = 10, spare: int = 10, patience: float = 5) -> Engine:
+    """An engine for this URL; the password is given apart so that it stands in no URL and no log.
+
+    It has `pool_size` connections that stay and `spare` more in need; one gets free within `patience` seconds, or who
+    wants it is told to try again.
+    """
     parsed = make_url(url).set(drivername="postgresql+psycopg")
     if password:
         parsed = parsed.set(password=password)
     return create_engine(
         parsed,
         pool_size=pool_size,
-        max_overflow=10,
+        max_overflow=spare,
         pool_pre_ping=True,
-        pool_timeout=5,
+        pool_timeout=patience,
         connect_args={"connect_timeout": 5, "options": "-c timezone=UTC -c lock_timeout=10s"},
         hide_parameters=True,
     )

@@ -128,11 +128,7 @@ def unfinished(tx: Transaction, *, up_to: Run | None = None, enough_for: Quotas 
 
 
 def all_fit(tx: Transaction, run: Run, quotas: Quotas) -> bool:
-    """Whether every unfinished diagnosis of this run's person, and of its runbook, may go at the same time.
-
-    Of several that ask at once, the one whose request was committed last counts all the others: they need not wait for
-    each other, only for who does not fit so easily.
-    """
+    """Whether every unfinished diagnosis of this run's person, and of its runbook, may go: nearly always, and quick."""
     subject = run.requested_by["subject"] if run.requested_by["kind"] == "person" else ""
     counted = tx.execute(
         """
@@ -158,12 +154,9 @@ def any_held(tx: Transaction) -> bool:
     return bool(tx.execute("SELECT EXISTS (SELECT FROM runs WHERE held AND state = 'queued')").scalar_one())
 
 
-def lock_places(tx: Transaction, *, shared: bool = False) -> None:
-    """From here to commit nobody else looks who may begin; `shared`: but those who share it, too.
-
-    Taken after the lock on a run's row, never before.
-    """
-    tx.execute(f"SELECT pg_advisory_xact_lock{'_shared' if shared else ''}(7226102)")
+def lock_places(tx: Transaction) -> None:
+    """From here to commit nobody else looks who may begin. Taken after the lock on a run's row, never before."""
+    tx.execute("SELECT pg_advisory_xact_lock(7226102)")
 
 
 def with_job(tx: Transaction, run_ids: list[str], task: str = "diagnose", *, any_state: bool = False) -> set[str]:
