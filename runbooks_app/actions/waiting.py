@@ -51,7 +51,8 @@ def may_begin(tx: Transaction, service: Service, run: Run) -> bool:
     if not limits.any:
         return True
     runs.lock_places(tx)
-    if runs.all_fit(tx, run, limits):
+    person = run.requested_by["subject"] if run.requested_by["kind"] == "person" else ""
+    if limits.all_fit(person, *runs.count_unfinished(tx, person, run.runbook)):
         return True
     found = places(runs.unfinished(tx, up_to=run, enough_for=limits), limits).get(run.id)
     if found is not None and found.may_begin:

@@ -35,6 +35,15 @@ class Quotas:
         """
         return min((most for most in (person and self.per_person, self.per_runbook) if most), default=None)
 
+    def all_fit(self, person: str, of_person: int, of_runbook: int) -> bool:
+        """Whether every unfinished run of this person, and every one of a runbook, may go at the same time.
+
+        Then nobody need be put in line to see who begins.
+        """
+        return (not person or not self.per_person or of_person <= self.per_person) and (
+            not self.per_runbook or of_runbook <= self.per_runbook
+        )
+
 
 @dataclass(frozen=True)
 class Unfinished:

@@ -127,21 +127,19 @@ def unfinished(tx: Transaction, *, up_to: Run | None = None, enough_for: Quotas 
     return [Unfinished(row.id, row.person, row.runbook, row.going) for row in rows]
 
 
-def all_fit(tx: Transaction, run: Run, quotas: Quotas) -> bool:
-    """Whether every unfinished diagnosis of this run's person, and of its runbook, may go: nearly always, and quick."""
-    subject = run.requested_by["subject"] if run.requested_by["kind"] == "person" else ""
+def count_unfinished(tx: Transaction, person: str, runbook: str) -> tuple[int, int]:
+    """How many diagnoses have not ended, of this person and of this runbook."""
     counted = tx.execute(
         """
-        SELECT count(*) FILTER (WHERE requested_by ->> 'kind' = 'person' AND requested_by ->> 'subject' = :subject)
+        SELECT count(*) FILTER (WHERE requested_by ->> 'kind' = 'person' AND requested_by ->> 'subject' = :person)
                  AS of_person,
                count(*) FILTER (WHERE runbook = :runbook) AS of_runbook
         FROM runs WHERE state IN ('queued', 'diagnosing') AND purpose = 'diagnosis'
         """,
-        subject=subject,
-        runbook=run.runbook,
+        person=person,
+        runbook=runbook,
     ).one()
-    person = not (subject and quotas.per_person) or counted.of_person <= quotas.per_person
-    return person and (not quotas.per_runbook or counted.of_runbook <= quotas.per_runbook)
+    return counted.of_person, counted.of_runbook
 
 
 def hold(tx: Transaction, run: Run) -> None:

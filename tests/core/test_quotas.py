@@ -150,3 +150,28 @@ def test_a_rough_place_holds_true_and_changes_only_a_few_times_on_the_way_to_the
     assert roughly(4) == "among the next 5 in line"
     assert roughly(5000) == "more than 1000 in line"
     assert len(set(told)) == 9
+
+
+@given(
+    runs=st.lists(st.tuples(st.sampled_from(["ana", "ben", ""]), st.sampled_from(["disk", "slow"]), st.booleans())),
+    person=st.integers(0, 4),
+    runbook=st.integers(0, 4),
+)
+def test_where_the_quick_look_says_that_all_fit_the_line_says_so_too(runs, person, runbook):
+    quotas = Quotas(person, runbook)
+    unfinished = [Unfinished(str(number), *run) for number, run in enumerate(runs)]
+    stands = places(unfinished, quotas)
+    for run in unfinished:
+        alike = Counter(other.person for other in unfinished)[run.person]
+        same = Counter(other.runbook for other in unfinished)[run.runbook]
+        if not run.going and quotas.all_fit(run.person, alike, same):
+            assert stands[run.id].may_begin
+
+
+def test_one_more_than_a_quota_is_not_let_through_by_a_quick_look():
+    quotas = Quotas(2, 3)
+    assert quotas.all_fit("ana", 2, 3)
+    assert not quotas.all_fit("ana", 3, 3)
+    assert not quotas.all_fit("ana", 2, 4)
+    assert quotas.all_fit("", 9, 3)
+    assert Quotas(0, 0).all_fit("ana", 9, 9)
