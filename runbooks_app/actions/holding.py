@@ -19,8 +19,8 @@ TEST = "connection test"
 class Issued:
     """A credential that was minted for a stage; `identity` is its name, and no secret. `lifetime` is in seconds.
 
-    `role` is what the connections file says that it may do, `scope` what the system that gave it said. `cells` are
-    digests of the sources of the cells that open the connection.
+    `role` is what the connections file says that it may do, `scope` what the system that gave it said; `note` what is
+    unusual about it, if anything. `cells` are digests of the sources of the cells that open the connection.
     """
 
     connection: str
@@ -30,6 +30,7 @@ class Issued:
     scope: str
     identity: str
     lifetime: int
+    note: str
     cells: tuple[str, ...]
 
 
@@ -66,6 +67,8 @@ def _enter(
         lifetime=one.lifetime,
     )
     told = {name: getattr(one, name) for name in ("identity", "provider", "role", "scope", "stage", "lifetime")}
+    if one.note:
+        told["note"] = one.note
     tx.audit(worker_actor(worker), Event.CREDENTIAL_ISSUED, objects, {**told, **about})
 
 

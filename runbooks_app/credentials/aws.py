@@ -27,7 +27,7 @@ from botocore.credentials import Credentials
 
 from runbooks_app.core.errors import Misconfigured, RunbooksError, Unavailable
 from runbooks_app.credentials.asking import Answer, ask, told
-from runbooks_app.credentials.provider import Credential, Endpoint, Purpose
+from runbooks_app.credentials.provider import Credential, Endpoint, EndsByItself, Purpose
 from runbooks_app.credentials.signing import sign
 from runbooks_app.credentials.tokens import InUse, run_token
 
@@ -73,7 +73,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Aws:
+class Aws(EndsByItself):
     """Assumes `role_arn` by a run token for `audience`, to sign for `service` in `region`."""
 
     role_arn: str
@@ -96,13 +96,8 @@ class Aws:
             partial(purpose.renewed, name) if purpose.renewed else None,
         )
         return Credential(
-            connection=connection.name,
-            stage=purpose.stage,
             identity=name,
             secret=session.held.key.secret_key,
-            host=connection.host,
-            port=connection.port,
-            database=connection.database,
             expires_at=datetime.now(UTC) + timedelta(seconds=LASTS),
             note=NOTE,
             scope=session.held.arn,
@@ -114,16 +109,6 @@ class Aws:
     def revoke(self, connection: Endpoint, identity: str) -> bool:  # noqa: ARG002  others need them
         """Nothing but time ends a session."""
         return False
-
-    def sweep(self, connection: Endpoint, live: frozenset[str]) -> list[str]:  # noqa: ARG002  others need them
-        """Nothing: sessions end by themselves."""
-        return []
-
-    def describe(self, connection: Endpoint, stage: str) -> str:
-        """One sentence for approvers."""
-        able = "reads" if stage == "diagnose" else "acts on"
-        narrowed = f", narrowed by {Path(self.session_policy_file).name}" if self.session_policy_file else ""
-        return f"a session of {self.role_arn}{narrowed}, with which this stage {able} {connection.name}. {NOTE}"
 
     def _session(self, connection: Endpoint, purpose: Purpose, name: str) -> Session:
         """Ask STS for one; AWS's own logs show the name."""

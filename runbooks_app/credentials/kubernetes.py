@@ -16,12 +16,12 @@ from functools import partial
 from typing import Self
 
 from runbooks_app.core.run_identity import TOKEN_SECONDS
-from runbooks_app.credentials.provider import Credential, Endpoint, Purpose
+from runbooks_app.credentials.provider import Credential, Endpoint, EndsByItself, Purpose
 from runbooks_app.credentials.tokens import Bearer, Token, run_token
 
 
 @dataclass(frozen=True)
-class Kubernetes:
+class Kubernetes(EndsByItself):
     """Signs run tokens for `audience`, which the API server asks for."""
 
     audience: str
@@ -39,13 +39,8 @@ class Kubernetes:
             partial(purpose.renewed, identity) if purpose.renewed else None,
         )
         return Credential(
-            connection=connection.name,
-            stage=purpose.stage,
             identity=identity,
             secret=bearer.held.value,
-            host=connection.host,
-            port=connection.port,
-            database=connection.database,
             expires_at=datetime.now(UTC) + timedelta(seconds=TOKEN_SECONDS),
             scope=f"audience {self.audience}",
             authorize=bearer.authorize,
@@ -55,15 +50,3 @@ class Kubernetes:
     def revoke(self, connection: Endpoint, identity: str) -> bool:  # noqa: ARG002  others need them
         """Nothing but time ends a run token."""
         return False
-
-    def sweep(self, connection: Endpoint, live: frozenset[str]) -> list[str]:  # noqa: ARG002  others need them
-        """Nothing: run tokens end by themselves."""
-        return []
-
-    def describe(self, connection: Endpoint, stage: str) -> str:
-        """One sentence for approvers."""
-        able = "reads" if stage == "diagnose" else "acts on"
-        return (
-            f"the run's own token, which says that this is stage {stage} of this runbook, and with which it {able} "
-            f"{connection.name}; each ends by itself after {TOKEN_SECONDS // 60} min"
-        )

@@ -23,7 +23,7 @@ from psycopg import errors, sql
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.credentials.findings import Found
 from runbooks_app.credentials.postgres_rights import HARMLESS, IN_CLUSTER, IN_DATABASE, ON_TABLES, PASSED_ON, WHO, Look
-from runbooks_app.credentials.provider import Credential
+from runbooks_app.credentials.provider import Credential, Endpoint
 
 OLDEST = 160000
 CONNECT_WITHIN = 5
@@ -53,11 +53,11 @@ TRIES = (
 """Statements that an ordinary role is refused, and that a rollback undoes should it not be."""
 
 
-def examine(credential: Credential) -> Found:
+def examine(connection: Endpoint, credential: Credential) -> Found:
     """Look at all that this login could change; raises `Unavailable` where it cannot log in or be answered."""
     found = Found()
     ends = time.monotonic() + ALL_WITHIN
-    with _session(credential, credential.database) as session:
+    with _session(connection, credential, connection.database) as session:
         if session.info.server_version < OLDEST:
             found.doubtful.append(f"it is PostgreSQL {session.info.server_version // 10000}; 16 and later can be asked")
             return found
@@ -72,20 +72,20 @@ def examine(credential: Credential) -> Found:
         if not found.writes:
             _try(session, found)
     for database in others[:MOST_DATABASES]:
-        _look_into(credential, database, who, found, ends)
+        _look_into(connection, credential, database, who, found, ends)
     if others[MOST_DATABASES:]:
         found.doubtful.append(f"{len(others) - MOST_DATABASES} more databases that it may enter were not looked at")
     return found
 
 
 @contextlib.contextmanager
-def _session(credential: Credential, database: str) -> Iterator[Session]:
+def _session(connection: Endpoint, credential: Credential, database: str) -> Iterator[Session]:
     """A session of the login in a transaction that may write, and is rolled back whatever happens."""
-    place = f"{credential.connection} ({database} at {credential.host}:{credential.port})"
+    place = f"{connection.name} ({database} at {connection.host}:{connection.port})"
     try:
         with psycopg.connect(
-            host=credential.host,
-            port=credential.port,
+            host=connection.host,
+            port=connection.port,
             dbname=database,
             user=credential.identity,
             password=credential.secret,
@@ -140,13 +140,15 @@ def _look(session: Session, looks: Iterable[Look], who: list[int], found: Found,
             found.tried.append(look.of)
 
 
-def _look_into(credential: Credential, database: str, who: list[int], found: Found, ends: float) -> None:
+def _look_into(
+    connection: Endpoint, credential: Credential, database: str, who: list[int], found: Found, ends: float
+) -> None:
     """Look at another database of the cluster, if there is time and it can be entered."""
     if time.monotonic() > ends:
         found.doubtful.append(f"database {database} was not looked at for lack of time")
         return
     try:
-        with _session(credential, database) as session:
+        with _session(connection, credential, database) as session:
             _look(session, IN_DATABASE, who, found, f" (database {database})")
     except Unavailable as error:
         found.doubtful.append(f"database {database} could not be looked at ({error.message.rpartition(': ')[2]})")

@@ -110,13 +110,8 @@ class PostgresRole:
             # One round trip: a remediation waits for it.
             session.execute(sql.SQL("; ").join(self._statements(identity, verifier.decode(), purpose, now)))
         return Credential(
-            connection=connection.name,
-            stage=purpose.stage,
             identity=identity,
             secret=secret,
-            host=connection.host,
-            port=connection.port,
-            database=connection.database,
             expires_at=now + timedelta(seconds=purpose.lifetime),
         )
 
@@ -157,15 +152,6 @@ class PostgresRole:
             else:
                 dropped.append(identity)
         return dropped
-
-    def describe(self, connection: Endpoint, stage: str) -> str:
-        """One sentence for approvers."""
-        able = "reads only" if stage == "diagnose" else "may do what that role may"
-        place = f"{connection.database} at {connection.host}:{connection.port}"
-        return (
-            f"a login made for this stage alone, member of {self.role} on {connection.name} "
-            f"({place}); it {able}, and is dropped afterwards"
-        )
 
     def _statements(self, identity: str, verifier: str, purpose: Purpose, now: datetime) -> Iterator[sql.Composed]:
         """What makes the role, step by step; `verifier` is all that the server ever sees of the password."""

@@ -80,7 +80,8 @@ def prove(connection: System, held: Held | None) -> Proof:
     if connection.kind == "postgres":
         role = options.get("role", "the role of this login")
         return _of(
-            postgres_proof.examine(held.credential), f"Revoke it from {role}, and from PUBLIC if everybody has it."
+            postgres_proof.examine(connection, held.credential),
+            f"Revoke it from {role}, and from PUBLIC if everybody has it.",
         )
     if held.source.provider == "kubernetes":
         cluster = kubernetes_proof.Cluster(connection.name, connection.url, connection.ca_file, held.credential)

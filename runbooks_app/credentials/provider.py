@@ -63,13 +63,8 @@ class Credential:
     whole first. `secrets` are all that gives it away, in whichever form it is sent: one that is renewed adds to them.
     """
 
-    connection: str
-    stage: str
     identity: str
     secret: str = field(repr=False)
-    host: str
-    port: int
-    database: str
     expires_at: datetime | None
     note: str = ""
     scope: str = ""
@@ -95,5 +90,10 @@ class Provider(Protocol):
     def sweep(self, connection: Endpoint, live: frozenset[str]) -> list[str]:
         """Revoke what this provider made and what has expired or is not `live`; those revoked."""
 
-    def describe(self, connection: Endpoint, stage: str) -> str:
-        """One sentence for approvers: as whom this stage acts."""
+
+class EndsByItself:
+    """A provider whose credentials nobody has to look for: what a killed worker held ends by time, or never does."""
+
+    def sweep(self, connection: Endpoint, live: frozenset[str]) -> list[str]:  # noqa: ARG002  others need them
+        """Nothing."""
+        return []

@@ -15,7 +15,7 @@ from typing import Self
 
 from runbooks_app.core.errors import Misconfigured
 from runbooks_app.credentials.presenting import present
-from runbooks_app.credentials.provider import Credential, Endpoint, Purpose
+from runbooks_app.credentials.provider import Credential, Endpoint, EndsByItself, Purpose
 
 SHORTEST = 8
 """Characters; a shorter secret could not be told from harmless text where outputs are searched for it."""
@@ -24,7 +24,7 @@ NOTE = "It is the same for every run and does not end with the stage: rotate it 
 
 
 @dataclass(frozen=True)
-class Static:
+class Static(EndsByItself):
     """Hands out what stands in `secret_file`, as the value of `header` after `scheme`."""
 
     header: str
@@ -41,13 +41,8 @@ class Static:
         secret = self._read(connection)
         headers, parts = present(secret, self.header, self.scheme)
         return Credential(
-            connection=connection.name,
-            stage=purpose.stage,
             identity=f"static_{purpose.stage}_{secrets.token_hex(8)}",
             secret=secret,
-            host=connection.host,
-            port=connection.port,
-            database=connection.database,
             expires_at=None,
             note=NOTE,
             authorize=lambda _: headers,
@@ -57,15 +52,6 @@ class Static:
     def revoke(self, connection: Endpoint, identity: str) -> bool:  # noqa: ARG002  others need them
         """Nothing: it stays as it is."""
         return False
-
-    def sweep(self, connection: Endpoint, live: frozenset[str]) -> list[str]:  # noqa: ARG002  others need them
-        """Nothing is ever left behind."""
-        return []
-
-    def describe(self, connection: Endpoint, stage: str) -> str:
-        """One sentence for approvers."""
-        able = "reads" if stage == "diagnose" else "acts on"
-        return f"the standing credential with which the service {able} {connection.name}. {NOTE}"
 
     def _read(self, connection: Endpoint) -> str:
         try:

@@ -26,7 +26,7 @@ from urllib.parse import quote_plus, urlencode
 from runbooks_app.core.addresses import keeps_secrets
 from runbooks_app.core.errors import Misconfigured, RunbooksError, Unavailable
 from runbooks_app.credentials.asking import Answer, ask, told
-from runbooks_app.credentials.provider import Credential, Endpoint, Purpose
+from runbooks_app.credentials.provider import Credential, Endpoint, EndsByItself, Purpose
 from runbooks_app.credentials.tokens import Bearer, Token, run_token
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -59,7 +59,7 @@ _discovered: dict[tuple[str, str], tuple[float, Mapping[str, Any]]] = {}
 
 
 @dataclass(frozen=True)
-class TokenExchange:
+class TokenExchange(EndsByItself):
     """Asks for `scope` at `audience`, by a run token for `subject_audience`.
 
     The server is found by its `issuer` or by `token_url`. Where it wants the client to prove itself, `client_id` does
@@ -91,13 +91,8 @@ class TokenExchange:
         )
         self._held[identity] = bearer
         return Credential(
-            connection=connection.name,
-            stage=purpose.stage,
             identity=identity,
             secret=bearer.held.value,
-            host=connection.host,
-            port=connection.port,
-            database=connection.database,
             expires_at=datetime.now(UTC) + timedelta(seconds=bearer.held.seconds),
             scope=bearer.held.scope,
             authorize=bearer.authorize,
@@ -117,18 +112,6 @@ class TokenExchange:
             raise self._refused(connection, answer, "did not end the token", bearer.held.value)
         del self._held[identity]
         return True
-
-    def sweep(self, connection: Endpoint, live: frozenset[str]) -> list[str]:  # noqa: ARG002  others need them
-        """Nothing: what a killed worker held ends by itself."""
-        return []
-
-    def describe(self, connection: Endpoint, stage: str) -> str:
-        """One sentence for approvers."""
-        able = "reads" if stage == "diagnose" else "acts on"
-        return (
-            f"an access token of scope {self.scope!r} that {self._server} gives for this run, and with which this "
-            f"stage {able} {connection.name}; it ends with the stage where that server lets it, else by itself"
-        )
 
     @property
     def _server(self) -> str:

@@ -27,7 +27,7 @@ from urllib.parse import quote
 from runbooks_app.core.errors import Misconfigured, RunbooksError, Unavailable
 from runbooks_app.credentials.asking import Answer, ask, told
 from runbooks_app.credentials.presenting import present
-from runbooks_app.credentials.provider import Credential, Endpoint, Purpose
+from runbooks_app.credentials.provider import Credential, Endpoint, EndsByItself, Purpose
 from runbooks_app.credentials.tokens import run_token
 
 SHORTEST = 8
@@ -54,7 +54,7 @@ class _Login:
 
 
 @dataclass(frozen=True)
-class Vault:
+class Vault(EndsByItself):
     """Logs in as `login_role` by a run token for `audience`, and reads `path` as it stands in Vault's API.
 
     For a database that gives `username` and `password`. Where `field` is named, that field of the secret is the value
@@ -104,18 +104,6 @@ class Vault:
             raise self._refused(connection, answer, "end its login", "Let the policy update auth/token/revoke-self.")
         del self.logins[identity]
         return True
-
-    def sweep(self, connection: Endpoint, live: frozenset[str]) -> list[str]:  # noqa: ARG002  others need them
-        """Nothing: what a killed worker held ends by its TTL."""
-        return []
-
-    def describe(self, connection: Endpoint, stage: str) -> str:
-        """One sentence for approvers."""
-        able = "reads" if stage == "diagnose" else "acts on"
-        return (
-            f"what Vault gives {self.login_role} at {self.path}, with which this stage {able} {connection.name}; "
-            "the login and its lease end with the stage"
-        )
 
     def may(self, connection: Endpoint, identity: str, path: str) -> list[str]:
         """What the login behind `identity` may do at a path, in Vault's words (sys/capabilities-self)."""
@@ -174,13 +162,8 @@ class Vault:
         identity = f"vault_{purpose.stage}_{secrets.token_hex(8)}" if self.field else str(values[0])
         self.logins[identity] = login
         return Credential(
-            connection=connection.name,
-            stage=purpose.stage,
             identity=identity,
             secret=secret,
-            host=connection.host,
-            port=connection.port,
-            database=connection.database,
             expires_at=datetime.now(UTC) + timedelta(seconds=lasts),
             note=" ".join(filter(None, [self._note(purpose, lasts), "" if leased else STANDS])),
             authorize=(lambda _: headers) if self.field else None,

@@ -56,11 +56,6 @@ class _Wanted:
     stage: str
     source: CredentialSource | None
 
-    @property
-    def role(self) -> str:
-        """What its credential may do, for people."""
-        return self.connection.remediate_role if self.stage == "remediate" else self.connection.diagnose_role
-
 
 @dataclass(frozen=True)
 class _Held:
@@ -171,24 +166,31 @@ def _mint(worker: Worker, claim: Claim, wanted: list[_Wanted], purpose: Purpose,
     finally:
         # Also those that are given back at once, since another one was refused.
         if held:
-            issued = [_issued(one, purpose.lifetime) for one in held]
+            issued = [
+                issued_of(one.wanted.connection, one.wanted.stage, one.credential, purpose.lifetime, one.cells)
+                for one in held
+            ]
             credentials_issued(worker.service, claim, sorted(issued, key=lambda one: one.connection))
 
 
-def _issued(held: _Held, lifetime: int) -> Issued:
-    credential = held.credential
-    source = held.wanted.source
+def issued_of(
+    connection: Connection, stage: str, credential: Credential, lifetime: int, cells: tuple[str, ...] = ()
+) -> Issued:
+    """A credential as the trail tells of it; it was asked for `lifetime` seconds."""
+    remediates = stage == "remediate"
+    source = connection.remediate if remediates else connection.diagnose
     # What lapses later than was asked for is told as that; the clocks of two machines may differ.
     left = ceil((credential.expires_at - datetime.now(UTC)).total_seconds()) if credential.expires_at else 0
     return Issued(
-        connection=credential.connection,
+        connection=connection.name,
         provider=source.provider if source else "",
-        stage=credential.stage,
-        role=held.wanted.role,
+        stage=stage,
+        role=connection.remediate_role if remediates else connection.diagnose_role,
         scope=credential.scope,
         identity=credential.identity,
         lifetime=max(lifetime, left),
-        cells=held.cells,
+        note=credential.note,
+        cells=cells,
     )
 
 
@@ -228,13 +230,13 @@ def _grant(granted: Granted, wanted: _Wanted, credential: Credential | None) -> 
         granted.connections[name] = {
             "kind": "postgres",
             "stage": stage,
-            "host": credential.host,
-            "port": credential.port,
-            "database": credential.database,
+            "host": connection.host,
+            "port": connection.port,
+            "database": connection.database,
             "user": credential.identity,
             "password": credential.secret,
         }
-        granted.routes[name] = Route(name, "postgres", credential.host, credential.port, stage)
+        granted.routes[name] = Route(name, "postgres", connection.host, connection.port, stage)
 
 
 def sweep(worker: Worker) -> None:

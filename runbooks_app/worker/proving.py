@@ -11,13 +11,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import urlsplit
 
 from runbooks_app.actions.connections import configured, next_due, record
 from runbooks_app.actions.context import Service
-from runbooks_app.actions.holding import Issued, credential_ended, credential_issued_to_test
+from runbooks_app.actions.holding import credential_ended, credential_issued_to_test
 from runbooks_app.connections import Connection, CredentialSource
 from runbooks_app.core.connection_tests import Outcome, Standing
 from runbooks_app.core.digests import parameters_digest
@@ -26,6 +25,7 @@ from runbooks_app.core.wording import one_line
 from runbooks_app.credentials import Purpose, provider_for, trust
 from runbooks_app.credentials.issuer import Issuer
 from runbooks_app.credentials.proof import Held, Proof, prove
+from runbooks_app.worker.holding import issued_of
 
 log = logging.getLogger(__name__)
 
@@ -86,18 +86,7 @@ def _held(
     provider = provider_for(source)
     credential = provider.mint(connection, purpose)
     try:
-        left = int((credential.expires_at - datetime.now(UTC)).total_seconds()) if credential.expires_at else 0
-        issued = Issued(
-            connection=connection.name,
-            provider=source.provider,
-            stage="diagnose",
-            role=connection.diagnose_role,
-            scope=credential.scope,
-            identity=credential.identity,
-            lifetime=max(LIFETIME, left),
-            cells=(),
-        )
-        credential_issued_to_test(service, worker, issued)
+        credential_issued_to_test(service, worker, issued_of(connection, "diagnose", credential, LIFETIME))
         yield Held(source, provider, credential)
     finally:
         try:

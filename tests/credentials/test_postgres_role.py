@@ -38,6 +38,24 @@ def operator(connection):
     return provider_for(connection.remediate)
 
 
+@pytest.fixture(scope="module")
+def login(connection):
+    """Opens sessions as whom a credential lets in."""
+
+    def session(credential, database="orders", **options):
+        return psycopg.connect(
+            host=connection.host,
+            port=connection.port,
+            dbname=database,
+            user=credential.identity,
+            password=credential.secret,
+            autocommit=True,
+            **options,
+        )
+
+    return session
+
+
 @pytest.fixture
 def admin(orders_server):
     with psycopg.connect(orders_server.server.url(database="orders"), autocommit=True) as session:
@@ -64,18 +82,6 @@ def minted(session):
     return {row[0] for row in rows}
 
 
-def login(credential, database="orders", **options):
-    return psycopg.connect(
-        host=credential.host,
-        port=credential.port,
-        dbname=database,
-        user=credential.identity,
-        password=credential.secret,
-        autocommit=True,
-        **options,
-    )
-
-
 @contextlib.contextmanager
 def minting(provider, connection, purpose):
     credential = provider.mint(connection, purpose)
@@ -88,7 +94,7 @@ def minting(provider, connection, purpose):
 # What a diagnosis may
 
 
-def test_a_diagnosis_reads_the_named_tables_and_other_sessions_statistics(reader, connection, admin):
+def test_a_diagnosis_reads_the_named_tables_and_other_sessions_statistics(reader, connection, admin, login):
     with minting(reader, connection, DIAGNOSE) as credential, login(credential) as session:
         assert session.execute("SELECT count(*) FROM orders").fetchone()[0] > 1000
         seen = session.execute(
@@ -146,7 +152,7 @@ class Diagnosis:
 
 
 @pytest.fixture
-def diagnosis(reader, connection, orders_server):
+def diagnosis(reader, connection, orders_server, login):
     with minting(reader, connection, DIAGNOSE) as credential, login(credential) as session:
         yield Diagnosis(session, orders_server)
 
@@ -164,7 +170,7 @@ def test_a_diagnosis_is_read_only_and_limited_from_the_first_statement(diagnosis
 # What a remediation may
 
 
-def test_a_remediation_ends_other_sessions_and_no_more(operator, connection, orders_server):
+def test_a_remediation_ends_other_sessions_and_no_more(operator, connection, orders_server, login):
     with (
         minting(operator, connection, REMEDIATE) as credential,
         login(credential) as session,
@@ -190,7 +196,7 @@ def test_the_database_can_tell_what_a_role_was_for_and_who_approved(operator, co
     assert "approved_by=https://issuer#dana,https://issuer#o'neil" in told
 
 
-def test_hostile_ids_are_mere_text(reader, connection, admin):
+def test_hostile_ids_are_mere_text(reader, connection, admin, login):
     hostile = "x'; DROP ROLE orders_reader; --\\"
     with (
         minting(reader, connection, replace(DIAGNOSE, run_id=hostile)) as credential,
@@ -202,7 +208,7 @@ def test_hostile_ids_are_mere_text(reader, connection, admin):
 # Secrets
 
 
-def test_the_password_is_neither_stored_nor_logged_nor_shown(reader, connection, admin, orders_server):
+def test_the_password_is_neither_stored_nor_logged_nor_shown(reader, connection, admin, orders_server, login):
     with minting(reader, connection, DIAGNOSE) as credential, login(credential):
         stored = admin.execute(
             "SELECT rolpassword FROM pg_authid WHERE rolname = %s", [credential.identity]
@@ -226,7 +232,7 @@ def test_two_credentials_are_never_alike(reader, connection):
 # The end
 
 
-def test_an_expired_role_cannot_log_in(reader, connection, admin):
+def test_an_expired_role_cannot_log_in(reader, connection, admin, login):
     with minting(reader, connection, replace(DIAGNOSE, lifetime=1)) as credential:
         login(credential).close()
         while admin.execute("SELECT now() < %s", [credential.expires_at]).fetchone()[0]:
@@ -245,7 +251,7 @@ def test_expiry_is_by_the_databases_clock(reader, connection, admin):
     assert timedelta(seconds=50) < until - now <= timedelta(seconds=60)
 
 
-def test_revoking_ends_sessions_and_their_locks(operator, connection, admin):
+def test_revoking_ends_sessions_and_their_locks(operator, connection, admin, login):
     credential = operator.mint(connection, REMEDIATE)
     with contextlib.closing(login(credential)) as session:
         session.execute("SELECT pg_advisory_lock(7)")
@@ -273,7 +279,7 @@ def test_a_role_that_was_not_minted_is_never_dropped(reader, connection, identit
 
 
 @pytest.mark.parametrize("database", ["orders", "postgres"])
-def test_large_objects_do_not_keep_a_role(reader, connection, admin, database):
+def test_large_objects_do_not_keep_a_role(reader, connection, admin, database, login):
     credential = reader.mint(connection, DIAGNOSE)
     with login(credential, database) as session:
         session.execute("SET default_transaction_read_only = off")
@@ -283,7 +289,7 @@ def test_large_objects_do_not_keep_a_role(reader, connection, admin, database):
     assert credential.identity not in minted(admin)
 
 
-def test_what_a_remediation_made_is_kept_by_its_role(operator, connection, admin):
+def test_what_a_remediation_made_is_kept_by_its_role(operator, connection, admin, login):
     admin.execute("GRANT CREATE ON SCHEMA public TO orders_operator")
     try:
         credential = operator.mint(connection, REMEDIATE)
@@ -301,7 +307,7 @@ def test_what_a_remediation_made_is_kept_by_its_role(operator, connection, admin
 
 
 def test_what_a_remediation_made_is_kept_by_its_role_also_when_the_diagnosing_provider_sweeps(
-    reader, operator, connection, admin, monkeypatch
+    reader, operator, connection, admin, monkeypatch, login
 ):
     credential = operator.mint(connection, REMEDIATE)
     monkeypatch.setattr(room, "SWEEP_AFTER", 0)
@@ -317,7 +323,7 @@ def test_what_a_remediation_made_is_kept_by_its_role_also_when_the_diagnosing_pr
         admin.execute("REVOKE CREATE ON SCHEMA public FROM orders_operator")
 
 
-def test_a_sweep_drops_what_is_not_live_and_keeps_what_is(reader, connection, monkeypatch):
+def test_a_sweep_drops_what_is_not_live_and_keeps_what_is(reader, connection, monkeypatch, login):
     monkeypatch.setattr(room, "SWEEP_AFTER", 0)
     with minting(reader, connection, DIAGNOSE) as live:
         left_behind = reader.mint(connection, DIAGNOSE)
@@ -346,7 +352,9 @@ def test_a_sweep_touches_nobody_elses_roles(reader, connection, admin, monkeypat
         admin.execute("DROP ROLE runbook_d_ffffffffffffffff")
 
 
-def test_a_role_that_cannot_be_dropped_does_not_keep_the_others(operator, connection, admin, monkeypatch, caplog):
+def test_a_role_that_cannot_be_dropped_does_not_keep_the_others(
+    operator, connection, admin, monkeypatch, caplog, login
+):
     monkeypatch.setattr(room, "SWEEP_AFTER", 0)
     one, other = sorted((operator.mint(connection, REMEDIATE) for _ in range(2)), key=lambda c: c.identity)
     admin.execute("CREATE DATABASE closed")
@@ -368,7 +376,7 @@ def test_a_role_that_cannot_be_dropped_does_not_keep_the_others(operator, connec
 # An outage
 
 
-def test_exhausted_connections_still_let_a_minted_role_in(reader, connection, orders_server):
+def test_exhausted_connections_still_let_a_minted_role_in(reader, connection, orders_server, login):
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(psycopg.OperationalError):
             while True:
@@ -420,7 +428,7 @@ def test_a_standby_is_told_as_such(reader, connection, admin):
         admin.execute("ALTER ROLE runbooks_minter RESET default_transaction_read_only")
 
 
-def test_a_missing_synchronous_standby_does_not_hold_minting(reader, connection, admin):
+def test_a_missing_synchronous_standby_does_not_hold_minting(reader, connection, admin, login):
     admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'away'")
     admin.execute("SELECT pg_reload_conf()")
     try:
@@ -463,9 +471,3 @@ def test_a_purpose_that_is_not_known_gets_nothing(reader, connection, purpose):
 def test_an_unknown_provider_is_refused():
     with pytest.raises(Misconfigured, match="postgres-role"):
         provider_for(CredentialSource("crystal-ball", {}))
-
-
-def test_approvers_read_as_whom_a_stage_acts(operator, connection):
-    told = operator.describe(connection, "remediate")
-    assert "orders_operator" in told
-    assert "orders-db" in told

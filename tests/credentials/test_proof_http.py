@@ -210,7 +210,7 @@ def test_a_login_that_may_not_ask_vault_is_told_so(metrics, issuer, vault):
 @pytest.mark.parametrize("provider", UNPROVABLE)
 def test_of_what_cannot_be_asked_it_is_told_what_holds_nevertheless(provider):
     connection = SimpleNamespace(kind="http", remediate=None)
-    credential = Credential("x", "diagnose", "i", "s", "", 0, "", None, scope="metrics:read")
+    credential = Credential("i", "s", expires_at=None, scope="metrics:read")
     found = prove(connection, Held(CredentialSource(provider, {}), None, credential))
     assert found.holds is None
     assert "rules are all that holds a diagnosis" in found.says

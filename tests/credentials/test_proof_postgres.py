@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -343,8 +344,7 @@ def login(made, connection, admin):
             *grants,
             undo=f"DROP OWNED BY {LOGIN}; DROP ROLE {LOGIN}",
         )
-        where = (connection.host, connection.port, connection.database)
-        login = Credential("orders-db", "diagnose", LOGIN, PASSWORD, *where, None)
+        login = Credential(LOGIN, PASSWORD, expires_at=None)
         return prove(connection, Held(connection.diagnose, provider_for(connection.diagnose), login))
 
     return look
@@ -409,7 +409,7 @@ def test_a_locked_table_delays_it_by_a_blink_and_nobody_waits_behind_it(proof, o
 
 
 def test_a_login_that_is_gone_is_told_without_its_password(connection):
-    gone = Credential("orders-db", "diagnose", "nobody", PASSWORD, connection.host, connection.port, "orders", None)
+    gone = Credential("nobody", PASSWORD, expires_at=None)
     with pytest.raises(Unavailable, match="orders-db") as told:
         prove(connection, Held(connection.diagnose, provider_for(connection.diagnose), gone))
     assert PASSWORD not in str(told.value)
@@ -422,8 +422,8 @@ def test_of_a_standby_the_rights_are_read_and_nothing_is_tried(servers_folder, p
         admin.execute(f"CREATE ROLE {LOGIN} LOGIN PASSWORD '{PASSWORD}'")
     (folder / "data" / "standby.signal").touch()
     with Postgres.start(folder, durable=False) as standby:
-        login = Credential("replica", "diagnose", LOGIN, PASSWORD, standby.host, standby.port, "postgres", None)
-        found = postgres_proof.examine(login)
+        replica = SimpleNamespace(name="replica", host=standby.host, port=standby.port, database="postgres")
+        found = postgres_proof.examine(replica, Credential(LOGIN, PASSWORD, expires_at=None))
     assert (found.writes, found.doubtful) == ([], [])
     assert "roles that it may grant itself" in found.tried
     assert "no statement was tried: this is a standby" in found.tried

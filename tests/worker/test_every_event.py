@@ -105,7 +105,7 @@ def test_every_declared_event_is_emitted(house, mend):
     claim = remediating.open_recheck(service, stale.id, "w1")
     remediating.fail_recheck(service, claim, "the database is away")
     refusals.gateway_refused(service, claim, "prometheus", cell="look", method="POST", path="/x", reason="may not")
-    token = holding.Issued("prometheus", "kubernetes", "diagnose", "GET /*", "", "run_token_1", 300, ())
+    token = holding.Issued("prometheus", "kubernetes", "diagnose", "GET /*", "", "run_token_1", 300, "", ())
     holding.credentials_issued(service, claim, [token])
     holding.credential_renewed(service, claim, token.connection, token.identity, token.lifetime)
     waiting = running.request_run(service, ANA, WEB, "mend", {})

@@ -150,10 +150,10 @@ def test_an_approved_remediation_sends_what_its_rules_list_with_its_own_credenti
     metrics.do_all()
     assert metrics.now(proposal).state is ProposalState.APPLIED
     assert ("POST", "/prom/-/reload", f"Bearer {ACTS}") in system.seen
-    issued = [
-        (objects["connection"], body["stage"], body["role"])
-        for objects, body in entries(metrics, Event.CREDENTIAL_ISSUED)
-    ]
+    entered = entries(metrics, Event.CREDENTIAL_ISSUED)
+    notes = {body["provider"]: body.get("note", "") for _, body in entered}
+    assert "does not end with the stage" in notes["static"]
+    issued = [(objects["connection"], body["stage"], body["role"]) for objects, body in entered]
     assert ("metrics", "remediate", role) in issued
     assert ("metrics", "diagnose", "GET /*, POST /api/v1/query, with a standing credential") in issued
     ended = [body for objects, body in entries(metrics, Event.CREDENTIAL_ENDED) if objects["connection"] == "metrics"]
