@@ -57,6 +57,11 @@ class Course:
         """Let the kernel have its connections and go on."""
         self.loop.call_soon_threadsafe(self._settle, Grant(connections, routes))
 
+    @property
+    def waits(self) -> bool:
+        """Whether a further event has come already."""
+        return not self.events.empty()
+
     def __iter__(self) -> Generator[Event, None, None]:
         """Events as they happen, `SegmentEnded` last."""
         paused = True

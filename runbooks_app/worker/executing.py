@@ -1,7 +1,8 @@
 """One segment of a run: cells into a kernel, what they print to the viewers, what became of them to the store.
 
-What is printed goes out at once. What became of cells is stored a moment later, together with what came meanwhile:
-a transaction for each beginning and each end took three times as long as the cells of a short diagnosis.
+What is printed goes out at once, and waits for no database. What became of cells is stored a moment later, together with
+what came meanwhile: a transaction for each beginning and each end took three times as long as the cells of a short
+diagnosis.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 TELL_EVERY = 1.0
 """Seconds between two updates of a running run's message."""
 
-GATHER = 0.01
+GATHER = 0.1
 """Seconds that the beginning or end of a cell may wait to be stored: what a worker that is killed may not have told."""
 
 
@@ -104,6 +105,8 @@ def execute(
                     case SegmentEnded():
                         reason = event.reason
                         break
+                if not course.waits:
+                    cells.tell()
                 if cells.due() or isinstance(event, Pause):
                     cells.store()
         cells.hand_over()
@@ -119,10 +122,7 @@ def execute(
 
 @dataclass
 class _Cells:
-    """What became of the cells and what they printed: gathered, stored and shown together.
-
-    What is printed after a silence goes out at once.
-    """
+    """What became of the cells and what they printed: the one is gathered to be stored, the other to be shown."""
 
     worker: Worker
     claim: Claim
@@ -133,7 +133,6 @@ class _Cells:
     updates: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     printed: list[dict[str, Any]] = field(default_factory=list)
     since: float = 0.0
-    shown: float = 0.0
     channel_told: float = field(default_factory=time.monotonic)
 
     def take(self, event: CellStarted | CellEnded | CellUpdated) -> None:
@@ -171,7 +170,6 @@ class _Cells:
 
     def show(self, event: Printed) -> None:
         """Have viewers see what a cell printed."""
-        self._begin()
         self.printed.append(
             {
                 "kind": "output",
@@ -182,12 +180,16 @@ class _Cells:
                 "clears": event.clears,
             }
         )
-        if time.monotonic() - self.shown >= GATHER:
-            self._tell()
+
+    def tell(self) -> None:
+        """Let viewers know what there is to see."""
+        printed, self.printed = self.printed, []
+        if printed:
+            self.worker.live.publish(self.claim.run.id, *printed)
 
     def due(self) -> bool:
-        """Whether something has waited long enough."""
-        return bool(self.waiting or self.updates or self.printed) and time.monotonic() - self.since >= GATHER
+        """Whether something has waited long enough to be stored."""
+        return bool(self.waiting or self.updates) and time.monotonic() - self.since >= GATHER
 
     def store(self) -> None:
         """Store what waits, and let viewers know."""
@@ -200,22 +202,16 @@ class _Cells:
             updates, self.updates = self.updates, {}
             record_cells(self.worker.service, self.claim, told, self.said, updates=updates, tell=tell)
             self.printed.append({"kind": "changed"})
-        self._tell()
+        self.tell()
 
     def hand_over(self) -> None:
         """Show what was printed last; what waits to be stored goes with what the cells said."""
         gather(self.worker.service, self.waiting, self.said, self.updates)
-        self._tell()
+        self.tell()
 
     def _begin(self) -> None:
-        if not self.waiting and not self.updates and not self.printed:
+        if not self.waiting and not self.updates:
             self.since = time.monotonic()
-
-    def _tell(self) -> None:
-        printed, self.printed = self.printed, []
-        if printed:
-            self.worker.live.publish(self.claim.run.id, *printed)
-            self.shown = time.monotonic()
 
 
 def _segment(
