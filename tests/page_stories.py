@@ -24,6 +24,7 @@ import matplotlib.pyplot as plt
 from runbooks_app.actions import diagnosing, people, remediating, running, starting
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.recording import CellTold, record_cells
+from runbooks_app.actions.signatures import Checked
 from runbooks_app.connections import Connection, CredentialSource
 from runbooks_app.core.bundles import Proposed
 from runbooks_app.core.people import Person
@@ -239,9 +240,12 @@ class Story:
             proposal = proposals.get(tx, proposal_id)
         signing.approve(self.service, person, proposal, reason)
 
+    def checked(self, proposal_id: str) -> Checked:
+        return signing.checked(self.service, proposal_id, signing.signatures(self.issuer))
+
     def recheck(self, proposal_id: str, *, proposes: bool = True, inputs: dict[str, Any] | None = None) -> str:
         """The id of the re-check; it proposes the same as before, nothing, or the same with other inputs."""
-        claim = remediating.open_recheck(self.service, proposal_id, self.worker)
+        claim = remediating.open_recheck(self.service, proposal_id, self.worker, self.checked(proposal_id))
         assert claim is not None
         said = diagnosing.Said()
         self._cells(claim, said, without=() if proposes and not inputs else ("what-would-help",))
@@ -251,8 +255,7 @@ class Story:
         return claim.run.id
 
     def remediate(self, proposal_id: str, state: ProposalState = ProposalState.APPLIED, reason: str = "") -> None:
-        signatures = signing.signatures(self.issuer)
-        started = starting.start_remediation(self.service, proposal_id, self.worker, signatures)
+        started = starting.start_remediation(self.service, proposal_id, self.worker, self.checked(proposal_id))
         assert started is not None
         claim = started.claim
         said = diagnosing.Said()

@@ -13,9 +13,11 @@ from joserfc.jwk import KeySet
 
 from runbooks_app.actions import deciding
 from runbooks_app.actions.context import Service
-from runbooks_app.actions.signatures import Signatures
+from runbooks_app.actions.signatures import Checked, Signatures
 from runbooks_app.core.digests import decision_nonce
 from runbooks_app.core.people import Person
+from runbooks_app.store import proposals
+from runbooks_app.store.database import reading
 from runbooks_app.store.records import Proposal
 
 WEB = {"surface": "web", "auth_time": 1}
@@ -36,6 +38,13 @@ class KeysAtHand:
 def signatures(issuer: str = "https://idp", **changes: Any) -> Signatures:
     """What a worker checks signatures by."""
     return Signatures(**{"keys": KeysAtHand(RSA), "issuer": issuer, "client_id": CLIENT_ID, "roles": ROLES, **changes})
+
+
+def checked(service: Service, proposal_id: str, by: Signatures | None = None) -> Checked:
+    """What a worker finds the approvals of a proposal to be worth, before it writes anything."""
+    with reading(service.engine) as tx:
+        proposal = proposals.get(tx, proposal_id)
+    return (by or signatures()).check(proposal, time.time())
 
 
 def id_token(person: Person, digest: str, said: str = "approve", sign: Any = rs256, **claims: Any) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 from runbooks_app.actions.context import Service, worker_actor
 from runbooks_app.actions.diagnosing import Claim, Said, end_diagnosis, plan, prepared, store_rest
 from runbooks_app.actions.proposing import propose, refuse_proposals, revision, tell_proposal, usable_proposals
-from runbooks_app.actions.starting import TargetBusy, make_stale
+from runbooks_app.actions.signatures import Checked
+from runbooks_app.actions.starting import TargetBusy, make_stale, ready_to_start
 from runbooks_app.core import rechecking
 from runbooks_app.core.audit import Event
 from runbooks_app.core.proposal import ProposalState, Verification, move, move_verification
@@ -21,16 +22,17 @@ VERIFY_AGAIN = 15
 """Seconds until a verification that could not begin is tried again; 20 times make five minutes."""
 
 
-def open_recheck(service: Service, proposal_id: str, worker: str) -> Claim | None:
-    """Begin the read-only run that checks an approved proposal.
+def open_recheck(service: Service, proposal_id: str, worker: str, checked: Checked) -> Claim | None:
+    """Begin the read-only run that checks an approved proposal, whose approvals were `checked`.
 
-    None where none is due: the proposal is no longer approved, has expired, or is being checked already.
-    Raises `TargetBusy` while another remediation goes on the same target.
+    None where none is due: the proposal is no longer approved, has expired, must not start, or is being checked
+    already. Raises `TargetBusy` while another remediation goes on the same target.
     """
     with transaction(service.engine) as tx:
-        proposal = proposals.get(tx, proposal_id, lock=True)
-        if proposal.state is not ProposalState.APPROVED or tx.now >= proposal.expires_at:
+        ready = ready_to_start(tx, service, proposal_id, worker, checked)
+        if ready is None:
             return None
+        proposal, run = ready.proposal, ready.run
         busy = tx.execute(
             "SELECT 1 FROM attempts WHERE stage = 'remediate' AND target = :target AND ended_at IS NULL",
             target=proposal.target,
@@ -64,7 +66,7 @@ def open_recheck(service: Service, proposal_id: str, worker: str) -> Claim | Non
         attempt = runs.open_attempt(tx, run_id, "diagnose", worker, service.settings.lease)
         objects = {"run": run_id, "proposal": proposal_id, "incident": run.incident_id}
         tx.audit(actor, Event.RUN_REQUESTED, objects, {"purpose": "recheck", "runbook_digest": run.revision})
-        return plan(tx, runs.get(tx, run_id), attempt, revision(tx, service, run.revision))
+        return plan(tx, runs.get(tx, run_id), attempt, ready.runbook)
 
 
 def finish_recheck(service: Service, claim: Claim, said: Said, reason: str) -> bool:

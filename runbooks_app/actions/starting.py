@@ -10,7 +10,6 @@ connections and library.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
@@ -18,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from runbooks_app.actions.context import Service, worker_actor
 from runbooks_app.actions.diagnosing import Claim, prepared
 from runbooks_app.actions.proposing import asks_too_little, digest_now, revision, tell_proposal
-from runbooks_app.actions.signatures import Checked, Doubt, Signatures
+from runbooks_app.actions.signatures import Checked, Doubt
 from runbooks_app.core.audit import Event
 from runbooks_app.core.deciding import TooFew, may_start
 from runbooks_app.core.errors import Conflict, Refused, RunbooksError, Unavailable
@@ -26,7 +25,7 @@ from runbooks_app.core.people import Actor, Permission
 from runbooks_app.core.proposal import ProposalState, move
 from runbooks_app.core.runbook import Runbook
 from runbooks_app.store import people, proposals, runs
-from runbooks_app.store.database import Transaction, reading, transaction
+from runbooks_app.store.database import Transaction, transaction
 from runbooks_app.store.records import Proposal, Run
 
 WAITS_FOR_KEYS = (
@@ -47,32 +46,31 @@ class Started:
     approvers: tuple[str, ...]
 
 
-def may_be_started(service: Service, proposal_id: str, worker: str, signatures: Signatures) -> bool:
-    """Whether the approvals of a proposal hold, before anything is minted for it; else it is stale from here on.
+@dataclass(frozen=True)
+class Ready:
+    """An approved proposal, locked, that may start on the word of `approvers`; `runbook` as its run was asked for."""
 
-    Raises `KeysAway` where signatures cannot be checked.
-    """
-    checked = _checked(service, proposal_id, signatures)
-    with transaction(service.engine) as tx:
-        return _ready(tx, service, proposal_id, worker, checked) is not None
+    proposal: Proposal
+    run: Run
+    runbook: Runbook
+    approvers: tuple[str, ...]
 
 
 def start_remediation(
-    service: Service, proposal_id: str, worker: str, signatures: Signatures, *, without_recheck: bool = False
+    service: Service, proposal_id: str, worker: str, checked: Checked, *, without_recheck: bool = False
 ) -> Started | None:
     """Write the start row; what was approved is checked one last time in the same transaction.
 
     None where the proposal is no longer approved or has started already. A proposal that must not start
     becomes stale, with the reason; so does one that was not re-checked and has to be. Raises `TargetBusy` while another
-    remediation goes on the same target, and `KeysAway` where signatures cannot be checked.
+    remediation goes on the same target.
     """
-    checked = _checked(service, proposal_id, signatures)
     try:
         with transaction(service.engine) as tx:
-            ready = _ready(tx, service, proposal_id, worker, checked, without_recheck=without_recheck)
+            ready = ready_to_start(tx, service, proposal_id, worker, checked, without_recheck=without_recheck)
             if ready is None:
                 return None
-            proposal, run, runbook, approvers = ready
+            proposal, run, runbook, approvers = ready.proposal, ready.run, ready.runbook, ready.approvers
             attempt = runs.open_attempt(
                 tx, run.id, "remediate", worker, service.settings.lease, proposal_id, proposal.target
             )
@@ -122,14 +120,7 @@ def refuse_remediation(service: Service, proposal_id: str, worker: str, reason: 
             make_stale(tx, proposal, reason, worker_actor(worker))
 
 
-def _checked(service: Service, proposal_id: str, signatures: Signatures) -> Checked:
-    """What the approvals are worth. The provider may be asked for its keys, so no transaction is open meanwhile."""
-    with reading(service.engine) as tx:
-        proposal = proposals.get(tx, proposal_id)
-    return signatures.check(proposal, time.time())
-
-
-def _ready(
+def ready_to_start(
     tx: Transaction,
     service: Service,
     proposal_id: str,
@@ -137,8 +128,12 @@ def _ready(
     checked: Checked,
     *,
     without_recheck: bool = False,
-) -> tuple[Proposal, Run, Runbook, tuple[str, ...]] | None:
-    """The approved proposal, locked, with those on whose word it may start; None where it may not."""
+) -> Ready | None:
+    """The approved proposal with all that its start stands on; None where it may not start.
+
+    `checked` says what its approvals are worth. Where they, or what else was approved, do not hold, it is stale from
+    here on, before anything was minted for it.
+    """
     proposal = proposals.get(tx, proposal_id, lock=True)
     if proposal.state is not ProposalState.APPROVED or tx.now >= proposal.expires_at:
         return None
@@ -149,7 +144,8 @@ def _ready(
     try:
         if without_recheck and proposal.asked.policy.recheck:
             raise Refused("It was not checked once more; nothing was executed.")
-        return proposal, run, runbook, _may_start(tx, service, proposal, run, runbook, checked)
+        approvers = _may_start(tx, service, proposal, run, runbook, checked)
+        return Ready(proposal, run, runbook, approvers)
     except RunbooksError as refusal:
         doubts = checked.doubts if isinstance(refusal, TooFew) else ()
         reason = " ".join([*map(str, doubts), "Nothing was executed."]) if doubts else refusal.message

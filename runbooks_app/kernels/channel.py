@@ -91,6 +91,7 @@ class Channel:
         self.printed, self.printing = "", 0  # the stream whose frame is under way, and the bytes that are missing
         self.decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in PRINTED.values()}
         self.unsent = bytearray()
+        self.writing = False  # whether there was no room for all of it
         self.unheard = self.missed = 0  # bytes that came while no cell ran, and those of them that none will hear
         self.socket, theirs = socket.socketpair()
         out_read, out_write = os.pipe()
@@ -157,11 +158,15 @@ class Channel:
             while self.unsent:
                 del self.unsent[: self.socket.send(self.unsent)]
         except BlockingIOError:
-            self.loop.add_writer(self.socket, self.on_writable)
+            if not self.writing:
+                self.loop.add_writer(self.socket, self.on_writable)
+                self.writing = True
             return
         except OSError:
             self.unsent.clear()  # the kernel has gone, and its end will be told
-        self.loop.remove_writer(self.socket)
+        if self.writing:
+            self.loop.remove_writer(self.socket)
+            self.writing = False
 
     # ---- messages
 
@@ -282,7 +287,8 @@ class Channel:
     def close(self) -> None:
         """Let go of the kernel."""
         self.loop.remove_reader(self.socket)
-        self.loop.remove_writer(self.socket)
+        if self.writing:
+            self.loop.remove_writer(self.socket)
         self.socket.close()
         for descriptor in self.pipes.values():
             os.close(descriptor)

@@ -41,6 +41,7 @@ from runbooks_app.kernels.events import (
 from runbooks_app.kernels.folders import remove
 from runbooks_app.kernels.gateway import Gateway, Refusal
 from runbooks_app.kernels.launcher import Zygote, environment, make_folder
+from runbooks_app.kernels.newcomers import Newcomer
 from runbooks_app.kernels.outputs import Outputs, clean, count_of
 from runbooks_app.kernels.redaction import Redactor
 from runbooks_app.kernels.sandbox.spec import Spec
@@ -74,7 +75,8 @@ UPDATE = 1.0
 class Conduct:
     """Runs one segment; `emit` takes its events, `stop` is set when the run is cancelled.
 
-    `granted` tells what the segment may reach; None: that nobody wants it any more.
+    `granted` tells what the segment may reach; None: that nobody wants it any more. Who is no `newcomer` waits for no
+    others.
     """
 
     segment: Segment
@@ -82,6 +84,7 @@ class Conduct:
     stop: asyncio.Event
     granted: asyncio.Future[Grant | None]
     grace: float = GRACE
+    newcomer: Newcomer | None = None
 
     def __post_init__(self) -> None:
         self.redactor = Redactor(())  # until a kernel is being made, which knows no secret before
@@ -94,6 +97,7 @@ class Conduct:
         self.gateway: Gateway | None = None
         self.cell: Cell | None = None  # the one that runs
         self.shown = False
+        self.stopping: asyncio.Task[bool]  # while cells run; done once the run is cancelled
 
     async def connect(self) -> None:
         """Open the run's gateway, whose ports its kernel is let through to. Unavailable where that fails."""
@@ -115,7 +119,9 @@ class Conduct:
         return True
 
     async def disconnect(self) -> None:
-        """Close the gateway; doing so twice is harmless."""
+        """Close the gateway, and hold nobody up; doing so twice is harmless."""
+        if self.newcomer is not None:
+            self.newcomer.settled()
         gateway, self.gateway = self.gateway, None
         if gateway is not None:
             await gateway.close()
@@ -162,7 +168,11 @@ class Conduct:
         try:
             if await self.take_grant():
                 await self.activate(channel)
-                await self.run_cells(channel)
+                self.stopping = asyncio.create_task(self.stop.wait())
+                try:
+                    await self.run_cells(channel)
+                finally:
+                    self.stopping.cancel()
         finally:
             channel.process.kill()
             await channel.process.ended
@@ -174,9 +184,10 @@ class Conduct:
 
     def has_shown(self, channel: Channel) -> None:
         """Somebody has something to read now: newcomers' first outputs go before the rest of this run."""
-        if not self.shown:
-            self.shown = True
+        if not self.shown and self.newcomer is not None:
+            self.newcomer.settled()
             channel.process.give_way()
+        self.shown = True
 
     def refuse(self, reason: str) -> None:
         """Tell that no kernel could be had."""
@@ -207,6 +218,8 @@ class Conduct:
         except TimeoutError:
             self.over = f"The kernel was not ready within {READY_TIMEOUT:.0f} s."
         else:
+            if self.newcomer is not None:
+                self.newcomer.is_ready()
             if reply.get("status") != "ok":
                 why = self.redactor.short(clean(str(reply.get("reason"))))
                 self.over = f"The kernel could not take its connections: {why}"
@@ -231,6 +244,8 @@ class Conduct:
                 self.lose(code)
                 self.not_run(code, CellState.SKIPPED, f"It needs what cells before it did not define: {names}.")
             else:
+                if self.newcomer is not None:
+                    await self.newcomer.give_way(self.stopping)
                 state = await Cell(self, code, cells, channel).run()
                 self.judge(code, state, prepares=position < preparing)
 
@@ -285,7 +300,7 @@ class Cell:
         self.timer: asyncio.TimerHandle | None = None
         self.shown_at = 0.0
         self.updated_at = 0.0
-        self.idle = asyncio.Event()
+        self.idle = self.channel.loop.create_future()
         self.printed = time.monotonic()
 
     async def run(self) -> CellState:
@@ -298,13 +313,12 @@ class Cell:
         limit = min(code.timeout, left)
         task = asyncio.create_task(self.cells.run(code.source, self.take))
         self.channel.process.on_still = self.on_still
-        stop, idle = (asyncio.create_task(event.wait()) for event in (conduct.stop, self.idle))
-        await asyncio.wait({task, stop, idle}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, conduct.stopping, self.idle}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         state, reason = CellState.OK, ""
         if not task.done():
             if conduct.stop.is_set():
                 state, reason = CellState.CANCELLED, "The run was cancelled."
-            elif self.idle.is_set():
+            elif self.idle.done():
                 state = CellState.TIMED_OUT
                 reason = f"The cell neither printed nor computed for {conduct.segment.limits.idle:g} s, its limit."
             elif limit < code.timeout:
@@ -314,11 +328,9 @@ class Cell:
                 )
             else:
                 state, reason = CellState.TIMED_OUT, f"The cell's limit of {code.timeout:g} s was reached."
-            if state is CellState.CANCELLED or (limit < code.timeout and not self.idle.is_set()):
+            if state is CellState.CANCELLED or (limit < code.timeout and not self.idle.done()):
                 conduct.over = reason
             reason += await self.end(task)
-        stop.cancel()
-        idle.cancel()
         reply = await self.result(task)
         if state is CellState.OK:
             state, reason = self.judge(reply)
@@ -363,8 +375,8 @@ class Cell:
     def on_still(self, seconds: float) -> None:
         """It has not computed for so long; whether it printed is known here."""
         limit = self.conduct.segment.limits.idle
-        if limit is not None and min(seconds, time.monotonic() - self.printed) >= limit:
-            self.idle.set()
+        if limit is not None and not self.idle.done() and min(seconds, time.monotonic() - self.printed) >= limit:
+            self.idle.set_result(None)
 
     # ---- outputs
 

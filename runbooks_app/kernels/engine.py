@@ -26,6 +26,7 @@ from runbooks_app.kernels.course import Course
 from runbooks_app.kernels.events import Event
 from runbooks_app.kernels.folders import remove
 from runbooks_app.kernels.launcher import Zygote
+from runbooks_app.kernels.newcomers import Newcomer, Newcomers
 from runbooks_app.kernels.sandbox.selftest import prove, require_system
 from runbooks_app.kernels.segment import Segment
 from runbooks_app.kernels.uids import Uids
@@ -58,6 +59,7 @@ class Engine:
         self._roots = (*roots, ROOT)
         self._grace = grace
         self._numbers = count()
+        self._newcomers = Newcomers()
         self._zygote: Zygote | None = None
         self._closed = False
         self._stops: set[asyncio.Event] = set()
@@ -162,7 +164,10 @@ class Engine:
         stop = course.stop
         self._stops.add(stop)
         uid: int | None = None
-        conduct = Conduct(segment, course.events.put, stop, course.granted, self._grace)
+        newcomer = None if segment.urgent else Newcomer(self._newcomers)
+        if newcomer is not None:
+            course.granted.add_done_callback(lambda _: newcomer.arrives())
+        conduct = Conduct(segment, course.events.put, stop, course.granted, self._grace, newcomer)
         try:
             async with self._starting:
                 await conduct.connect()

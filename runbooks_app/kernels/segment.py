@@ -36,7 +36,7 @@ class Segment:
     over its channel alone. `routes` are where they lead, with credentials that the kernel never gets: the run's gateway
     does, and tells the kernel its ports. Both may be granted while the kernel is being made; then `reaches` names what
     the gateway is to have a port for. `secrets`, those passwords and credentials are redacted in every output
-    before anybody sees it.
+    before anybody sees it. What is `urgent`, since people have approved it, stands back behind no other run.
     """
 
     run_id: str
@@ -53,6 +53,7 @@ class Segment:
     limits: Limits
     routes: Mapping[str, Route] = field(default_factory=dict)
     reaches: tuple[str, ...] = ()
+    urgent: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reaches", self.reaches or tuple(self.routes))

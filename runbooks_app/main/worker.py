@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from dataclasses import replace
@@ -66,7 +67,7 @@ def assembled(settings: Settings, engine: Engine) -> Worker:
     token, redis_password = settings.secret("slack_bot_token_file"), settings.secret("redis_password_file")
     secrets = (token, settings.secret("database_password_file"), redis_password)
     name = worker_name()
-    return Worker(
+    worker = Worker(
         name=name,
         service=service,
         engine=engine,
@@ -77,3 +78,7 @@ def assembled(settings: Settings, engine: Engine) -> Worker:
         secrets=tuple(filter(None, secrets)),
         issuer=issuer(settings),
     )
+    # What exists now stays: the collector, which stops every job while it looks, need not look at it again.
+    gc.collect()
+    gc.freeze()
+    return worker

@@ -1,8 +1,8 @@
 """One segment of a run: cells into a kernel, what they print to the viewers, what became of them to the store.
 
-What is printed goes out at once, and waits for no database. What became of cells is stored a moment later, together with
-what came meanwhile: a transaction for each beginning and each end took three times as long as the cells of a short
-diagnosis.
+What is printed goes out at once, and waits for no database. What became of cells is stored a moment later, together
+with what came meanwhile: a transaction for each beginning and each end took three times as long as the cells of a
+short diagnosis.
 """
 
 from __future__ import annotations
@@ -249,6 +249,7 @@ def _segment(
         secrets=worker.secrets,
         timeout=timeout,
         limits=Limits(**{name: limits[name] for name in AMOUNTS}, idle=limits["idle"] or None),
+        urgent=bool(claim.attempt.proposal_id or claim.run.proposal_id),
     )
 
 

@@ -7,9 +7,11 @@ sweep decides as it would if the worker had died.
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from runbooks_app.actions import diagnosing, remediating, starting
+from runbooks_app.actions.signatures import Checked
 from runbooks_app.core.errors import Conflict, DatabaseAway, Refused, RunbooksError, Unavailable
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.rechecking import remediation_outcome
@@ -115,12 +117,17 @@ def verify(worker: Worker, proposal_id: str) -> None:
 
 def _started(worker: Worker, proposal: Proposal, aside: Executor) -> starting.Started | None:
     """The start row, once signatures and re-check hold; nothing is minted before the signatures do."""
-    service, name, signatures = worker.service, worker.name, worker.signatures
-    if not proposal.policy["recheck"]:
-        return starting.start_remediation(service, proposal.id, name, signatures, without_recheck=True)
-    if not starting.may_be_started(service, proposal.id, name, signatures) or not _recheck(worker, proposal.id, aside):
+
+    def checked() -> Checked:
+        # The provider may be asked for its keys: no transaction is open meanwhile.
+        return worker.signatures.check(proposal, time.time())
+
+    wants_recheck = bool(proposal.policy["recheck"])
+    if wants_recheck and not _recheck(worker, proposal.id, checked(), aside):
         return None
-    return starting.start_remediation(service, proposal.id, name, signatures)
+    return starting.start_remediation(
+        worker.service, proposal.id, worker.name, checked(), without_recheck=not wants_recheck
+    )
 
 
 def _execute_approved(worker: Worker, started: starting.Started) -> None:
@@ -149,8 +156,8 @@ def _execute_approved(worker: Worker, started: starting.Started) -> None:
         remediating.finish_remediation(worker.service, claim, proposal.id, diagnosing.Said(), state, told)
 
 
-def _recheck(worker: Worker, proposal_id: str, aside: Executor) -> bool:
-    claim = remediating.open_recheck(worker.service, proposal_id, worker.name)
+def _recheck(worker: Worker, proposal_id: str, checked: Checked, aside: Executor) -> bool:
+    claim = remediating.open_recheck(worker.service, proposal_id, worker.name, checked)
     if claim is None:
         return False
     timeout = worker.service.settings.limits_of(claim.runbook.limits)["run"]

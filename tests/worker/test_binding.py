@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from notebooks import PARAMETERS, cell, write
-from signing import approve, signatures
+from signing import approve, checked
 
 from runbooks_app.actions import deciding, starting
 from runbooks_app.core.errors import Conflict
@@ -66,7 +66,7 @@ def test_a_connection_that_was_repointed_after_the_approval_does_not_start(house
     approve(house.service, BEN, proposal)
     elsewhere = replace(house.service.connections["orders-db"], database="postgres")
     moved = replace(house.service, connections={**house.service.connections, "orders-db": elsewhere})
-    assert starting.start_remediation(moved, proposal.id, "w1", signatures()) is None
+    assert starting.start_remediation(moved, proposal.id, "w1", checked(moved, proposal.id)) is None
     with reading(house.service.engine) as tx:
         assert proposals.get(tx, proposal.id).state is ProposalState.STALE
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from joserfc.jwk import RSAKey
 from notebooks import cell, write
-from signing import approve, id_token
+from signing import approve, checked, id_token
 
 from runbooks_app.actions import (
     break_glass,
@@ -102,7 +102,7 @@ def test_every_declared_event_is_emitted(house, mend):
     glass(service, proposal())
     stale = proposal()
     approve(service, BEN, stale)
-    claim = remediating.open_recheck(service, stale.id, "w1")
+    claim = remediating.open_recheck(service, stale.id, "w1", checked(service, stale.id))
     remediating.fail_recheck(service, claim, "the database is away")
     refusals.gateway_refused(service, claim, "prometheus", cell="look", method="POST", path="/x", reason="may not")
     token = holding.Issued("prometheus", "kubernetes", "diagnose", "GET /*", "", "run_token_1", 300, "", ())

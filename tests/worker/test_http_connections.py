@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from kernels.gateway.servers import answer, body_of, http_server
 from notebooks import cell, write
-from signing import approve, signatures
+from signing import approve, checked
 
 from runbooks_app.actions import running, starting
 from runbooks_app.connections import read_connections
@@ -174,7 +174,7 @@ def test_an_approval_is_worth_nothing_once_url_rules_or_credential_are_others(me
     approve(metrics.service, BEN, proposal)
     assert old in METRICS
     changed = metrics.configure(METRICS.replace(old, new))
-    assert starting.start_remediation(changed.service, proposal.id, "w1", signatures()) is None
+    assert starting.start_remediation(changed.service, proposal.id, "w1", checked(changed.service, proposal.id)) is None
     assert metrics.now(proposal).state is ProposalState.STALE
 
 
@@ -182,7 +182,10 @@ def test_rules_of_diagnosing_may_change_without_making_an_approval_stale(metrics
     _, (proposal,) = metrics.diagnosed(name="reload")
     approve(metrics.service, BEN, proposal)
     changed = metrics.configure(METRICS.replace('"GET /*", ', '"GET /api/*", '))
-    assert starting.start_remediation(changed.service, proposal.id, "w1", signatures()) is not None
+    assert (
+        starting.start_remediation(changed.service, proposal.id, "w1", checked(changed.service, proposal.id))
+        is not None
+    )
 
 
 def test_a_remediation_that_opens_what_nothing_may_change_reads_it(metrics, system, library_folder):

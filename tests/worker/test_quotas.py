@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from signing import approve
+from signing import approve, checked
 from worker.conftest import ANA, BEN, CAT, WEB
 
 from runbooks_app.actions import diagnosing, remediating, running, sweeping, waiting
@@ -319,7 +319,7 @@ def test_what_is_approved_is_neither_held_by_a_quota_nor_counted_in_one(house, r
     (going,) = office.ask(ANA, "stuck-orders")
     assert office.take_all() == [going]
     approve(office.service, BEN, proposal)
-    assert remediating.open_recheck(office.service, proposal.id, "w1") is not None
+    assert remediating.open_recheck(office.service, proposal.id, "w1", checked(office.service, proposal.id)) is not None
     (other,) = office.ask(BEN, "look")
     assert office.take_all() == [other]
     office.limit(person=2, runbook=2)

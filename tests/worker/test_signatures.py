@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from hostile_provider import OTHER_RSA, hs256_with_public_key, rs256, rs512, unsigned
 from notebooks import cell, write
-from signing import ROLES, approve, id_token, signatures
+from signing import ROLES, approve, checked, id_token, signatures
 from stuck_orders import CHECK, FREE, LOOK
 
 from runbooks_app.actions import deciding, starting
@@ -269,7 +269,7 @@ def test_what_is_swapped_in_while_signatures_are_checked_is_not_executed(house, 
     checks = house.worker.signatures
     meddled = Meddled(**{f.name: getattr(checks, f.name) for f in fields(checks)})
     with pytest.raises(Unavailable):
-        starting.start_remediation(house.service, one.id, "w1", meddled)
+        starting.start_remediation(house.service, one.id, "w1", checked(house.service, one.id, meddled))
     house.do_all()
     after = house.now(one)
     assert (after.state, "(nonce)" in after.state_reason) == (ProposalState.STALE, True)
@@ -279,7 +279,10 @@ def test_what_is_swapped_in_while_signatures_are_checked_is_not_executed(house, 
 def test_a_policy_that_asks_for_no_second_look_only_for_a_moment_does_not_do_without_it(house, two, stuck):
     one, _ = two
     approve(house.service, BEN, one)
-    assert starting.start_remediation(house.service, one.id, "w1", signatures(), without_recheck=True) is None
+    assert (
+        starting.start_remediation(house.service, one.id, "w1", checked(house.service, one.id), without_recheck=True)
+        is None
+    )
     assert "not checked once more" in house.now(one).state_reason
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from notebooks import cell, write
-from signing import approve, signatures
+from signing import approve, checked
 
 from runbooks_app.actions import deciding, incidents, running, starting, story, sweeping
 from runbooks_app.core.audit import verify
@@ -175,7 +175,10 @@ def test_a_worker_that_dies_in_a_remediation_leaves_it_unknown_and_it_is_never_r
     _, (proposal,) = diagnosed(house)
     approve(house.service, BEN, proposal)
     house.job("remediate")
-    assert starting.start_remediation(house.service, proposal.id, "dead-worker", signatures()) is not None
+    assert (
+        starting.start_remediation(house.service, proposal.id, "dead-worker", checked(house.service, proposal.id))
+        is not None
+    )
     lapse(house)
     assert sweeping.take_over(house.service) == 1
     assert proposal_now(house, proposal).state is ProposalState.UNKNOWN
