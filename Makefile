@@ -1,12 +1,13 @@
 # The targets that people need; each is idempotent and quick the second time.
 #   make demo      everything on this machine, with a shop in trouble to try it on
-#   make test      prepare what tests need, then run all of them but these three:
+#   make test      prepare what tests need, then run all of them but these four:
 #   make test-identity  sign-in, signed decisions, run identity and credentials, against an independent provider
+#   make test-chat  Slack, alerts and waking with whole services and independent clients
 #   make test-kernels  what kernels put out, what they may use up, and 160 attacks from inside one
 #   make test-faults   kill, freeze and cut off, and see that nothing is lost
 #   make bench-kernels  how fast and how small kernels are, against what else runs notebooks
 #   make lint      ruff, mypy, import-linter
-.PHONY: demo test test-identity test-kernels test-faults bench-kernels install install-test lint format lock chromium headers node clean
+.PHONY: demo test test-identity test-chat test-kernels test-faults bench-kernels install install-test lint format lock chromium headers node clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -57,13 +58,17 @@ node:
 
 # A browser's driver keeps an event loop in its process, so browser tests have processes of their own.
 test: install-test
-	$(PYTEST) -n 2 --dist loadgroup -m "not journey" --ignore tests/faults --ignore tests/kernels --ignore tests/identity --cov=runbooks_app.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
-	$(PYTEST) -n 2 --dist loadgroup -m journey --ignore tests/journeys --ignore tests/faults --ignore tests/kernels --ignore tests/identity
+	$(PYTEST) -n 2 --dist loadgroup -m "not journey" --ignore tests/faults --ignore tests/kernels --ignore tests/identity --ignore tests/chat_journeys --cov=runbooks_app.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+	$(PYTEST) -n 2 --dist loadgroup -m journey --ignore tests/journeys --ignore tests/faults --ignore tests/kernels --ignore tests/identity --ignore tests/chat_journeys
 	$(PYTEST) -n 2 --dist loadgroup tests/journeys
 
 # Whole services, browsers, and node for the provider that people sign in with.
 test-identity: install-test
 	$(PYTEST) -n 2 --dist loadgroup tests/identity
+
+# Whole services, node for an independent client of Slack's rules, a real Prometheus with its Alertmanager.
+test-chat: install-test
+	$(PYTEST) -n 2 --dist loadgroup tests/chat_journeys
 
 # Slow by nature: bombs go off, disks fill up, floods are printed.
 test-kernels: install-test

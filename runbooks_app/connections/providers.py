@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from runbooks_app.connections.tables import Table
 from runbooks_app.core.addresses import keeps_secrets
+from runbooks_app.core.tables import Table
 
 ROLE = re.compile(r"(?!pg_)[a-z_][a-z0-9_$-]{0,62}")
 """Database roles; the reserved `pg_…` ones would grant far more than one system."""

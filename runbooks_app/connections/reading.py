@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from runbooks_app.connections.connection import Connection, CredentialSource
 from runbooks_app.connections.providers import PROVIDERS, PROVIDERS_OF, read_options
-from runbooks_app.connections.tables import Table
 from runbooks_app.core import durations
 from runbooks_app.core.addresses import http_address, keeps_secrets
 from runbooks_app.core.errors import InvalidInput, Misconfigured, Problem
 from runbooks_app.core.http_rules import READ_ALL, READING_METHODS, Rule, read_rule, readings, reads_only
 from runbooks_app.core.people import known_role
 from runbooks_app.core.policy import Floor, Risk
+from runbooks_app.core.tables import Table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -42,11 +42,11 @@ def begun(engine: Engine, key: str) -> bool:
 
 def remember(tx: Transaction, key: str, channel: str, ts: str, digest: str) -> None:
     """Note where a message stands, and what it says."""
-    tx.execute(
-        """INSERT INTO chat_messages (key, channel, ts, digest) VALUES (:key, :channel, :ts, :digest)
-           ON CONFLICT (key) DO UPDATE SET channel = excluded.channel, ts = excluded.ts, digest = excluded.digest""",
-        key=key,
-        channel=channel,
-        ts=ts,
-        digest=digest,
+    said = {"key": key, "channel": channel, "ts": ts, "digest": digest}
+    known = tx.execute(
+        """UPDATE chat_messages SET channel = :channel, ts = :ts, digest = :digest
+           WHERE key = :key AND channel IN ('', :channel)""",
+        **said,
     )
+    if not known.rowcount:
+        tx.execute("INSERT INTO chat_messages (key, channel, ts, digest) VALUES (:key, :channel, :ts, :digest)", **said)

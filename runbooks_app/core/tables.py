@@ -1,4 +1,4 @@
-"""One table of the connections file while it is read."""
+"""One table of a TOML file of the installation while it is read."""
 
 from __future__ import annotations
 

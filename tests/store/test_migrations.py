@@ -1,0 +1,41 @@
+"""Each migration from the schema before it, with rows in it as that version wrote them."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from runbooks_app.store.migrate import migrate
+
+BEFORE_0004 = """
+INSERT INTO incidents (id, title, channel, opened_by) OVERRIDING SYSTEM VALUE VALUES
+    (1, 'db-latency in #inc-7', 'C7', '{"kind": "person", "subject": "https://idp#ana"}'),
+    (2, 'from a page', '', '{"kind": "person", "subject": "https://idp#ana"}');
+INSERT INTO chat_messages (key, channel, ts, digest) VALUES
+    ('run:r1', 'C7', '17.1', 'd1'), ('proposal:p1', 'C7', '17.2', 'd2'), ('run:r2', '', '', '');
+"""
+
+
+@pytest.fixture
+def owner(database):
+    with psycopg.connect(database.owner_url, autocommit=True, row_factory=dict_row) as session:
+        yield session
+
+
+def test_what_stands_in_a_channel_and_which_incident_it_has_is_kept_by_0004(database, owner):
+    migrate(database.owner_url, "", "runbooks_app", to="0003")
+    owner.execute(BEFORE_0004)
+    assert migrate(database.owner_url, "", "runbooks_app", to="0004") == ("0003", "0004")
+    assert owner.execute("SELECT key, channel, ts, about FROM chat_messages ORDER BY key").fetchall() == [
+        {"key": "proposal:p1", "channel": "C7", "ts": "17.2", "about": "run:"},
+        {"key": "run:r1", "channel": "C7", "ts": "17.1", "about": "run:r1"},
+    ]
+    assert owner.execute("SELECT incident_id, channel FROM incident_channels").fetchall() == [
+        {"incident_id": 1, "channel": "C7"}
+    ]
+    assert migrate(database.owner_url, "", "runbooks_app", to="0003") == ("0004", "0003")
+    assert owner.execute("SELECT key, ts FROM chat_messages ORDER BY key").fetchall() == [
+        {"key": "proposal:p1", "ts": "17.2"},
+        {"key": "run:r1", "ts": "17.1"},
+    ]
