@@ -144,3 +144,9 @@ def serve() -> Iterator[FarService]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def error(code: str, message: str, *problems: tuple[str, str, str]) -> dict[str, object]:
+    """What the service says when it refuses."""
+    told = [dict(zip(("where", "message", "fix"), problem, strict=True)) for problem in problems]
+    return {"error": {"code": code, "message": message, "problems": told}}
