@@ -148,18 +148,19 @@ def test_nor_is_it_where_the_system_goes_on_listening(opened):
 
 
 def test_a_kernel_that_goes_away_ends_its_request_at_the_system(opened):
-    ended = threading.Event()
+    asked, ended = threading.Event(), threading.Event()
 
     def waiting(connection, system):
         while connection.recv(65536):
-            pass
+            asked.set()
         ended.set()
 
     with raw_server(waiting) as system:
         gateway = opened(route(system.port), patience=60)
         with socket.create_connection((HOST, gateway.port)) as kernel:
             kernel.sendall(gateway.head("GET /x HTTP/1.1"))
-        assert ended.wait(5)
+            assert asked.wait(30)  # who goes away before that has asked nothing of the system
+        assert ended.wait(30)
 
 
 @pytest.mark.parametrize("turn", range(30))
