@@ -136,6 +136,9 @@ class Settings(BaseModel):
     slack_signing_secret_file: Path | None = Field(
         None, description="File with the signing secret; without it Slack's requests are refused."
     )
+    slack_app_token_file: Path | None = Field(
+        None, description="File with the app-level token; with it web processes fetch Slack's requests (Socket Mode)."
+    )
     slack_api_url: str = Field("https://slack.com/api/", description="Base of Slack's Web API.")
     slack_team: str = Field("", description="Id of the only workspace that may send commands; empty refuses all.")
     slack_login_days: int = Field(
