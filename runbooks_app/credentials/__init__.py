@@ -16,8 +16,8 @@ No secret leaves by repr, log or exception.
 
 from collections.abc import Callable, Mapping
 
+from runbooks_app.asking import trust
 from runbooks_app.core.errors import Misconfigured
-from runbooks_app.credentials.asking import trust
 from runbooks_app.credentials.aws import Aws
 from runbooks_app.credentials.kubernetes import Kubernetes
 from runbooks_app.credentials.postgres_role import PostgresRole

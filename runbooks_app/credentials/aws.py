@@ -25,8 +25,8 @@ from xml.etree import ElementTree as ET
 
 from botocore.credentials import Credentials
 
+from runbooks_app.asking import Answer, ask, told
 from runbooks_app.core.errors import Misconfigured, RunbooksError, Unavailable
-from runbooks_app.credentials.asking import Answer, ask, told
 from runbooks_app.credentials.provider import Credential, Endpoint, EndsByItself, Purpose
 from runbooks_app.credentials.signing import sign
 from runbooks_app.credentials.tokens import InUse, run_token

@@ -16,9 +16,9 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from opentelemetry import metrics
 
+from runbooks_app.asking import ask
 from runbooks_app.core.errors import InvalidInput, Misconfigured, RunbooksError, Unavailable
 from runbooks_app.core.run_identity import ALGORITHM, Purpose, claims, thumbprint
-from runbooks_app.credentials.asking import ask
 from runbooks_app.credentials.key_folder import KeyFolder
 
 STALE = 3600.0

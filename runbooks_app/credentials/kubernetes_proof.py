@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from runbooks_app.asking import Answer, ask, told
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.core.http_rules import Rule
 from runbooks_app.core.outgoing import Outgoing
-from runbooks_app.credentials.asking import Answer, ask, told
 from runbooks_app.credentials.findings import Found
 from runbooks_app.credentials.provider import Credential
 

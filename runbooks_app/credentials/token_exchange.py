@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote_plus, urlencode
 
+from runbooks_app.asking import Answer, ask, told
 from runbooks_app.core.addresses import keeps_secrets
 from runbooks_app.core.errors import Misconfigured, RunbooksError, Unavailable
-from runbooks_app.credentials.asking import Answer, ask, told
 from runbooks_app.credentials.provider import Credential, Endpoint, EndsByItself, Purpose
 from runbooks_app.credentials.tokens import Bearer, Token, run_token
 

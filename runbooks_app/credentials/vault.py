@@ -24,8 +24,8 @@ from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import quote
 
+from runbooks_app.asking import Answer, ask, told
 from runbooks_app.core.errors import Misconfigured, RunbooksError, Unavailable
-from runbooks_app.credentials.asking import Answer, ask, told
 from runbooks_app.credentials.presenting import present
 from runbooks_app.credentials.provider import Credential, Endpoint, EndsByItself, Purpose
 from runbooks_app.credentials.tokens import run_token

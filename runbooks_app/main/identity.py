@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
+from runbooks_app.asking import Answer, ask
 from runbooks_app.connections import Connection
 from runbooks_app.core.errors import InvalidInput, Misconfigured, Unavailable
 from runbooks_app.core.run_identity import EARLIER, thumbprint
-from runbooks_app.credentials.asking import Answer, ask
 from runbooks_app.credentials.issuer import Issuer
 from runbooks_app.credentials.key_folder import KeyFolder
 from runbooks_app.kernels.sandbox.lockdown import readable

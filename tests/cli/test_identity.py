@@ -158,7 +158,7 @@ def test_doctor_finds_keys_of_somebody_else_and_keys_that_are_missing(here, monk
 
 
 def test_doctor_tells_of_clocks_that_differ(here, monkeypatch):
-    from runbooks_app.credentials import asking
+    from runbooks_app import asking
     from runbooks_app.main import identity as examined
 
     here.turn()

@@ -10,8 +10,8 @@ import pytest
 from kernels.gateway.certificates import Authority
 from kernels.gateway.servers import HOST, answer, http_server, raw_server
 
+from runbooks_app.asking import ask, told
 from runbooks_app.core.errors import Misconfigured, Unavailable
-from runbooks_app.credentials.asking import ask, told
 
 pytestmark = pytest.mark.identity
 

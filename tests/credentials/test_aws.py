@@ -16,12 +16,13 @@ from credentials.clouds import ACCOUNT, ERROR, aws_server
 from credentials.trusting import RUNBOOK, issuing
 from kernels.gateway.servers import HOST, raw_server, silent
 
+from runbooks_app import asking
 from runbooks_app.connections import CredentialSource
 from runbooks_app.core.errors import Conflict, Misconfigured, Refused, Unavailable
 from runbooks_app.core.outgoing import Outgoing
 from runbooks_app.core.trust import Trusted
 from runbooks_app.core.trust import aws as show_aws
-from runbooks_app.credentials import asking, provider_for, tokens
+from runbooks_app.credentials import provider_for, tokens
 
 pytestmark = pytest.mark.identity
 

@@ -12,10 +12,11 @@ from credentials.exchanges import exchanging
 from credentials.trusting import RUNBOOK, issuing, subject
 from kernels.gateway.servers import HOST, answer, http_server, raw_server, saying, silent
 
+from runbooks_app import asking
 from runbooks_app.connections import read_connections
 from runbooks_app.core.errors import Misconfigured, Unavailable
 from runbooks_app.core.outgoing import Outgoing
-from runbooks_app.credentials import asking, provider_for, token_exchange, tokens
+from runbooks_app.credentials import provider_for, token_exchange, tokens
 
 pytestmark = pytest.mark.identity
 
@@ -228,7 +229,7 @@ def test_a_redirect_is_not_followed_with_a_run_token(server, provider, issuer, s
 
     with http_server(elsewhere) as system:
         given = {"issuer": None, "token_url": f"http://{HOST}:{system.port}/token"}
-        with pytest.raises(Misconfigured, match=f"redirect \\({status}\\).*connections file"):
+        with pytest.raises(Misconfigured, match=f"redirect \\({status}\\).*file that names it"):
             provider(**given).mint(METRICS, issuer.purpose())
         assert system.seen == ["/token"]
     assert server.asked == []

@@ -14,12 +14,13 @@ from credentials.trusting import RUNBOOK, issuing, subject
 from credentials.vaults import vault_server
 from kernels.gateway.servers import HOST, raw_server, saying, silent
 
+from runbooks_app import asking
 from runbooks_app.connections import CredentialSource
 from runbooks_app.core.errors import Misconfigured, Unavailable
 from runbooks_app.core.outgoing import Outgoing
 from runbooks_app.core.trust import Trusted
 from runbooks_app.core.trust import vault as show_vault
-from runbooks_app.credentials import asking, provider_for
+from runbooks_app.credentials import provider_for
 from runbooks_app.credentials.vault import STANDS
 
 pytestmark = pytest.mark.identity

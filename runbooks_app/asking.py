@@ -1,6 +1,6 @@
-"""One question to a system that gives credentials out (Vault, AWS STS): bounded in time and size, told in words.
+"""One question to a system that takes or gives secrets (Vault, PagerDuty): bounded in time and size, told in words.
 
-What is asked holds a run token and what is answered holds credentials, so neither stands in an error or a repr.
+What is asked holds a token and what is answered may hold credentials, so neither stands in an error or a repr.
 Nothing is sent on to another address: a redirect is refused. Proxies and netrc files of the environment are not used.
 """
 
@@ -121,13 +121,13 @@ async def _ask(
         if response.is_redirect:
             raise _RefusedAnswerError(
                 f"answered with a redirect ({response.status_code}), and nothing secret is sent elsewhere",
-                "Write the address that it really has into the connections file.",
+                "Write the address that it really has into the file that names it.",
             )
         body = b""
         async for piece in response.aiter_raw():
             body += piece
             if len(body) > MOST:
-                raise _RefusedAnswerError(f"answered with more than {MOST // 1024} KiB, which is no credential")
+                raise _RefusedAnswerError(f"answered with more than {MOST // 1024} KiB, which is no such answer")
         return Answer(response.status_code, body, _ahead(response.headers.get("Date", "")))
 
 
