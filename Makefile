@@ -47,14 +47,14 @@ headers:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq linux-libc-dev >/dev/null; \
 	  else echo "Linux's headers are missing; two tests will be skipped. On Debian: sudo apt-get install linux-libc-dev"; fi; }
 
-# The independent provider of tests/identity; what it is made of is pinned with hashes.
-PROVIDER := tests/identity/provider
+# Independent ends of what the service speaks: a provider to sign in with, Slack's own framework. Pinned with hashes.
+NODE := tests/identity/provider tests/chat_journeys/bolt
 node:
 	@command -v npm >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq nodejs npm >/dev/null; \
-	  else echo "npm is missing; tests against an independent provider will be skipped. On Debian: sudo apt-get install nodejs npm"; fi; }
-	@! command -v npm >/dev/null || [ $(PROVIDER)/node_modules -nt $(PROVIDER)/package-lock.json ] || { \
-	  cd $(PROVIDER) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules; }
+	  else echo "npm is missing; tests against an independent provider and Bolt will be skipped. On Debian: sudo apt-get install nodejs npm"; fi; }
+	@! command -v npm >/dev/null || for folder in $(NODE); do [ $$folder/node_modules -nt $$folder/package-lock.json ] || \
+	  (cd $$folder && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules) || exit 1; done
 
 # A browser's driver keeps an event loop in its process, so browser tests have processes of their own.
 test: install-test
@@ -105,4 +105,4 @@ lock:
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 -c tests/requirements.lock tests/bench/requirements.in -o tests/bench/requirements.lock
 
 clean:
-	rm -rf .venv .venv-bench $(PROVIDER)/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench $(NODE:=/node_modules) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
