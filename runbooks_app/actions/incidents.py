@@ -1,20 +1,42 @@
-"""Incidents: opened, noted, closed, exported."""
+"""Incidents: opened, worked in several channels, runs moved between them, noted, closed, exported.
+
+Several may be open in one channel, and one may be worked in several. A run that names none joins the newest that is
+open where it was asked for, or opens one. An alert opens its own; once its runs belong to another it is closed as a
+part of that one, and its alerts and notes are told there.
+"""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from runbooks_app.actions.context import Service, person_actor
 from runbooks_app.actions.story import incident_story
 from runbooks_app.core.audit import Event
-from runbooks_app.core.errors import Conflict, InvalidInput, Problem
+from runbooks_app.core.errors import Conflict, InvalidInput, Problem, Refused
 from runbooks_app.core.incident import IncidentStory
-from runbooks_app.core.people import Permission, Person
-from runbooks_app.store import incidents
-from runbooks_app.store.database import transaction
+from runbooks_app.core.people import Actor, Permission, Person
+from runbooks_app.store import incidents, runs
+from runbooks_app.store.database import Transaction, transaction
 from runbooks_app.store.records import Incident, Note
 
+ALERT = "alert"
+"""Kind of the actor that an alert is."""
+
 EXPORTS = ("ipynb", "html", "md")
+_CHANNEL = re.compile(r"[CG][A-Z0-9]{1,39}")
+"""Ids of a chat's channels; direct messages, whose ids begin with D, are none."""
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A message that somebody pinned: where it stands ("C1:1700000000.000100"), who wrote it, its address."""
+
+    source: str
+    author: str
+    text: str
+    link: str = ""
 
 
 def open_incident(
@@ -24,14 +46,74 @@ def open_incident(
     person.require(Permission.NOTE)
     title = _text("title", title, 200)
     with transaction(service.engine) as tx:
-        actor = person_actor(person, signed_in)
-        incident = incidents.insert(tx, title, channel or service.settings.slack_channel, actor.as_json())
-        tx.audit(
-            actor,
-            Event.INCIDENT_OPENED,
-            {"incident": incident.id},
-            {"title": title, "channel": incident.channel},
+        return _opened(tx, person_actor(person, signed_in), title, channel or service.settings.slack_channel)
+
+
+def open_for_alert(tx: Transaction, actor: Actor, title: str, channel: str = "") -> Incident:
+    """Open the incident of a group of alerts, in the transaction that takes them; the title is cut where it must be."""
+    return _opened(tx, actor, title.replace("\x00", "").strip()[:200] or "Alert", channel)
+
+
+def for_run(
+    tx: Transaction, service: Service, actor: Actor, title: str, channel: str, incident_id: int | None
+) -> Incident:
+    """The incident that a run belongs to: the one it names, else the newest open in its channel, else one it opens."""
+    if incident_id is not None:
+        incident = incidents.get(tx, incident_id)
+        if incident.closed_at is not None:
+            raise Refused(f"Incident {incident_id} is closed; run without it to open a new one.")
+        return incident
+    channel = channel or service.settings.slack_channel
+    if channel:
+        # Two commands at the same moment open one incident.
+        tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(:channel, 7226101))", channel=channel)
+        existing = incidents.open_in(tx, channel)
+        if existing:
+            return existing[0]
+    return _opened(tx, actor, title, channel)
+
+
+def attach_channel(
+    service: Service, person: Person, signed_in: dict[str, Any], incident_id: int, channel: str
+) -> Incident:
+    """Work an open incident in this channel too: it and its latest runs are told there."""
+    person.require(Permission.NOTE)
+    if not _CHANNEL.fullmatch(channel):
+        raise InvalidInput(
+            "An incident is attached to a channel, and this is none.",
+            problems=(Problem("channel", "is no channel's id.", "Type the command in the channel itself."),),
         )
+    with transaction(service.engine) as tx:
+        incident = _still_open(incidents.get(tx, incident_id, lock=True))
+        actor = person_actor(person, signed_in)
+        if incidents.attach(tx, incident_id, channel, actor.as_json()):
+            tx.audit(actor, Event.INCIDENT_ATTACHED, {"incident": incident_id}, {"channel": channel})
+        return incident
+
+
+def attach_run(service: Service, person: Person, signed_in: dict[str, Any], run_id: str, incident_id: int) -> Incident:
+    """Have a run, with its alerts, belong to another open incident, and tell it where that one is worked.
+
+    What an alert opened and has no run left is closed as a part of that incident.
+    """
+    person.require(Permission.NOTE)
+    with transaction(service.engine) as tx:
+        run = runs.get(tx, run_id, lock=True)
+        if run.purpose != "diagnosis":
+            raise Refused(f"Run {run_id} re-checks a proposal: attach the run that made it.")
+        # Always in the same order: two people who attach crosswise wait for each other and do not lock up.
+        held = {each: incidents.get(tx, each, lock=True) for each in sorted({run.incident_id, incident_id})}
+        before, incident = held[run.incident_id], _still_open(held[incident_id])
+        if before.id == incident.id:
+            return incident
+        actor = person_actor(person, signed_in)
+        incidents.move_run(tx, run_id, incident.id)
+        tx.audit(actor, Event.RUN_ATTACHED, {"run": run_id, "incident": incident.id}, {"from": before.id})
+        if before.closed_at is None and before.opened_by["kind"] == ALERT and not incidents.has_runs(tx, before.id):
+            cause = f"Part of incident {incident.id}."
+            incidents.merge(tx, before.id, incident.id, cause)
+            body = {"cause": cause, "merged_into": incident.id}
+            tx.audit(actor, Event.INCIDENT_CLOSED, {"incident": before.id}, body)
         return incident
 
 
@@ -71,6 +153,32 @@ def add_note(service: Service, person: Person, signed_in: dict[str, Any], incide
         return note
 
 
+def pin(
+    service: Service, person: Person, signed_in: dict[str, Any], incident_id: int, message: Pinned
+) -> Note | None:
+    """Put a message that this person pinned on the timeline; None where it is there already."""
+    person.require(Permission.NOTE)
+    text = _text("text", message.text, 10_000)
+    with transaction(service.engine) as tx:
+        incidents.get(tx, incident_id)
+        note = incidents.add_pinned(
+            tx,
+            incident_id,
+            person.subject,
+            person.name,
+            text,
+            source=message.source,
+            author=message.author,
+            link=message.link,
+        )
+        if note is not None:
+            body = {"text": text, "source": message.source, "author": message.author}
+            tx.audit(
+                person_actor(person, signed_in), Event.NOTE_ADDED, {"incident": incident_id, "note": note.id}, body
+            )
+        return note
+
+
 def export_postmortem(
     service: Service, person: Person, signed_in: dict[str, Any], incident_id: int, kind: str
 ) -> IncidentStory:
@@ -90,6 +198,19 @@ def export_postmortem(
             {"kind": kind},
         )
         return story
+
+
+def _opened(tx: Transaction, actor: Actor, title: str, channel: str) -> Incident:
+    incident = incidents.insert(tx, title, channel, actor.as_json())
+    tx.audit(actor, Event.INCIDENT_OPENED, {"incident": incident.id}, {"title": title, "channel": channel})
+    return incident
+
+
+def _still_open(incident: Incident) -> Incident:
+    if incident.closed_at is not None:
+        part = f" as a part of incident {incident.merged_into}" if incident.merged_into else ""
+        raise Conflict(f"Incident {incident.id} is closed{part}: nothing is attached to it any more.")
+    return incident
 
 
 def _text(where: str, text: str, limit: int) -> str:

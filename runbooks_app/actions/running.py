@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from runbooks_app.actions import waiting
+from runbooks_app.actions import incidents, waiting
 from runbooks_app.actions.context import Service, person_actor
 from runbooks_app.core import parameters as params
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import InvalidInput, Problem, Refused
-from runbooks_app.core.people import Actor, Permission, Person
+from runbooks_app.core.people import Permission, Person
 from runbooks_app.core.run import ENDED, RunState
 from runbooks_app.core.runbook import Runbook
-from runbooks_app.store import incidents, people, revisions, runs
+from runbooks_app.store import people, revisions, runs
 from runbooks_app.store.database import Transaction, new_id, transaction
-from runbooks_app.store.records import Incident, Run
+from runbooks_app.store.records import Run
 
 
 def usable_connections(service: Service, person: Person) -> dict[str, str]:
@@ -56,7 +56,8 @@ def request_run(
         requesters = {person.subject}
         if rerun_of is not None:
             requesters |= set(runs.get(tx, rerun_of).requesters)
-        incident = _incident(tx, service, actor, runbook, values, channel, incident_id)
+        title = _incident_title(runbook, values)
+        incident = incidents.for_run(tx, service, actor, title, channel, incident_id)
         revisions.keep(tx, runbook.digest, runbook.id, runbook.name, notebook)
         run_id = new_id()
         runs.insert(
@@ -129,31 +130,9 @@ def tell_run(tx: Transaction, run_id: str, channel: str) -> None:
         tx.defer("tell_run", run_id=run_id)
 
 
-def _incident(
-    tx: Transaction,
-    service: Service,
-    actor: Actor,
-    runbook: Runbook,
-    values: dict[str, Any],
-    channel: str,
-    incident_id: int | None,
-) -> Incident:
-    if incident_id is not None:
-        incident = incidents.get(tx, incident_id)
-        if incident.closed_at is not None:
-            raise Refused(f"Incident {incident_id} is closed; run without it to open a new one.")
-        return incident
-    channel = channel or service.settings.slack_channel
-    if channel:
-        # Two commands at the same moment open one incident.
-        tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(:channel, 7226101))", channel=channel)
-        existing = incidents.open_in_channel(tx, channel)
-        if existing is not None:
-            return existing
+def _incident_title(runbook: Runbook, values: dict[str, Any]) -> str:
     on = ", ".join(runbook.connections_used(values))
-    incident = incidents.insert(tx, f"{runbook.title} on {on}" if on else runbook.title, channel, actor.as_json())
-    tx.audit(actor, Event.INCIDENT_OPENED, {"incident": incident.id}, {"title": incident.title, "channel": channel})
-    return incident
+    return f"{runbook.title} on {on}" if on else runbook.title
 
 
 def _all_connections_usable(service: Service, runbook: Runbook, values: dict[str, Any], usable: dict[str, str]) -> None:

@@ -68,12 +68,12 @@ def about(tx: Transaction, objects: dict[str, object]) -> list[Entry]:
 
 
 def of_incident(tx: Transaction, incident_id: int) -> list[Entry]:
-    """Entries about an incident, its runs and their proposals, in order."""
+    """Entries about an incident and what became part of it, its runs and their proposals, in order."""
     rows = tx.execute(
         f"""
         WITH run AS (SELECT id FROM runs WHERE incident_id = :id),
              wanted AS (
-                SELECT jsonb_build_object('incident', CAST(:id AS bigint)) AS about
+                SELECT jsonb_build_object('incident', id) AS about FROM incidents WHERE id = :id OR merged_into = :id
                 UNION ALL SELECT jsonb_build_object('run', id) FROM run
                 UNION ALL SELECT jsonb_build_object('proposal', p.id) FROM proposals p JOIN run ON run.id = p.run_id)
         SELECT DISTINCT {", ".join("e." + c for c in _COLUMNS.split(", "))}

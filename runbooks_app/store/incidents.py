@@ -1,4 +1,4 @@
-"""Incidents and notes."""
+"""Incidents, the channels in which they are worked, and notes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ from typing import Any
 
 from runbooks_app.core.errors import NotFound
 from runbooks_app.store.database import Transaction
-from runbooks_app.store.records import Incident, Note
+from runbooks_app.store.records import Incident, IncidentChannel, Note
+
+_PARTS = "SELECT id FROM incidents WHERE id = :id OR merged_into = :id"
+"""An incident and those that became part of it."""
 
 
 def insert(tx: Transaction, title: str, channel: str, opened_by: dict[str, Any]) -> Incident:
-    """Open an incident."""
+    """Open an incident; `channel`, if there is one, is where it is worked first."""
     row = tx.execute(
         "INSERT INTO incidents (title, channel, opened_by) VALUES (:title, :channel, :by) RETURNING *",
         title=title,
         channel=channel,
         by=opened_by,
     ).one()
-    return Incident.of(row)
+    incident = Incident.of(row)
+    if channel:
+        attach(tx, incident.id, channel, opened_by)
+    return incident
 
 
 def get(tx: Transaction, incident_id: int, *, lock: bool = False) -> Incident:
@@ -28,11 +34,22 @@ def get(tx: Transaction, incident_id: int, *, lock: bool = False) -> Incident:
     return Incident.of(row)
 
 
-def open_in_channel(tx: Transaction, channel: str) -> Incident | None:
-    """The latest open incident of a channel."""
+def open_in(tx: Transaction, channel: str) -> list[Incident]:
+    """Open incidents that are worked in a channel, newest first; none for no channel."""
+    rows = tx.execute(
+        """SELECT i.* FROM incident_channels c JOIN incidents i ON i.id = c.incident_id
+           WHERE c.channel = :channel AND i.closed_at IS NULL ORDER BY i.opened_at DESC, i.id DESC""",
+        channel=channel,
+    )
+    return [Incident.of(row) for row in rows]
+
+
+def latest_in(tx: Transaction, channel: str) -> Incident | None:
+    """The newest incident of a channel, open ones first; what became part of another is left out."""
     row = tx.execute(
-        """SELECT * FROM incidents WHERE channel = :channel AND closed_at IS NULL
-           ORDER BY opened_at DESC LIMIT 1""",
+        """SELECT i.* FROM incident_channels c JOIN incidents i ON i.id = c.incident_id
+           WHERE c.channel = :channel AND i.merged_into IS NULL
+           ORDER BY i.closed_at IS NULL DESC, i.opened_at DESC, i.id DESC LIMIT 1""",
         channel=channel,
     ).first()
     return Incident.of(row) if row else None
@@ -47,6 +64,69 @@ def listed(tx: Transaction, *, only_open: bool = True, limit: int = 50) -> list[
         limit=limit,
     )
     return [Incident.of(row) for row in rows]
+
+
+def channels(tx: Transaction, incident_id: int) -> list[IncidentChannel]:
+    """Where an incident is worked, the first one first, with the names that the chat has told."""
+    rows = tx.execute(
+        """SELECT c.channel, coalesce(k.name, '') AS name, c.attached_at, c.attached_by
+           FROM incident_channels c LEFT JOIN chat_channels k USING (channel)
+           WHERE c.incident_id = :id ORDER BY c.attached_at, c.channel""",
+        id=incident_id,
+    )
+    return [IncidentChannel.of(row) for row in rows]
+
+
+def attach(tx: Transaction, incident_id: int, channel: str, by: dict[str, Any]) -> bool:
+    """Work an incident in this channel too; whether it was not before."""
+    done = tx.execute(
+        """INSERT INTO incident_channels (incident_id, channel, attached_by) VALUES (:id, :channel, :by)
+           ON CONFLICT DO NOTHING""",
+        id=incident_id,
+        channel=channel,
+        by=by,
+    )
+    return done.rowcount == 1
+
+
+def name_channel(tx: Transaction, channel: str, name: str) -> None:
+    """Remember what the chat calls a channel, for people who read its id otherwise."""
+    tx.execute(
+        """INSERT INTO chat_channels (channel, name) VALUES (:channel, :name)
+           ON CONFLICT (channel) DO UPDATE SET name = excluded.name WHERE chat_channels.name <> excluded.name""",
+        channel=channel,
+        name=name,
+    )
+
+
+def move_run(tx: Transaction, run_id: str, incident_id: int) -> None:
+    """Have a run, its re-checks and the alerts that it was for belong to another incident."""
+    tx.execute(
+        """UPDATE runs SET incident_id = :incident
+           WHERE id = :run OR proposal_id IN (SELECT id FROM proposals WHERE run_id = :run)""",
+        incident=incident_id,
+        run=run_id,
+    )
+    tx.execute("UPDATE alerts SET incident_id = :incident WHERE run_id = :run", incident=incident_id, run=run_id)
+
+
+def has_runs(tx: Transaction, incident_id: int) -> bool:
+    """Whether any run belongs to an incident."""
+    return bool(tx.execute("SELECT EXISTS (SELECT FROM runs WHERE incident_id = :id)", id=incident_id).scalar_one())
+
+
+def merge(tx: Transaction, incident_id: int, into: int, cause: str) -> None:
+    """Close an open incident as a part of another: what was part of it, and its alerts, go along."""
+    tx.moved(
+        f"Incident {incident_id}",
+        """UPDATE incidents SET closed_at = now(), cause = :cause, merged_into = :into
+           WHERE id = :id AND closed_at IS NULL""",
+        id=incident_id,
+        into=into,
+        cause=cause,
+    )
+    tx.execute("UPDATE incidents SET merged_into = :into WHERE merged_into = :id", id=incident_id, into=into)
+    tx.execute("UPDATE alerts SET incident_id = :into WHERE incident_id = :id", id=incident_id, into=into)
 
 
 def close(tx: Transaction, incident_id: int, cause: str) -> None:
@@ -72,7 +152,26 @@ def add_note(tx: Transaction, incident_id: int, subject: str, name: str, text: s
     return Note.of(row)
 
 
+def add_pinned(  # noqa: PLR0913 -- a note's columns
+    tx: Transaction, incident_id: int, subject: str, name: str, text: str, *, source: str, author: str, link: str
+) -> Note | None:
+    """Store a pinned message as a note; None where it is one already. `source` says where it stands in the chat."""
+    row = tx.execute(
+        """INSERT INTO notes (incident_id, subject, name, text, source, author, link)
+           VALUES (:id, :subject, :name, :text, :source, :author, :link)
+           ON CONFLICT (incident_id, source) WHERE source <> '' DO NOTHING RETURNING *""",
+        id=incident_id,
+        subject=subject,
+        name=name,
+        text=text,
+        source=source,
+        author=author,
+        link=link,
+    ).first()
+    return Note.of(row) if row else None
+
+
 def notes(tx: Transaction, incident_id: int) -> list[Note]:
-    """Notes of an incident in order."""
-    rows = tx.execute("SELECT * FROM notes WHERE incident_id = :id ORDER BY id", id=incident_id)
+    """Notes of an incident, and of those that became part of it, in order."""
+    rows = tx.execute(f"SELECT * FROM notes WHERE incident_id IN ({_PARTS}) ORDER BY id", id=incident_id)
     return [Note.of(row) for row in rows]

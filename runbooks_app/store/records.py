@@ -26,7 +26,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Incident(Record):
-    """An incident; `opened_by` is an actor as the audit trail keeps it."""
+    """An incident; `opened_by` is an actor as the audit trail keeps it.
+
+    `channel` is where it was opened, empty for none; `merged_into` names the incident that it became part of.
+    """
 
     id: int
     title: str
@@ -35,6 +38,17 @@ class Incident(Record):
     opened_by: dict[str, Any]
     closed_at: datetime | None
     cause: str
+    merged_into: int | None
+
+
+@dataclass(frozen=True)
+class IncidentChannel(Record):
+    """A channel in which an incident is worked; `name` is empty where nobody has told it yet."""
+
+    channel: str
+    name: str
+    attached_at: datetime
+    attached_by: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -215,7 +229,11 @@ class Proposal(Record):
 
 @dataclass(frozen=True)
 class Note(Record):
-    """A note on an incident."""
+    """A note on an incident.
+
+    Of a pinned message `source` says where it stands in the chat, `author` who wrote it, `link` its address; `name` is
+    who pinned it. Otherwise these are empty.
+    """
 
     id: int
     incident_id: int
@@ -223,6 +241,9 @@ class Note(Record):
     name: str
     text: str
     at: datetime
+    source: str
+    author: str
+    link: str
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,8 @@ def _cancel(service: Service, person: Person, signed_in: dict[str, Any], sender:
 def _list(service: Service, person: Person, channel: str, typed: str) -> Message:
     usable = usable_connections(service, person)
     with reading(service.engine) as tx:
-        incident = incidents.open_in_channel(tx, channel) if channel else None
-        ran = {run.runbook for run in runs.recent(tx, incident_id=incident.id)} if incident else set()
+        here = incidents.open_in(tx, channel)
+        ran = {run.runbook for run in runs.recent(tx, incident_id=here[0].id)} if here else set()
     told = tuple(
         RunbookTold(runbook.name, runbook.title, _usage(runbook), runbook.name in ran)
         for runbook in service.library.runbooks().values()
@@ -159,7 +159,7 @@ def _status(service: Service, channel: str, run_id: str) -> Message:
                 (_told(tx, service, run, line),), url=_url(service, f"/incidents/{run.incident_id}")
             )
         going = _going(tx, channel)
-        incident = incidents.open_in_channel(tx, channel) if channel else None
+        incident = next(iter(incidents.open_in(tx, channel)), None)
         undecided = 0
         if incident is not None:
             here = {proposal.id for proposal in proposals.of_incident(tx, incident.id)}
@@ -191,21 +191,18 @@ def _told(tx: Transaction, service: Service, run: Run, line: dict[str, Place], *
 
 
 def _going(tx: Transaction, channel: str) -> list[Run]:
-    """Runs of the channel's open incident that have not ended, oldest first."""
-    incident = incidents.open_in_channel(tx, channel) if channel else None
-    found = runs.recent(tx, incident_id=incident.id, limit=200) if incident else []
-    return [run for run in reversed(found) if run.state not in ENDED]
+    """Runs of the channel's open incidents that have not ended, oldest first."""
+    here = incidents.open_in(tx, channel)
+    found = [run for incident in here for run in runs.recent(tx, incident_id=incident.id, limit=200)]
+    return sorted((run for run in found if run.state not in ENDED), key=lambda run: run.requested_at)
 
 
 def _incident(service: Service, person: Person, channel: str, *, closed_too: bool = False) -> Incident:
     """The channel's open incident; where that is enough, its latest."""
     person.require(Permission.READ)
     with reading(service.engine) as tx:
-        found = incidents.open_in_channel(tx, channel) if channel else None
-        if found is None and closed_too and channel:
-            every = incidents.listed(tx, only_open=False, limit=200)
-            found = next((incident for incident in every if incident.channel == channel), None)
-    if found is None:
+        found = incidents.latest_in(tx, channel)
+    if found is None or (found.closed_at is not None and not closed_too):
         raise InvalidInput("No incident is open in this channel. Running a runbook here opens one.")
     return found
 

@@ -116,6 +116,8 @@ def test_every_declared_event_is_emitted(house, mend):
         tx.execute("UPDATE attempts SET lease_until = now() - interval '1 second' WHERE ended_at IS NULL")
     sweeping.take_over(service)
     opened = incidents.open_incident(service, ANA, WEB, "Odd")
+    incidents.attach_channel(service, ANA, WEB, opened.id, "C2")
+    incidents.attach_run(service, ANA, WEB, lost.id, opened.id)
     incidents.add_note(service, ANA, WEB, opened.id, "hm")
     incidents.export_postmortem(service, ANA, WEB, opened.id, "md")
     incidents.close_incident(service, ANA, WEB, opened.id, "solved")
