@@ -63,6 +63,7 @@ def use(
                 "signed_in": signed_in,
                 "id_token": id_token,
                 "break_glass": True,
+                "batch": None,  # the glass is broken for one proposal at a time
             },
         )
         rows.insert(tx, proposal_id, person.subject, person.name, reason, signed=bool(id_token))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runbooks_app.actions.context import Service, person_actor
@@ -10,7 +11,7 @@ from runbooks_app.actions.proposing import make_proposal, revision, tell_proposa
 from runbooks_app.core import deciding
 from runbooks_app.core.audit import Event
 from runbooks_app.core.deciding import Verdict
-from runbooks_app.core.digests import decision_nonce
+from runbooks_app.core.digests import batch_nonce, decision_nonce
 from runbooks_app.core.errors import Conflict, InvalidInput, NotFound, Problem, Refused
 from runbooks_app.core.gates import validate_inputs
 from runbooks_app.core.people import Permission, Person
@@ -88,11 +89,13 @@ def decide(
     reason: str = "",
     *,
     id_token: str = "",
+    batch: Sequence[str] = (),
 ) -> Proposal:
     """Record one person's verdict, and resume in the same transaction when it is the last one needed.
 
     `digest` is of the proposal as the person was shown it. `id_token` is what the provider signed for this very
-    decision, and `person` then as it describes them; raises `Unsigned` where nothing but it is missing.
+    decision, or for those on all proposals with the digests `batch`, and `person` then as it describes them; raises
+    `Unsigned` where nothing but it is missing.
     """
     if verdict not in list(Verdict):
         raise InvalidInput(
@@ -119,6 +122,7 @@ def decide(
                 "signed_in": signed_in,
                 "id_token": id_token,
                 "break_glass": False,
+                "batch": list(batch) or None,
             },
         )
         if to is not proposal.state:
@@ -135,29 +139,42 @@ def decide(
                 "state": str(to),
                 "approvers": sorted(person.approver_groups),
                 "signature": token_digest(id_token),
+                **({"signed_together": list(batch)} if batch else {}),
             },
         )
         tell_proposal(tx, proposal)
         return proposals.get(tx, proposal_id)
 
 
-def begin_signed(
-    service: Service, person: Person, proposal_id: str, said: str, digest: str, reason: str
-) -> tuple[str, str]:
+def begin_signed(service: Service, person: Person, shown: Mapping[str, str], said: str, reason: str) -> tuple[str, str]:
     """Keep what somebody is about to say while they sign in afresh: its reference, and the nonce to sign in with.
 
-    `said` is `approve` or `break-glass`; that the person may say it was found out just before.
+    `shown` gives the digest of each proposal by its id; `said` is `approve` or, of one alone, `break-glass`. That the
+    person may say it was found out just before.
     """
     ref = new_id()
     with transaction(service.engine) as tx:
-        pending.keep(tx, Pending(ref, proposal_id, digest, person.subject, said, reason))
-    return ref, decision_nonce(digest, said)
+        for proposal_id, digest in shown.items():
+            pending.keep(tx, Pending(ref, proposal_id, digest, person.subject, said, reason))
+    return ref, _nonce(list(shown.values()), said)
 
 
-def take_signed(service: Service, person: Person, ref: str) -> Pending:
-    """What this person was about to say; it is used up by this. Raises `Conflict` where there is no such thing."""
+def take_signed(service: Service, person: Person, ref: str, nonce: str) -> list[Pending]:
+    """What this person was about to say; it is used up by this.
+
+    Raises `Conflict` where there is no such thing, or where it is not what they signed, whose nonce this is.
+    """
     with transaction(service.engine) as tx:
-        return pending.take(tx, ref, person.subject)
+        said = pending.take(tx, ref, person.subject)
+        if nonce != _nonce([one.digest for one in said], said[0].verdict):
+            raise Conflict(
+                "What was kept here is not what you signed; nothing was decided. Look again, and begin anew."
+            )
+        return said
+
+
+def _nonce(digests: Sequence[str], said: str) -> str:
+    return decision_nonce(digests[0], said) if len(digests) == 1 else batch_nonce(digests, said)
 
 
 def token_digest(id_token: str) -> str | None:

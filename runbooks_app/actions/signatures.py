@@ -1,8 +1,9 @@
 """Whether approvals were signed: judged by a worker, with keys that it fetched itself and by its own settings.
 
 A signed decision carries the id_token that the sign-in provider issued for it. Its nonce commits to the proposal's
-digest and to the answer, so it serves no other proposal and no other answer; who it is about, their groups and when
-they signed in are the provider's word. Neither the database nor the web process can make one.
+digest and to the answer, so it serves no other proposal and no other answer; where somebody gave one answer to several
+proposals, to the digest of each. Who it is about, their groups and when they signed in are the provider's word. Neither
+the database nor the web process can make one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from runbooks_app.core import break_glass
 from runbooks_app.core.break_glass import Mode
 from runbooks_app.core.deciding import Verdict
-from runbooks_app.core.digests import decision_nonce
+from runbooks_app.core.digests import MOST_TOGETHER, batch_nonce, decision_nonce
 from runbooks_app.core.errors import Misconfigured, Unavailable
 from runbooks_app.core.id_tokens import LEEWAY, SigningKeys, Untrusted, believed_once, roles_of
 from runbooks_app.core.people import Permission, Person
@@ -126,7 +127,7 @@ class Signatures:
         """The roles that the token of a decision gives, where it is that person's for just this."""
         if not row.id_token:
             raise Untrusted("it is not signed.")
-        claims = self._claims(row.id_token, decision_nonce(proposal.digest, said), now)
+        claims = self._claims(row.id_token, _nonce(proposal, row, said), now)
         if f"{claims['iss']}#{claims['sub']}" != row.subject:
             raise Untrusted("the sign-in provider's token is about somebody else.")
         if now - float(claims["iat"]) > Policy.from_json(proposal.policy).expires + LEEWAY:
@@ -148,3 +149,17 @@ class Signatures:
             )
         except (Unavailable, Misconfigured) as error:
             raise KeysAway from error
+
+
+def _nonce(proposal: Proposal, row: DecisionRow, said: str) -> str:
+    """The nonce that a decision's token has to have, for this proposal alone or for all that it was made with."""
+    if row.batch is None:
+        return decision_nonce(proposal.digest, said)
+    digests = row.batch if isinstance(row.batch, list) else []  # whoever writes the database writes anything
+    if not all(isinstance(digest, str) for digest in digests) or not 0 < len(digests) <= MOST_TOGETHER:
+        raise Untrusted("what it was signed together with is no list of proposals.")
+    if said != Verdict.APPROVE:
+        raise Untrusted("the glass is broken for one proposal at a time.")
+    if proposal.digest not in digests:
+        raise Untrusted("its signature speaks of other proposals.")
+    return batch_nonce(digests, said)

@@ -143,3 +143,15 @@ def proposal_digest(
 def decision_nonce(proposal_digest: str, decision: str) -> str:
     """The nonce of a signed decision: the provider's id_token then speaks of this proposal and this answer."""
     return digest("decision/1", {"proposal": proposal_digest, "decision": decision})
+
+
+MOST_TOGETHER = 20
+"""Proposals that one signature may speak of at most: more than that nobody has looked at."""
+
+
+def batch_nonce(proposal_digests: Sequence[str], decision: str) -> str:
+    """The nonce of one signature under the same answer to several proposals: it commits to each of them, in any order.
+
+    As it is a digest of another kind, none for several serves as one for a single proposal.
+    """
+    return digest("decisions/1", {"proposals": sorted(proposal_digests), "decision": decision})

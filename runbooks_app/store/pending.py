@@ -14,7 +14,10 @@ MINUTES = 15
 
 @dataclass(frozen=True)
 class Pending(Record):
-    """What somebody was about to say, `approve` or `break-glass`, when they were sent to sign in afresh."""
+    """What somebody was about to say, `approve` or `break-glass`, when they were sent to sign in afresh.
+
+    One row for each proposal: those that they answer together share `ref`.
+    """
 
     ref: str
     proposal_id: str
@@ -38,16 +41,16 @@ def keep(tx: Transaction, pending: Pending) -> None:
     )
 
 
-def take(tx: Transaction, ref: str, subject: str) -> Pending:
+def take(tx: Transaction, ref: str, subject: str) -> list[Pending]:
     """Use it up: it is this person's, and recent; `Conflict` otherwise."""
-    row = tx.execute(
+    rows = tx.execute(
         """DELETE FROM pending_decisions
            WHERE ref = :ref AND subject = :subject AND begun_at > now() - make_interval(mins => :minutes)
            RETURNING *""",
         ref=ref,
         subject=subject,
         minutes=MINUTES,
-    ).first()
-    if row is None:
+    ).all()
+    if not rows:
         raise Conflict("This decision was made already, or begun too long ago. Decide anew on the proposal's page.")
-    return Pending.of(row)
+    return sorted(map(Pending.of, rows), key=lambda pending: pending.proposal_id)

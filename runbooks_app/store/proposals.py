@@ -94,8 +94,9 @@ def decided(tx: Transaction, decision: dict[str, Any]) -> None:
     """Store a decision."""
     tx.execute(
         """INSERT INTO decisions
-             (proposal_id, digest, subject, name, verdict, reason, signed_in, id_token, break_glass)
-           VALUES (:proposal_id, :digest, :subject, :name, :verdict, :reason, :signed_in, :id_token, :break_glass)""",
+             (proposal_id, digest, subject, name, verdict, reason, signed_in, id_token, break_glass, batch)
+           VALUES (:proposal_id, :digest, :subject, :name, :verdict, :reason, :signed_in, :id_token, :break_glass,
+             :batch)""",
         **decision,
     )
 

@@ -138,8 +138,8 @@ class Finding(Record):
 class DecisionRow(Record):
     """One person's verdict as stored.
 
-    `id_token` is what the provider signed for it; empty where the session was enough. `break_glass` counts in place of
-    all approvals.
+    `id_token` is what the provider signed for it; empty where the session was enough. `batch` holds the digests of all
+    proposals that it speaks of, None where it speaks of this one alone. `break_glass` counts in place of all approvals.
     """
 
     id: int
@@ -153,6 +153,7 @@ class DecisionRow(Record):
     at: datetime
     id_token: str = field(default="", repr=False)
     break_glass: bool = False
+    batch: list[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ POST /break-glass/<proposal>/review                   401    no     no     no   
 GET  /incidents                                       login  no     yes    yes    yes    yes    yes    yes    yes
 POST /incidents                                       401    no     no     yes    yes    no     no     no     no
 GET  /incidents/<incident>                            login  no     yes    yes    yes    yes    yes    yes    yes
+GET  /incidents/<incident>/decide                     login  no     yes    yes    yes    yes    yes    yes    yes
+POST /incidents/<incident>/decide                     401    no     no     no     yes    no     no     no     no
 POST /incidents/<incident>/close                      401    no     no     yes    yes    no     no     no     no
 POST /incidents/<incident>/notes                      401    no     no     yes    yes    no     no     no     no
 POST /incidents/<incident>/postmortem                 401    no     no     yes    yes    yes    yes    yes    no

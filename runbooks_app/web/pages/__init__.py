@@ -6,6 +6,7 @@ run         one run; parts of it live
 cells       outputs of cells by themselves: documents, images, whole texts
 propose     a remediation proposed by hand
 proposal    the approval page
+deciding_several   one answer to several proposals of an incident, with one sign-in
 break_glass what one person had start alone, and its reviews
 incident    incidents, notes, export
 connections the systems that runbooks reach, and what their tests proved
@@ -27,6 +28,7 @@ from runbooks_app.web.pages import (
     break_glass,
     cells,
     connections,
+    deciding_several,
     events,
     incident,
     now,
@@ -40,7 +42,20 @@ from runbooks_app.web.pages.words import FILTERS
 
 blueprint = Blueprint("pages", __name__)
 
-for _page in (now, runbook, run, cells, propose, proposal, break_glass, incident, connections, audit, events):
+for _page in (
+    now,
+    runbook,
+    run,
+    cells,
+    propose,
+    proposal,
+    deciding_several,
+    break_glass,
+    incident,
+    connections,
+    audit,
+    events,
+):
     blueprint.register_blueprint(_page.blueprint)
 
 blueprint.add_app_template_global(frame_height)
