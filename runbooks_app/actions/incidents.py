@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbooks_app.actions.context import Service, person_actor
+from runbooks_app.actions.delivering import once
 from runbooks_app.actions.story import incident_story
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import Conflict, InvalidInput, Problem, Refused
@@ -137,11 +138,20 @@ def close_incident(
         return incidents.get(tx, incident_id)
 
 
-def add_note(service: Service, person: Person, signed_in: dict[str, Any], incident_id: int, text: str) -> Note:
-    """Put a note on the timeline."""
+def add_note(
+    service: Service,
+    person: Person,
+    signed_in: dict[str, Any],
+    incident_id: int,
+    text: str,
+    *,
+    delivery: str | None = None,
+) -> Note:
+    """Put a note on the timeline. `delivery` is a key of the chat's delivery: a second one raises `Taken`."""
     person.require(Permission.NOTE)
     text = _text("text", text, 10_000)
     with transaction(service.engine) as tx:
+        once(tx, delivery)
         incidents.get(tx, incident_id)
         note = incidents.add_note(tx, incident_id, person.subject, person.name, text)
         tx.audit(
@@ -153,9 +163,7 @@ def add_note(service: Service, person: Person, signed_in: dict[str, Any], incide
         return note
 
 
-def pin(
-    service: Service, person: Person, signed_in: dict[str, Any], incident_id: int, message: Pinned
-) -> Note | None:
+def pin(service: Service, person: Person, signed_in: dict[str, Any], incident_id: int, message: Pinned) -> Note | None:
     """Put a message that this person pinned on the timeline; None where it is there already."""
     person.require(Permission.NOTE)
     text = _text("text", message.text, 10_000)

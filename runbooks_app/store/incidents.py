@@ -152,7 +152,7 @@ def add_note(tx: Transaction, incident_id: int, subject: str, name: str, text: s
     return Note.of(row)
 
 
-def add_pinned(  # noqa: PLR0913 -- a note's columns
+def add_pinned(
     tx: Transaction, incident_id: int, subject: str, name: str, text: str, *, source: str, author: str, link: str
 ) -> Note | None:
     """Store a pinned message as a note; None where it is one already. `source` says where it stands in the chat."""
