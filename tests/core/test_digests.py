@@ -178,3 +178,11 @@ def test_two_sets_of_values_share_a_digest_only_if_they_are_equal(one, other):
     same = digests.parameters_digest(one) == digests.parameters_digest(other)
     assert same == (plain(one) == plain(other))
     assert digests.parameters_digest(json.loads(json.dumps(one))) == digests.parameters_digest(one)
+
+
+def test_a_nonce_for_several_proposals_commits_to_each_of_them_and_to_the_answer_in_any_order():
+    nonce = digests.batch_nonce(["a", "b"], "approve")
+    assert nonce == digests.batch_nonce(["b", "a"], "approve")
+    others = [(["a"], "approve"), (["a", "c"], "approve"), (["a", "b", "c"], "approve"), (["a", "b"], "deny")]
+    assert nonce not in {digests.batch_nonce(*other) for other in others}
+    assert digests.batch_nonce(["a"], "approve") != digests.decision_nonce("a", "approve")

@@ -163,3 +163,8 @@ def test_a_path_may_be_escaped_so_many_times_and_no_more():
     assert readings(escaped(MOST_DECODED))[-1] == "/api/A"
     with pytest.raises(InvalidInput, match="too many times"):
         readings(escaped(MOST_DECODED + 1))
+
+
+@pytest.mark.parametrize("written", ["GET /api/v1/*", "POST /-/reload"])
+def test_a_rule_is_told_as_it_is_written(written):
+    assert str(read_rule(written)) == written

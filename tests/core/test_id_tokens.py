@@ -13,6 +13,7 @@ from runbooks_app.core.id_tokens import (
     Untrusted,
     UntrustedLogout,
     believed,
+    believed_access,
     believed_logout,
     believed_once,
     roles_of,
@@ -177,3 +178,47 @@ MAPPING = {"dba": ["approver:database", "responder"], "sre": ["responder"]}
 )
 def test_roles_come_from_the_claim_that_the_settings_name(claims, path, roles):
     assert roles_of(claims, path, MAPPING) == roles
+
+
+# ---- access tokens
+
+
+def access_token(kind="at+jwt", **changes):
+    claims = {"iss": ISSUER, "aud": "https://runbooks/api", "sub": "ben", "client_id": "runbooks-cli", **changes}
+    times = {"iat": NOW - 60, "exp": NOW + 240}
+    return token({k: v for k, v in {**times, **claims}.items() if v is not None}, typ=kind)
+
+
+def look_access(found):
+    return believed_access(found, Published(KEY), issuer=ISSUER, audience="https://runbooks/api", now=NOW)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [{}, {"kind": "JWT"}, {"aud": ["https://runbooks/api"]}, {"nbf": NOW + LEEWAY}, {"exp": NOW - LEEWAY}],
+)
+def test_an_access_token_for_this_service_stands_for_a_person(good):
+    assert look_access(access_token(**good))["sub"] == "ben"
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"iss": "https://other.example"}, "another issuer"),
+        ({"aud": CLIENT}, "not for https://runbooks/api alone"),
+        ({"aud": ["https://runbooks/api", "https://other/api"]}, "not for https://runbooks/api alone"),
+        ({"nonce": NONCE}, "an id_token"),
+        ({"typ": "ID"}, "an id_token"),
+        ({"iat": NOW + LEEWAY + 1}, "in the future"),
+        ({"iat": None}, "in the future"),
+        ({"nbf": NOW + LEEWAY + 1}, "not valid yet"),
+        ({"nbf": "soon"}, "not valid yet"),
+        ({"exp": NOW - LEEWAY - 1}, "expired"),
+        ({"exp": None}, "expired"),
+        ({"sub": ""}, "subject"),
+        ({"sub": "runbooks-cli"}, "for a program"),
+    ],
+)
+def test_an_access_token_that_is_none_for_here_says_what_is_wrong(changes, what):
+    with pytest.raises(Untrusted, match=what):
+        look_access(access_token(**changes))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbooks_app.core.quotas import Place, Quotas, Unfinished, Waits, in_line, ordinal, places, roughly, why
+from runbooks_app.core.quotas import Place, Quotas, Unfinished, Waits, in_line, ordinal, places, roughly, said, why
 
 pytestmark = pytest.mark.kernels
 
@@ -175,3 +175,14 @@ def test_one_more_than_a_quota_is_not_let_through_by_a_quick_look():
     assert not quotas.all_fit("ana", 2, 4)
     assert quotas.all_fit("", 9, 3)
     assert Quotas(0, 0).all_fit("ana", 9, 9)
+
+
+@pytest.mark.parametrize(("person", "runbook", "limits"), [(0, 0, False), (1, 0, True), (0, 1, True)])
+def test_no_quota_is_no_limit(person, runbook, limits):
+    assert Quotas(person, runbook).any is limits
+
+
+def test_a_place_and_its_reason_are_one_sentence():
+    held = Place(2, Waits.PERSON, going=2, most=2)
+    assert said(held, "your", "disk").endswith(f"; {why(held, 'your', 'disk')}")
+    assert said(held, "your", "disk", rough=True).startswith(roughly(2))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbooks_app.core.wording import SHOWN, did_you_mean, one_line, quoted, show
+from runbooks_app.core.wording import SHOWN, did_you_mean, one_line, quoted, show, since
 
 
 @pytest.mark.parametrize(
@@ -56,3 +58,21 @@ def test_a_list_within_a_list_is_counted_however_deep_it_goes():
         deep = [deep]
     assert show(deep) == "a list of 1"
     assert show([1, [2, 3], ()]) == "1, a list of 2, a list of 0"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (4, "just now"),
+        (-4, "just now"),
+        (89, "89 s ago"),
+        (90, "2 min ago"),
+        (-600, "in 10 min"),
+        (5400, "2 h ago"),
+        (129_600, "2 days ago"),
+        (-864_000, "in 10 days"),
+    ],
+)
+def test_a_time_is_told_as_seen_from_now(seconds, told):
+    now = datetime(2026, 3, 1, 3, 12, tzinfo=UTC)
+    assert since(now - timedelta(seconds=seconds), now) == told
