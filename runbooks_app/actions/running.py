@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from runbooks_app.actions import incidents, waiting
@@ -9,7 +11,7 @@ from runbooks_app.actions.context import Service, person_actor
 from runbooks_app.core import parameters as params
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import InvalidInput, Problem, Refused
-from runbooks_app.core.people import Permission, Person
+from runbooks_app.core.people import Actor, Permission, Person
 from runbooks_app.core.run import ENDED, RunState
 from runbooks_app.core.runbook import Runbook
 from runbooks_app.store import people, revisions, runs
@@ -17,12 +19,27 @@ from runbooks_app.store.database import Transaction, new_id, transaction
 from runbooks_app.store.records import Run
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be run: a runbook as it stands now, and values that fit its parameters."""
+
+    runbook: Runbook
+    notebook: dict[str, Any]
+    values: dict[str, Any]
+
+
 def usable_connections(service: Service, person: Person) -> dict[str, str]:
     """Names and kinds of the connections on which this person may diagnose."""
+    return usable_by(service, person.roles)
+
+
+def usable_by(service: Service, roles: Iterable[str]) -> dict[str, str]:
+    """Names and kinds of the connections on which one of these roles may diagnose."""
+    held = set(roles)
     return {
         name: connection.kind
         for name, connection in service.connections.items()
-        if not person.roles.isdisjoint(connection.diagnosers)
+        if not held.isdisjoint(connection.diagnosers)
     }
 
 
@@ -45,10 +62,7 @@ def request_run(
     changes nothing.
     """
     person.require(Permission.RUN)
-    runbook, notebook = service.library.revision(runbook_name)
-    usable = usable_connections(service, person)
-    values = params.validate(runbook.parameters, given, usable)
-    _all_connections_usable(service, runbook, values, usable)
+    found = wanted(service, runbook_name, given, usable_connections(service, person))
     actor = person_actor(person, signed_in)
     with transaction(service.engine) as tx:
         if delivery is not None and not people.first_delivery(tx, delivery):
@@ -56,40 +70,65 @@ def request_run(
         requesters = {person.subject}
         if rerun_of is not None:
             requesters |= set(runs.get(tx, rerun_of).requesters)
-        title = _incident_title(runbook, values)
-        incident = incidents.for_run(tx, service, actor, title, channel, incident_id)
-        revisions.keep(tx, runbook.digest, runbook.id, runbook.name, notebook)
-        run_id = new_id()
-        runs.insert(
-            tx,
-            {
-                "id": run_id,
-                "incident_id": incident.id,
-                "runbook": runbook.name,
-                "revision": runbook.digest,
-                "parameters": values,
-                "purpose": "diagnosis",
-                "rerun_of": rerun_of,
-                "requested_by": actor.as_json(),
-                "requesters": sorted(requesters),
-                "channel": channel or incident.channel,
-                "state": str(RunState.QUEUED),
-            },
+        return request(
+            tx, service, actor, requesters, found, channel=channel, incident_id=incident_id, rerun_of=rerun_of
         )
-        tx.audit(
-            actor,
-            Event.RUN_REQUESTED,
-            {"run": run_id, "incident": incident.id},
-            {
-                "runbook": runbook.name,
-                "runbook_digest": runbook.digest,
-                "parameters": values,
-                "requesters": sorted(requesters),
-            },
-        )
-        tx.defer("diagnose", run_id=run_id, priority=10)
-        tell_run(tx, run_id, channel or incident.channel)
-        return runs.get(tx, run_id)
+
+
+def wanted(service: Service, runbook_name: str, given: Mapping[str, Any], usable: dict[str, str]) -> Wanted:
+    """What somebody who may diagnose on these connections can run of this; raises with every problem otherwise."""
+    runbook, notebook = service.library.revision(runbook_name)
+    values = params.validate(runbook.parameters, given, usable)
+    _all_connections_usable(service, runbook, values, usable)
+    return Wanted(runbook, notebook, values)
+
+
+def request(
+    tx: Transaction,
+    service: Service,
+    actor: Actor,
+    requesters: Iterable[str],
+    asked: Wanted,
+    *,
+    channel: str = "",
+    incident_id: int | None = None,
+    rerun_of: str | None = None,
+) -> Run:
+    """Write the run, its entry and its job in this transaction; `requesters` are the humans behind it, if any are."""
+    runbook, behind = asked.runbook, sorted(requesters)
+    incident = incidents.for_run(tx, service, actor, _incident_title(runbook, asked.values), channel, incident_id)
+    revisions.keep(tx, runbook.digest, runbook.id, runbook.name, asked.notebook)
+    run_id = new_id()
+    runs.insert(
+        tx,
+        {
+            "id": run_id,
+            "incident_id": incident.id,
+            "runbook": runbook.name,
+            "revision": runbook.digest,
+            "parameters": asked.values,
+            "purpose": "diagnosis",
+            "rerun_of": rerun_of,
+            "requested_by": actor.as_json(),
+            "requesters": behind,
+            "channel": channel or incident.channel,
+            "state": str(RunState.QUEUED),
+        },
+    )
+    tx.audit(
+        actor,
+        Event.RUN_REQUESTED,
+        {"run": run_id, "incident": incident.id},
+        {
+            "runbook": runbook.name,
+            "runbook_digest": runbook.digest,
+            "parameters": asked.values,
+            "requesters": behind,
+        },
+    )
+    tx.defer("diagnose", run_id=run_id, priority=10)
+    tell_run(tx, run_id, channel or incident.channel)
+    return runs.get(tx, run_id)
 
 
 def cancel_run(service: Service, person: Person, signed_in: dict[str, Any], run_id: str) -> Run:
