@@ -14,6 +14,7 @@ from __future__ import annotations
 import http.client
 import logging
 from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -99,12 +100,14 @@ class Posted:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Whom the token belongs to."""
+    """Whom the token belongs to, what it may do, and Slack's time (seconds since the epoch; None where unsaid)."""
 
     team_id: str
     team: str
     bot_user_id: str
     bot_id: str
+    scopes: frozenset[str]
+    at: float | None
 
 
 class Responder:
@@ -168,13 +171,22 @@ class Slack(Responder):
 
     def check(self) -> Workspace:
         """Ask whose token this is (`auth.test`): for start-up and `doctor`."""
-        told = self._call("check the token", self._web.auth_test)
+        told, headers = self._answer("check the token", self._web.auth_test)
+        scopes = frozenset(filter(None, (s.strip() for s in headers.get("x-oauth-scopes", "").split(","))))
+        date = parsedate_tz(headers.get("date", ""))
         return Workspace(
             str(told.get("team_id", "")),
             str(told.get("team", "")),
             str(told.get("user_id", "")),
             str(told.get("bot_id", "")),
+            scopes,
+            mktime_tz(date) if date else None,
         )
+
+    def socket_address(self) -> str:
+        """Where to connect for Socket Mode, good for one connection. The token is the app-level one."""
+        told = self._call("open a connection", self._web.apps_connections_open, app_token=self._web.token)
+        return str(told.get("url", ""))
 
     def post(
         self, channel: str, message: Message, *, thread_ts: str = "", broadcast: bool = False, key: str = ""
@@ -257,9 +269,15 @@ class Slack(Responder):
         self._call("open a form", self._web.views_open, trigger_id=trigger_id, view=view)
 
     def _call(self, what: str, method: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
-        """Call the SDK; `from None` since its errors carry the request with its Authorization header."""
+        return self._answer(what, method, **arguments)[0]
+
+    def _answer(self, what: str, method: Callable[..., Any], **arguments: Any) -> tuple[dict[str, Any], dict[str, str]]:
+        """Call the SDK for what Slack says and its headers, whose names are in small letters.
+
+        `from None` since the SDK's errors carry the request with its Authorization header.
+        """
         try:
-            told = method(**arguments).data
+            response = method(**arguments)
         except SlackApiError as error:
             raise _rejected(what, error.response) from None
         except HTTPError as error:  # the upload URL alone; the Web API's answers come as SlackApiError
@@ -269,9 +287,9 @@ class Slack(Responder):
             raise Rejected(what, f"upload_http_{status}") from None
         except (OSError, http.client.HTTPException, SlackRequestError, ValueError) as error:
             raise _away(what, error) from None
-        if not isinstance(told, dict):
+        if not isinstance(response.data, dict):
             raise Away(f"Slack's answer could not be read (tried to {what}).", maybe_done=True)
-        return told
+        return response.data, {name.lower(): str(value) for name, value in response.headers.items()}
 
 
 def _rejected(what: str, response: Any) -> RunbooksError:

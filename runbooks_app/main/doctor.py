@@ -19,7 +19,7 @@ from runbooks_app.core.connection_tests import Standing
 from runbooks_app.core.errors import DatabaseAway, Misconfigured, Problem, RunbooksError, Unavailable
 from runbooks_app.library import Library
 from runbooks_app.live.streams import client
-from runbooks_app.main import identity
+from runbooks_app.main import doctor_slack, identity
 from runbooks_app.main.worker import start_engine
 from runbooks_app.oidc import OpenIDProvider
 from runbooks_app.settings import PREFIX, Settings
@@ -161,6 +161,14 @@ def run_identity(settings: Settings) -> str:
     return identity.examine(settings, _connections(settings))
 
 
+def slack(settings: Settings) -> str:
+    """Slack takes what is told there, and its requests come in."""
+    says, remarks = doctor_slack.examine(settings, SECONDS)
+    if remarks:
+        raise Remark("; ".join([says, *remarks]))
+    return says
+
+
 def artifacts(settings: Settings) -> str:
     """Large outputs can be stored: one of a few bytes is."""
     try:
@@ -183,7 +191,19 @@ def sandbox(settings: Settings) -> str:
 
 CHECKS: Mapping[str, Callable[[Settings], str]] = {
     check.__name__: check
-    for check in (database, redis, library, connections, proofs, secrets, provider, run_identity, artifacts, sandbox)
+    for check in (
+        database,
+        redis,
+        library,
+        connections,
+        proofs,
+        secrets,
+        provider,
+        run_identity,
+        slack,
+        artifacts,
+        sandbox,
+    )
 }
 
 

@@ -38,8 +38,12 @@ class Received:
 @dataclass
 class StandIn:
     url: str
-    workspace: Workspace
+    app: Flask
     service: Received
+
+    @property
+    def workspace(self) -> Workspace:
+        return self.app.extensions["slack_workspace"]
 
     def control(self, path: str, **body: Any) -> dict[str, Any]:
         told = requests.post(f"{self.url}control/{path}", json=body, timeout=10)
@@ -77,7 +81,7 @@ def stand_in(noting_service: tuple[str, Received]) -> Iterator[StandIn]:
     received.answer, received.hold = ("", 200), None
     app = create_slack(SlackConfig(TOKEN, SECRET, url))
     with serve(app) as own:
-        yield StandIn(own, app.extensions["slack_workspace"], received)
+        yield StandIn(own, app, received)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from runbooks_app.chat.client import Away, RateLimited, Rejected, Slack
+from runbooks_app.chat.scopes import SCOPES
 from runbooks_app.chat.views import ChartTold, Message
 from runbooks_app.core.errors import InvalidInput, Misconfigured
 
@@ -23,8 +24,11 @@ PNG = (
 )
 
 
-def test_the_token_says_whose_it_is(slack):
-    assert slack.check().team_id == "T0DEMO"
+def test_the_token_says_whose_it_is_what_it_may_do_and_what_time_it_is(slack):
+    told = slack.check()
+    assert told.team_id == "T0DEMO"
+    assert told.scopes == set(SCOPES)
+    assert abs(told.at - time.time()) < 30
 
 
 def test_a_message_is_posted_and_updated_in_place(slack, stand_in):

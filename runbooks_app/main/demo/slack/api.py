@@ -46,7 +46,9 @@ def call(method: str) -> Response:
         answer = {"ok": False, "error": error.code, **error.told}
     if fault:
         _hang_up()
-    return jsonify(answer)
+    told = jsonify(answer)
+    told.headers["X-OAuth-Scopes"] = ",".join(current_app.config["SCOPES"])
+    return told
 
 
 @api.post("/upload/<file_id>")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from runbooks_app.chat.scopes import SCOPES
 from runbooks_app.main.demo.slack.api import api, respond_with
 from runbooks_app.main.demo.slack.control import control
 from runbooks_app.main.demo.slack.delivery import Deliveries
@@ -50,8 +51,8 @@ def create_slack(config: SlackConfig) -> Flask:
     """Make the app; its `extensions` hold `slack_workspace` and `slack_deliveries`, for tests."""
     app = Flask(__name__, static_url_path="/static")
     app.config.update(
-        TOKEN=config.token, TEAM_ID=config.team_id, APP_ID=config.app_id, MAX_CONTENT_LENGTH=MAX_BODY,
-        MAX_FORM_MEMORY_SIZE=MAX_BODY,
+        TOKEN=config.token, TEAM_ID=config.team_id, APP_ID=config.app_id, SCOPES=tuple(SCOPES),
+        MAX_CONTENT_LENGTH=MAX_BODY, MAX_FORM_MEMORY_SIZE=MAX_BODY,
     )  # fmt: skip
     workspace = Workspace(config.people, config.channels, config.state)
     app.extensions["slack_workspace"] = workspace
