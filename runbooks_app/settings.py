@@ -50,6 +50,12 @@ class Settings(BaseModel):
     )
     web_processes: int = Field(2, ge=1, le=64, description="Web processes.")
     web_threads: int = Field(64, ge=4, le=1000, description="Threads of each web process; a live page holds one.")
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Proxies before web processes that tell by X-Forwarded-For who asks: rate limits go by that.",
+    )
     web_key_file: Path | None = Field(
         None,
         description="File with at least 32 random bytes, the same in all web processes; it signs sign-ins under way.",
@@ -73,6 +79,12 @@ class Settings(BaseModel):
     )
     artifacts: str = Field(
         "file://artifacts", description="Where large outputs go: a folder (file://…) or a bucket (s3://…)."
+    )
+    alerts: Path | None = Field(
+        None, description="File that says who sends alerts and which runbook each leads to; unset: none are taken."
+    )
+    catalogue: Path | None = Field(
+        None, description="File that says of each service its connections, owners, dashboards and deploys, for alerts."
     )
     remediation: Literal["on", "off"] = Field(
         "on", description="off: diagnose only; no write credential is ever minted."

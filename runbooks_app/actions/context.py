@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from runbooks_app.alerting import EMPTY, Alerting
 from runbooks_app.connections import Connection
 from runbooks_app.core.people import Actor, Person
 from runbooks_app.library import Library
@@ -23,6 +24,7 @@ class Service:
     connections: dict[str, Connection]
     settings: Settings
     artifacts: Artifacts
+    alerting: Alerting = EMPTY
 
 
 def person_actor(person: Person, signed_in: dict[str, Any]) -> Actor:

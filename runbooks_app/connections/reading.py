@@ -12,7 +12,7 @@ from runbooks_app.core import durations
 from runbooks_app.core.addresses import http_address, keeps_secrets
 from runbooks_app.core.errors import InvalidInput, Misconfigured, Problem
 from runbooks_app.core.http_rules import READ_ALL, READING_METHODS, Rule, read_rule, readings, reads_only
-from runbooks_app.core.people import known_role
+from runbooks_app.core.people import ALERT, known_role
 from runbooks_app.core.policy import Floor, Risk
 from runbooks_app.core.tables import Table
 
@@ -64,8 +64,9 @@ def _connection(table: Table, folder: Path) -> Connection:
         **(_postgres(table, folder) if kind == "postgres" else _http(table, folder)),
     )
     for role in connection.diagnosers:
-        if not known_role(role):
-            table.wrong("diagnosers", f"names an unknown role, {role!r}.", "Write roles such as responder or viewer.")
+        if not known_role(role) and role != ALERT:
+            mend = "Write roles such as responder or viewer, and alert where alerts may diagnose."
+            table.wrong("diagnosers", f"names an unknown role, {role!r}.", mend)
     if connection.remediates and not connection.floor.approvers:
         table.wrong("floor.approvers", "is missing: nobody could approve.", 'Name groups, as in ["database"].')
     _apart(table, connection)

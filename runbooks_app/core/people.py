@@ -17,6 +17,10 @@ APPROVER = "approver:"
 
 PLAIN_ROLES = frozenset({"viewer", "responder", "author", "auditor", "admin", "break-glass"})
 
+ALERT = "alert"
+"""Who asks when an alert does: kind of the actor, and a role that only connections name, for what alerts may diagnose.
+No group of people can have it, and it holds no permission."""
+
 
 class Permission(StrEnum):
     """What a handler may ask for."""
@@ -87,7 +91,7 @@ class Person:
 class Actor:
     """Who did something: a person, or a part of the service acting on its own.
 
-    `kind` is `person`, `worker`, `web`, `timer`, `provider` (that people sign in with) or `operator` (at the service's
+    `kind` is `person`, `alert`, `worker`, `web`, `timer`, `provider` (that people sign in with) or `operator` (at the service's
     own command line). `signed_in` tells how: the surface (`web`, `slack`, `api`, `cli`) and when the provider last
     authenticated the person (`auth_time`, seconds since the epoch).
     """

@@ -8,6 +8,7 @@ import time
 from sqlalchemy import Engine, make_url
 
 from runbooks_app.actions.context import Service
+from runbooks_app.alerting import Alerting, read_alerting
 from runbooks_app.connections import read_connections
 from runbooks_app.core.errors import DatabaseAway, Misconfigured
 from runbooks_app.library import Library
@@ -41,7 +42,14 @@ def service(settings: Settings, **pool: int) -> Service:
         connections=connections,
         settings=settings,
         artifacts=Artifacts(settings.artifacts, settings.path(settings.config_dir)),
+        alerting=alerting(settings),
     )
+
+
+def alerting(settings: Settings) -> Alerting:
+    """Who sends alerts and what they lead to, with the catalogue. Raises `Misconfigured` with every problem."""
+    files = (settings.path(path) if path else None for path in (settings.alerts, settings.catalogue))
+    return read_alerting(*files)
 
 
 def _await_schema(engine: Engine) -> None:

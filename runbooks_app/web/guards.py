@@ -5,6 +5,7 @@
     @guard()                             anybody signed in: the action itself decides
     @open_to_all                         everybody, for reading alone: health, sign-in, static files
     @signed_by_slack                     the handler checks Slack's signature first; no session counts
+    @signed_by_source                    the handler checks first who sends alerts; no session counts
     @signed_by_provider                  the handler checks the sign-in provider's token first; no session counts
 
 `admit` runs before every request. Of one that may have an effect (neither GET nor HEAD nor OPTIONS) it wants,
@@ -42,6 +43,7 @@ class Open(StrEnum):
 
     TO_ALL = "open to all"
     SIGNED_BY_SLACK = "signed by Slack"
+    SIGNED_BY_SOURCE = "signed by who sends alerts"
     SIGNED_BY_PROVIDER = "signed by the sign-in provider"
 
 
@@ -70,6 +72,12 @@ def open_to_all(handler: Handler) -> Handler:
 def signed_by_slack(handler: Handler) -> Handler:
     """Declare that the handler proves the sender by Slack's signature over the raw body."""
     setattr(handler, _DECLARED, Open.SIGNED_BY_SLACK)
+    return handler
+
+
+def signed_by_source(handler: Handler) -> Handler:
+    """Declare that the handler proves the sender by the secret of a source of alerts."""
+    setattr(handler, _DECLARED, Open.SIGNED_BY_SOURCE)
     return handler
 
 
@@ -102,7 +110,7 @@ def admit() -> None:
     declared = declaration(current_app.view_functions[request.endpoint])
     if declared is None:
         raise Refused(f"Nobody may use {request.path}: it declares no permission.")
-    if declared in {Open.SIGNED_BY_SLACK, Open.SIGNED_BY_PROVIDER}:
+    if declared in {Open.SIGNED_BY_SLACK, Open.SIGNED_BY_SOURCE, Open.SIGNED_BY_PROVIDER}:
         return
     effect = request.method not in _SAFE
     token = bearer.presented() if _is_api() else None
