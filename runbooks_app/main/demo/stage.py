@@ -44,7 +44,7 @@ class Stage:
     """The running demo. `say` is told each step; `library` is the folder with the notebooks.
 
     `settings` are settings of the service that differ from the demo's own; with another `oidc_issuer`, the demo's
-    sign-in page is not started.
+    sign-in page is not started. `channels` are those of the stand-in for Slack, by their ids.
     """
 
     def __init__(
@@ -55,11 +55,13 @@ class Stage:
         usual_ports: bool,
         library: Path = LIBRARY,
         settings: Mapping[str, Any] = MappingProxyType({}),
+        channels: Mapping[str, str] = MappingProxyType(CHANNELS),
     ) -> None:
         self.folder = folder
         self.say = say
         self.library = library
         self._settings = settings
+        self._channels = channels
         self._usual = usual_ports
         # Processes stop before the servers that they stand on.
         self._servers = ExitStack()
@@ -218,7 +220,7 @@ class Stage:
         arguments = ["-m", "runbooks_app.main.demo.slack", "--service-url", self.url, "--team", TEAM]
         arguments += ["--token-file", self._file("slack_token"), "--signing-secret-file", self._file("slack_signing")]
         arguments += ["--port", str(self.ports["slack"]), "--state", str(self.folder / "slack.json")]
-        for kind, names in (("--person", PEOPLE), ("--channel", CHANNELS)):
+        for kind, names in (("--person", PEOPLE), ("--channel", self._channels)):
             for key, name in names.items():
                 arguments += [kind, f"{key}={name}"]
         self._python("slack", arguments)
