@@ -32,9 +32,10 @@ class Table:
         for key in self.fields:
             if key in known:
                 continue
-            if key in {"password", "secret", "token"}:
+            if key in {"password", "secret", "token"} or f"{key}_file" in known:
                 files = [name for name in known if name.endswith("_file")] or ["password_file"]
-                fix = f"Secrets never stand in this file: name a file of mode 0600 by {files[0]}."
+                file = f"{key}_file" if f"{key}_file" in files else files[0]
+                fix = f"Secrets never stand in this file: name a file of mode 0600 by {file}."
             else:
                 near = get_close_matches(key, known, 1)
                 fix = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
