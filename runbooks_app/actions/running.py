@@ -8,6 +8,7 @@ from typing import Any
 
 from runbooks_app.actions import incidents, waiting
 from runbooks_app.actions.context import Service, person_actor
+from runbooks_app.actions.delivering import once
 from runbooks_app.core import parameters as params
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import InvalidInput, Problem, Refused
@@ -131,9 +132,15 @@ def request(
     return runs.get(tx, run_id)
 
 
-def cancel_run(service: Service, person: Person, signed_in: dict[str, Any], run_id: str) -> Run:
-    """Stop a run: at once while it is queued, else its worker interrupts the kernel, then kills it."""
+def cancel_run(
+    service: Service, person: Person, signed_in: dict[str, Any], run_id: str, *, delivery: str | None = None
+) -> Run:
+    """Stop a run: at once while it is queued, else its worker interrupts the kernel, then kills it.
+
+    `delivery` is a key of the chat's delivery: a second one raises `Taken`.
+    """
     with transaction(service.engine) as tx:
+        once(tx, delivery)
         run = runs.get(tx, run_id, lock=True)
         if person.subject not in run.requesters:
             person.require(Permission.CANCEL)

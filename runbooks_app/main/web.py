@@ -10,7 +10,6 @@ from gunicorn.app.base import BaseApplication
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
 from runbooks_app import telemetry
-from runbooks_app.chat.client import Responder
 from runbooks_app.kernels.processes import PR_SET_DUMPABLE, prctl
 from runbooks_app.main import assemble
 from runbooks_app.settings import Settings
@@ -25,7 +24,6 @@ def app(settings: Settings) -> Flask:
         oidc_client_secret=settings.secret("oidc_client_secret_file"),
         slack_signing_secret=settings.secret("slack_signing_secret_file"),
         redis_password=settings.secret("redis_password_file"),
-        slack_client=Responder(base_url=settings.slack_api_url, timeout=3),
     )
     # Spans hold an address as it is, and that of a sign-in's end has the provider's code in it.
     untold = "healthz,readyz,static,login/callback"

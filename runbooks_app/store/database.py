@@ -28,6 +28,8 @@ QUEUES = {
     "tell_run": "tell",
     "tell_proposal": "tell",
     "tell_break_glass": "tell",
+    "answer": "tell",
+    "open_form": "forms",
 }
 """The queue of each job. Each has workers of its own: neither a burst of diagnoses nor a chat that hangs may
 hold up what people have approved."""

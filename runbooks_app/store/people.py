@@ -192,3 +192,8 @@ def link(tx: Transaction, code: str, team: str, chat_user: str, subject: str) ->
 def first_delivery(tx: Transaction, key: str) -> bool:
     """Whether the chat delivers this for the first time."""
     return tx.execute("INSERT INTO chat_deliveries (key) VALUES (:key) ON CONFLICT DO NOTHING", key=key).rowcount == 1
+
+
+def delivered(tx: Transaction, key: str) -> bool:
+    """Whether the chat has delivered this before."""
+    return tx.execute("SELECT 1 FROM chat_deliveries WHERE key = :key", key=key).first() is not None

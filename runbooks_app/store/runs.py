@@ -55,6 +55,17 @@ def get(tx: Transaction, run_id: str, *, lock: bool = False) -> Run:
     return Run.of(row)
 
 
+def told_in(tx: Transaction, channel: str, ts: str) -> Run | None:
+    """The run that a message of ours tells of, or whose thread it begins."""
+    row = tx.execute(
+        """SELECT r.* FROM chat_messages m JOIN runs r ON m.about = 'run:' || r.id
+           WHERE m.channel = :channel AND m.ts = :ts AND m.ts <> ''""",
+        channel=channel,
+        ts=ts,
+    ).first()
+    return Run.of(row) if row else None
+
+
 def move(tx: Transaction, run: Run, to: RunState, **changes: Any) -> None:
     """Change the state, guarded by the state that was read, with other columns along; an ended run has its time."""
     sets = "".join(f", {name} = :{name}" for name in changes) + f", ended_at = {'now()' if to in ENDED else 'NULL'}"

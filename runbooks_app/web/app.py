@@ -22,14 +22,13 @@ from runbooks_app.web import (
     login,
     pages,
     resource_metadata,
-    slack,
 )
 from runbooks_app.web.context import EXTENSION, Web
 from runbooks_app.web.context import service as current_service
+from runbooks_app.web.slack import http as slack
 
 if TYPE_CHECKING:
     from runbooks_app.actions.context import Service
-    from runbooks_app.chat.client import Responder
 
 LARGEST_BODY = 2 * 1024 * 1024
 LOGIN_MINUTES = 15
@@ -43,7 +42,6 @@ def create_app(
     oidc_client_secret: str = "",
     slack_signing_secret: str = "",
     redis_password: str = "",
-    slack_client: Responder | None = None,
 ) -> Flask:
     """The app for this service.
 
@@ -55,7 +53,7 @@ def create_app(
         raise Misconfigured("The key for sign-in cookies needs at least 32 random bytes.")
     issuer = service.settings.oidc_issuer
     provider = OpenIDProvider(issuer) if issuer else None
-    web = Web(service, oidc_client_secret, slack_signing_secret, redis_password, slack_client, provider)
+    web = Web(service, oidc_client_secret, slack_signing_secret, redis_password, provider)
     app = Flask(__name__)
     app.extensions[EXTENSION] = web
     app.config.update(

@@ -10,7 +10,6 @@ from flask import current_app
 
 if TYPE_CHECKING:
     from runbooks_app.actions.context import Service
-    from runbooks_app.chat.client import Responder
     from runbooks_app.oidc import OpenIDProvider
 
 EXTENSION = "runbooks"
@@ -21,15 +20,13 @@ EXTENSION = "runbooks"
 class Web:
     """The service as one Flask app serves it.
 
-    `slack` tells people who pressed a button what went wrong; without it that is logged alone. `provider` is where
-    people sign in and who signs their tokens; without one nobody can.
+    `provider` is where people sign in and who signs their tokens; without one nobody can.
     """
 
     service: Service
     oidc_client_secret: str = field(default="", repr=False)
     slack_signing_secret: str = field(default="", repr=False)
     redis_password: str = field(default="", repr=False)
-    slack: Responder | None = None
     provider: OpenIDProvider | None = None
 
     @property

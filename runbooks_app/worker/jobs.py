@@ -32,7 +32,7 @@ from runbooks_app.actions.starting import TargetBusy, wait_for_keys
 from runbooks_app.chat.client import Away, RateLimited, Rejected
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.store.database import QUEUES, transaction
-from runbooks_app.worker import telling, work
+from runbooks_app.worker import answering, telling, work
 from runbooks_app.worker.context import Worker
 from runbooks_app.worker.holding import sweep as sweep_credentials
 from runbooks_app.worker.identity import Keeper
@@ -54,6 +54,10 @@ APPROVED = 4
 TELLING = 4
 """Messages that one worker sends at a time."""
 
+FORMS = 4
+"""Forms that one worker opens at a time. They have places of their own: a form is opened within three seconds or never,
+and may not wait behind a message that hangs."""
+
 UPKEEP = 4
 """Sweeps that one worker does at a time: of states, of credentials, of counted refusals; and a test of a connection."""
 
@@ -65,6 +69,7 @@ _METER = metrics.get_meter("runbooks.worker")
 _DURATION = _METER.create_histogram("messaging.process.duration", unit="s", description="Time that a job took.")
 
 _STORE_AWAY = RetryStrategy(max_attempts=50, wait=2, retry_exceptions={Unavailable})
+_ANSWERED = RetryStrategy(max_attempts=60, linear_wait=2, retry_exceptions={Unavailable})
 _CHAT_AWAY = RetryStrategy(max_attempts=60, linear_wait=2, retry_exceptions={Away, Unavailable})
 
 
@@ -92,6 +97,8 @@ def queue_app(conninfo: str, worker: Worker) -> Queue:
     task("remediate", partial(_remediate, worker), _STORE_AWAY)
     for name in ("tell_run", "tell_proposal", "tell_break_glass"):
         task(name, partial(_tell, worker, name, getattr(telling, name)), _CHAT_AWAY)
+    task("answer", partial(answering.answer, worker), _ANSWERED)
+    task("open_form", partial(answering.open_form, worker), _STORE_AWAY)
 
     upkeep = App(connector=app.connector)
     app.job_manager = upkeep.job_manager = bell = Bell(app.connector, conninfo)
@@ -151,6 +158,7 @@ async def run_worker(queue: Queue, worker: Worker) -> None:
         QUEUES["diagnose"]: worker.service.settings.concurrency,
         QUEUES["remediate"]: APPROVED,
         QUEUES["tell_run"]: TELLING,
+        QUEUES["open_form"]: FORMS,
         "upkeep": UPKEEP,
     }
     loop = asyncio.get_running_loop()
@@ -221,7 +229,10 @@ def _measured(name: str, queue: str, call: Callable[..., None]) -> Callable[...,
             "messaging.operation.name": name,
             "messaging.operation.type": "process",
         }
-        ids = {f"runbooks.{key.replace('_id', '.id')}": str(value) for key, value in arguments.items()}
+        # Ids alone: other arguments are what is said to somebody, and addresses and triggers that are worth something.
+        ids = {
+            f"runbooks.{kind}.id": arguments[f"{kind}_id"] for kind in ("run", "proposal") if f"{kind}_id" in arguments
+        }
         began = time.monotonic()
         try:
             with _TRACER.start_as_current_span(f"process {name}", kind=SpanKind.CONSUMER, attributes={**about, **ids}):

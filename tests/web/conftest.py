@@ -28,7 +28,7 @@ from runbooks_app.core.run import CellState
 from runbooks_app.library import Library
 from runbooks_app.settings import Settings
 from runbooks_app.store.artifacts import Artifacts
-from runbooks_app.store.database import connect, reading
+from runbooks_app.store.database import connect, reading, transaction
 from runbooks_app.web import limits
 from runbooks_app.web.app import create_app
 from runbooks_app.web.context import EXTENSION
@@ -324,3 +324,20 @@ def linked(service: Service, slack: SlackSender, sign_in_as):
         return person
 
     return link
+
+
+@pytest.fixture
+def said_later(service: Service):
+    """`said_later()` takes the jobs that say something to somebody, or open a form, off the queue: their arguments."""
+
+    def take(task: str = "answer") -> list[dict[str, Any]]:
+        with transaction(service.engine) as tx:
+            rows = tx.execute(
+                "DELETE FROM procrastinate_jobs WHERE task_name = :task AND status = 'todo' RETURNING id, args",
+                task=task,
+            )
+            return [row.args for row in sorted(rows, key=lambda row: row.id)]
+
+    take()
+    take("open_form")
+    return take
