@@ -13,7 +13,6 @@ from typing import Any
 
 from runbooks_app.actions.context import Service, person_actor
 from runbooks_app.actions.delivering import once
-from runbooks_app.actions.delivering import once
 from runbooks_app.actions.story import incident_story
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import Conflict, InvalidInput, Problem, Refused
