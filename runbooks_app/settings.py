@@ -169,6 +169,10 @@ class Settings(BaseModel):
         300, ge=60, le=3600, description="Seconds until a proposal that waits is told to more people than before."
     )
 
+    notify_urls_file: Path | None = Field(
+        None, description="File with addresses of other chats and mail, one a line, as `apprise` reads them."
+    )
+
     concurrency: int = Field(8, ge=1, le=200, description="Diagnoses that one worker does at a time.")
     runs_per_person: int = Field(
         5, ge=0, le=10_000, description="Diagnoses of one person at a time; more of them wait in line. 0: no limit."

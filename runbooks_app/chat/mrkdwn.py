@@ -61,6 +61,11 @@ def safe(text: object, limit: int) -> str:
     return clip(_escaped(_MARK.sub(rf"\1{BREAK}", _neutral(plain(text, limit)))), limit)
 
 
+def harmless(text: object, limit: int) -> str:
+    """Untrusted text as one line for chats that read other markup: nobody is called, nothing is a link or a picture."""
+    return clip(_MARK.sub(rf"\1{BREAK}", _neutral(plain(text, limit))), limit)
+
+
 def inline_code(text: object, limit: int = 600) -> str:
     """Untrusted text as code within a line, ready to be copied: only shouting is broken up.
 

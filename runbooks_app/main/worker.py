@@ -11,6 +11,7 @@ from dataclasses import replace
 from runbooks_app import telemetry
 from runbooks_app.actions.signatures import Signatures
 from runbooks_app.chat.client import Slack
+from runbooks_app.chat.elsewhere import read_places
 from runbooks_app.kernels.engine import Engine
 from runbooks_app.kernels.processes import PR_SET_DUMPABLE, prctl
 from runbooks_app.live.streams import Live
@@ -65,7 +66,9 @@ def assembled(settings: Settings, engine: Engine) -> Worker:
     # Leases are renewed whatever jobs are waiting for.
     renewing = replace(service, engine=assemble.database(settings, pool_size=1, spare=0))
     token, redis_password = settings.secret("slack_bot_token_file"), settings.secret("redis_password_file")
-    secrets = (token, settings.secret("database_password_file"), redis_password)
+    places = read_places(settings.secret("notify_urls_file"))
+    addresses = (place.address for place in places)
+    secrets = (token, settings.secret("database_password_file"), redis_password, *addresses)
     name = worker_name()
     worker = Worker(
         name=name,
@@ -77,6 +80,7 @@ def assembled(settings: Settings, engine: Engine) -> Worker:
         signatures=Signatures.by_settings(OpenIDProvider(settings.oidc_issuer), settings),
         secrets=tuple(filter(None, secrets)),
         issuer=issuer(settings),
+        elsewhere=places,
     )
     # What exists now stays: the collector, which stops every job while it looks, need not look at it again.
     gc.collect()

@@ -15,6 +15,7 @@ from runbooks_app.actions.context import Service
 from runbooks_app.actions.leases import renew
 from runbooks_app.actions.signatures import Signatures
 from runbooks_app.chat.client import Slack
+from runbooks_app.chat.elsewhere import Place
 from runbooks_app.credentials.issuer import Issuer
 from runbooks_app.kernels.engine import Engine
 from runbooks_app.live.streams import Live
@@ -114,3 +115,4 @@ class Worker:
     signatures: Signatures
     secrets: tuple[str, ...] = field(default=(), repr=False)
     issuer: Issuer | None = None
+    elsewhere: tuple[Place, ...] = ()

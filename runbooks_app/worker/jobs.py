@@ -34,6 +34,7 @@ from runbooks_app.core.errors import Unavailable
 from runbooks_app.store.database import QUEUES, transaction
 from runbooks_app.worker import answering, telling, work
 from runbooks_app.worker.context import Worker
+from runbooks_app.worker.elsewhere import tell_elsewhere
 from runbooks_app.worker.holding import sweep as sweep_credentials
 from runbooks_app.worker.identity import Keeper
 from runbooks_app.worker.measuring import watch_the_connections, watch_the_kernels, watch_the_line
@@ -143,6 +144,18 @@ def _add_upkeep(app: App, worker: Worker) -> None:
                 prove_next(worker.service, worker.name, worker.issuer)
             finally:
                 proving.release()
+
+    telling_elsewhere = threading.Lock()
+
+    @app.periodic(cron="* * * * * */2")
+    @app.task(name="tell_elsewhere", queue="upkeep", queueing_lock="tell_elsewhere")
+    def elsewhere(timestamp: int) -> None:  # noqa: ARG001
+        # A chat that hangs takes one of this worker's places, and no more of them each time.
+        if telling_elsewhere.acquire(blocking=False):
+            try:
+                tell_elsewhere(worker)
+            finally:
+                telling_elsewhere.release()
 
     @app.periodic(cron="* * * * *")
     @app.task(name="count_refusals", queue="upkeep", queueing_lock="count_refusals")

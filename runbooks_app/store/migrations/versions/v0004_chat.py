@@ -113,17 +113,18 @@ UP = (
         ended_at timestamptz
     )""",
     "CREATE UNIQUE INDEX alert_storms_open ON alert_storms (channel) WHERE ended_at IS NULL",
-    """CREATE TABLE elsewhere_messages (
-        key     text NOT NULL,
-        place   text NOT NULL,                   -- SHA-256 of the address, which holds a secret
+    # Other chats read the audit trail, each from where it stands; one worker at a time, by lease.
+    """CREATE TABLE elsewhere_places (
+        place   text PRIMARY KEY,                -- SHA-256 of the address, which holds a secret
+        seq     bigint NOT NULL,                 -- the last entry that was told there or wants no telling
+        due_at  timestamptz NOT NULL DEFAULT now(),  -- when a worker may take it
         told_at timestamptz,
-        tries   integer NOT NULL DEFAULT 0,
-        trouble text NOT NULL DEFAULT '',
-        PRIMARY KEY (key, place)
+        tries   integer NOT NULL DEFAULT 0,      -- of the entry after `seq`
+        trouble text NOT NULL DEFAULT ''
     )""",
 )
 DOWN = (
-    "DROP TABLE elsewhere_messages",
+    "DROP TABLE elsewhere_places",
     "DROP TABLE alert_storms",
     "DROP TABLE alerts",
     "DROP TABLE wakings",
@@ -156,7 +157,7 @@ def upgrade() -> None:
         op.execute(statement)
     role = '"' + context.config.attributes["application_role"].replace('"', '""') + '"'
     op.execute(f"GRANT SELECT, INSERT, UPDATE ON incident_channels, wakings, alerts, alert_storms TO {role}")
-    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON chat_threads, chat_channels, elsewhere_messages TO {role}")
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON chat_threads, chat_channels, elsewhere_places TO {role}")
 
 
 def downgrade() -> None:

@@ -1,0 +1,302 @@
+"""Other chats by apprise, over real HTTP: what they are told, once and in order, and what never leaves with it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from notebooks import cell, write
+from signing import approve
+from worker.conftest import BEN, CAT, WEB
+
+from runbooks_app.actions import deciding
+from runbooks_app.chat import elsewhere as chat
+from runbooks_app.chat.elsewhere import read_places
+from runbooks_app.core.errors import Misconfigured
+from runbooks_app.store.database import reading, transaction
+from runbooks_app.worker import elsewhere
+
+pytestmark = [
+    pytest.mark.chat,
+    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),  # one of apprise's services
+]
+
+TOKEN = "canary-in-the-address-9f31c6"
+ROWS = """
+kit.finding("info", "3 rows")
+kit.finding("critical", "Session 7 blocks @everyone, see https://evil.example and <@U123>", {"email": "jane@customer"})
+kit.propose("act")
+"""
+ACT = """
+kit.gate("act", "Do *it*", risk="medium")
+kit.postgres("orders-db").execute("SELECT 1")
+"""
+
+
+@dataclass
+class Chat:
+    """A service that takes messages; `answers` is its status, `hangs` until it is set."""
+
+    port: int = 0
+    answers: int = 200
+    hangs: threading.Event | None = None
+    asked: threading.Event = field(default_factory=threading.Event)
+    got: list[tuple[str, dict]] = field(default_factory=list)
+
+    @property
+    def titles(self) -> list[str]:
+        return [body["title"] for _, body in self.got]
+
+    def address(self, path: str = TOKEN) -> str:
+        return f"json://127.0.0.1:{self.port}/{path}"
+
+
+@contextmanager
+def served():
+    chat = Chat()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            chat.asked.set()
+            if chat.hangs is not None:
+                chat.hangs.wait(20)
+            if chat.answers == 200:
+                chat.got.append((self.path, json.loads(body)))
+            self.send_response(chat.answers)
+            if chat.answers == 302:
+                self.send_header("Location", f"http://127.0.0.1:{chat.port}/elsewhere")
+                chat.answers = 200
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    chat.port = server.server_port
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield chat
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def mail():
+    with served() as one:
+        yield one
+
+
+@pytest.fixture
+def teams():
+    with served() as one:
+        yield one
+
+
+@pytest.fixture
+def told(house, mail, teams, library_folder):
+    """A worker that tells two places, which hear what happens from now on."""
+    write(
+        library_folder,
+        "rows",
+        cell("rows", ROWS, "diagnostic"),
+        cell("act", ACT, "remediation"),
+        connections={"orders-db": "postgres"},
+    )
+    places = read_places(f"# mail\n{mail.address()}\n\n{teams.address()}\n")
+    house = replace(house, worker=replace(house.worker, elsewhere=places))
+    elsewhere.tell_elsewhere(house.worker)
+    return house
+
+
+def tell(house) -> None:
+    elsewhere.tell_elsewhere(house.worker)
+
+
+def at_once(house) -> None:
+    """Let what has to wait be tried now."""
+    with transaction(house.service.engine) as tx:
+        tx.execute("UPDATE elsewhere_places SET due_at = now()")
+
+
+def places(house) -> list:
+    with reading(house.service.engine) as tx:
+        return tx.execute("SELECT * FROM elsewhere_places ORDER BY trouble").all()
+
+
+def test_an_ended_run_and_its_proposal_are_told_once_in_order_everywhere(told, mail, teams):
+    run, (proposal,) = told.diagnosed(name="rows")
+    tell(told)
+    tell(told)
+    for place in (mail, teams):
+        assert [path for path, _ in place.got] == [f"/{TOKEN}"] * 2
+        assert sorted(place.titles) == ["Do *\u200bit*: waits for approval", "rows on orders-db: diagnosed"]
+    found = next(body["message"] for _, body in mail.got if "diagnosed" in body["title"])
+    critical, info, *_ = found.splitlines()
+    assert (critical.startswith("Critical: Session 7 blocks"), info) == (True, "Info: 3 rows")
+    assert f"http://127.0.0.1:8080/runs/{run.id}" in found
+    waits = next(body["message"] for _, body in mail.got if "waits" in body["title"])
+    assert "for database" in waits
+    assert f"http://127.0.0.1:8080/proposals/{proposal.id}" in waits
+    deciding.decide(told.service, CAT, WEB, proposal.id, "deny", proposal.digest, "not now")
+    tell(told)
+    assert mail.titles[2:] == teams.titles[2:] == ["Do *\u200bit*: denied; nothing was changed"]
+    assert "Denied by Cat" in mail.got[-1][1]["message"]
+
+
+def test_nobody_is_called_and_nothing_is_a_link_but_our_own(told, mail):
+    told.diagnosed(name="rows")
+    tell(told)
+    said = next(body["message"] for _, body in mail.got if "diagnosed" in body["title"])
+    assert "@everyone" not in said
+    assert "https://evil" not in said
+    assert "<@U" not in said
+    assert "jane@customer" not in said
+
+
+def test_the_whole_way_to_applied_and_verified_is_told_by_its_end(told, mail, runbook, stuck):
+    _, (proposal,) = told.diagnosed()
+    approve(told.service, BEN, proposal)
+    told.do_all()
+    tell(told)
+    assert [title.rpartition(": ")[2] for title in mail.titles] == ["diagnosed", "applied, verified"]
+
+
+def test_what_a_restricted_connection_showed_stays_on_pages(told, mail, library_folder):
+    connections = told.service.connections
+    connections["orders-db"] = replace(connections["orders-db"], data_class="restricted")
+    act = ACT.replace("SELECT 1", "SELECT 'jane@customer'::int")
+    write(
+        library_folder,
+        "rows",
+        cell("rows", ROWS, "diagnostic"),
+        cell("act", act, "remediation"),
+        connections={"orders-db": "postgres"},
+    )
+    _, (proposal,) = told.diagnosed(name="rows")
+    deciding.decide(told.service, CAT, WEB, proposal.id, "approve", proposal.digest)
+    told.do_all()
+    tell(told)
+    assert any("failed" in title for title in mail.titles)
+    assert "jane" not in json.dumps(mail.got)
+    assert "What happened stands on its page alone." in json.dumps(mail.got)
+
+
+def test_a_place_that_is_away_holds_up_no_other_and_hears_all_of_it_later(told, mail, teams):
+    mail.answers = 503
+    told.diagnosed(name="rows")
+    tell(told)
+    assert (mail.got, len(teams.got)) == ([], 2)
+    assert [(row.tries, row.trouble) for row in places(told)] == [(0, ""), (1, "failure")]
+    mail.answers = 200
+    tell(told)
+    assert mail.got == []  # it waits a little
+    at_once(told)
+    tell(told)
+    assert mail.got == teams.got
+    assert [(row.tries, row.trouble) for row in places(told)] == [(0, ""), (0, "")]
+    assert len(teams.got) == 2
+
+
+def test_a_place_that_hangs_is_left_alone_and_holds_up_no_other(told, mail, teams, monkeypatch):
+    monkeypatch.setattr(chat, "PATIENCE", 0.3)
+    mail.hangs = threading.Event()
+    told.diagnosed(name="rows")
+    tell(told)
+    mail.hangs.set()
+    assert len(teams.got) == 2
+    assert [row.trouble for row in places(told)] == ["", "timeout"]
+
+
+def test_what_a_place_never_takes_is_passed_over_in_the_end(told, mail, caplog):
+    mail.answers = 400
+    told.diagnosed(name="rows")
+    for _ in range(elsewhere.MOST_TRIES):
+        at_once(told)
+        tell(told)
+    assert "was tried for hours" in caplog.text
+    mail.answers = 200
+    at_once(told)
+    tell(told)
+    assert len(mail.got) == 1
+
+
+def test_one_worker_at_a_time_tells_a_place(told, mail):
+    told.diagnosed(name="rows")
+    mail.hangs, mail.asked = threading.Event(), threading.Event()
+    thread = threading.Thread(target=tell, args=(told,))
+    thread.start()
+    assert mail.asked.wait(10)
+    tell(replace(told, worker=replace(told.worker, name="w2")))
+    mail.hangs.set()
+    thread.join()
+    assert len(mail.got) == 2
+
+
+def test_a_place_that_is_new_hears_what_happens_from_then_on(told, mail, teams):
+    told.diagnosed(name="rows")
+    tell(told)
+    more = read_places(f"{mail.address()}\n{teams.address('another')}")
+    told = replace(told, worker=replace(told.worker, elsewhere=more))
+    tell(told)
+    assert len(mail.got) == 2
+    told.diagnosed(name="rows")
+    tell(told)
+    assert [path for path, _ in teams.got].count("/another") == 2
+
+
+def test_a_redirect_is_not_followed(told, mail):
+    mail.answers = 302
+    told.diagnosed(name="rows")
+    tell(told)
+    assert mail.got == []
+    assert [row.trouble for row in places(told)] == ["", "failure"]
+
+
+def test_no_address_is_logged_stored_or_shown(told, mail, caplog):
+    caplog.set_level(logging.DEBUG)
+    for name in ("apprise", "urllib3", "requests"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    mail.answers = 500
+    told.diagnosed(name="rows")
+    tell(told)
+    mail.answers = 200
+    at_once(told)
+    tell(told)
+    assert len(mail.got) == 2
+    assert TOKEN not in caplog.text
+    assert TOKEN not in repr(told.worker)
+    with reading(told.service.engine) as tx:
+        names = list(tx.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").scalars())
+        held = "".join(str(tx.execute(f"SELECT * FROM {name}").all()) for name in names)
+    assert TOKEN not in held
+
+
+def test_a_line_that_is_no_address_stops_the_start_unquoted():
+    with pytest.raises(Misconfigured) as refused:
+        read_places(f"# ours\njson://127.0.0.1/ok\nnonsense://{TOKEN}\n{TOKEN}\n")
+    assert [problem.where for problem in refused.value.problems] == ["line 3", "line 4"]
+    assert TOKEN not in str(refused.value)
+
+
+def test_pictures_of_other_hosts_stay_out(mail):
+    (place,) = read_places(f"mmost://127.0.0.1:{mail.port}/3ccdd113474722377935511fc85d3dd4")
+    assert place.name == "Mattermost, line 1"
+    assert chat.send(place, chat.Said("Title", "Text")) == ""
+    ((_, body),) = mail.got
+    assert "http" not in json.dumps(body)
+    assert "Title" in body["text"]
+
+
+def test_nobody_is_told_where_nothing_is_configured(house, mail):
+    assert house.worker.elsewhere == ()
+    elsewhere.tell_elsewhere(house.worker)
+    assert places(house) == []
