@@ -41,12 +41,19 @@ class Pinned:
 
 
 def open_incident(
-    service: Service, person: Person, signed_in: dict[str, Any], title: str, channel: str = ""
+    service: Service,
+    person: Person,
+    signed_in: dict[str, Any],
+    title: str,
+    channel: str = "",
+    *,
+    delivery: str | None = None,
 ) -> Incident:
     """Open an incident before anything has run."""
     person.require(Permission.NOTE)
     title = _text("title", title, 200)
     with transaction(service.engine) as tx:
+        once(tx, delivery)
         return _opened(tx, person_actor(person, signed_in), title, channel or service.settings.slack_channel)
 
 
@@ -75,7 +82,13 @@ def for_run(
 
 
 def attach_channel(
-    service: Service, person: Person, signed_in: dict[str, Any], incident_id: int, channel: str
+    service: Service,
+    person: Person,
+    signed_in: dict[str, Any],
+    incident_id: int,
+    channel: str,
+    *,
+    delivery: str | None = None,
 ) -> Incident:
     """Work an open incident in this channel too: it and its latest runs are told there."""
     person.require(Permission.NOTE)
@@ -85,6 +98,7 @@ def attach_channel(
             problems=(Problem("channel", "is no channel's id.", "Type the command in the channel itself."),),
         )
     with transaction(service.engine) as tx:
+        once(tx, delivery)
         incident = _still_open(incidents.get(tx, incident_id, lock=True))
         actor = person_actor(person, signed_in)
         if incidents.attach(tx, incident_id, channel, actor.as_json()):
@@ -92,13 +106,22 @@ def attach_channel(
         return incident
 
 
-def attach_run(service: Service, person: Person, signed_in: dict[str, Any], run_id: str, incident_id: int) -> Incident:
+def attach_run(
+    service: Service,
+    person: Person,
+    signed_in: dict[str, Any],
+    run_id: str,
+    incident_id: int,
+    *,
+    delivery: str | None = None,
+) -> Incident:
     """Have a run, with its alerts, belong to another open incident, and tell it where that one is worked.
 
     What an alert opened and has no run left is closed as a part of that incident.
     """
     person.require(Permission.NOTE)
     with transaction(service.engine) as tx:
+        once(tx, delivery)
         run = runs.get(tx, run_id, lock=True)
         if run.purpose != "diagnosis":
             raise Refused(f"Run {run_id} re-checks a proposal: attach the run that made it.")
@@ -109,7 +132,8 @@ def attach_run(service: Service, person: Person, signed_in: dict[str, Any], run_
             return incident
         actor = person_actor(person, signed_in)
         incidents.move_run(tx, run_id, incident.id)
-        tx.audit(actor, Event.RUN_ATTACHED, {"run": run_id, "incident": incident.id}, {"from": before.id})
+        objects = {"run": run_id, "incident": incident.id, "from": before.id}
+        tx.audit(actor, Event.RUN_ATTACHED, objects, {"runbook": run.runbook})
         if before.closed_at is None and before.opened_by["kind"] == ALERT and not incidents.has_runs(tx, before.id):
             cause = f"Part of incident {incident.id}."
             incidents.merge(tx, before.id, incident.id, cause)
@@ -119,12 +143,19 @@ def attach_run(service: Service, person: Person, signed_in: dict[str, Any], run_
 
 
 def close_incident(
-    service: Service, person: Person, signed_in: dict[str, Any], incident_id: int, cause: str
+    service: Service,
+    person: Person,
+    signed_in: dict[str, Any],
+    incident_id: int,
+    cause: str,
+    *,
+    delivery: str | None = None,
 ) -> Incident:
     """Close an incident with its cause."""
     person.require(Permission.NOTE)
     cause = _text("cause", cause, 2_000)
     with transaction(service.engine) as tx:
+        once(tx, delivery)
         incident = incidents.get(tx, incident_id, lock=True)
         if incident.closed_at is not None:
             raise Conflict(f"Incident {incident_id} is closed already.")
@@ -163,11 +194,20 @@ def add_note(
         return note
 
 
-def pin(service: Service, person: Person, signed_in: dict[str, Any], incident_id: int, message: Pinned) -> Note | None:
+def pin(
+    service: Service,
+    person: Person,
+    signed_in: dict[str, Any],
+    incident_id: int,
+    message: Pinned,
+    *,
+    delivery: str | None = None,
+) -> Note | None:
     """Put a message that this person pinned on the timeline; None where it is there already."""
     person.require(Permission.NOTE)
     text = _text("text", message.text, 10_000)
     with transaction(service.engine) as tx:
+        once(tx, delivery)
         incidents.get(tx, incident_id)
         note = incidents.add_pinned(
             tx,

@@ -8,26 +8,27 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.outputs import outputs_of
 from runbooks_app.actions.proposing import revision
-from runbooks_app.core.audit import Entry, Event
+from runbooks_app.actions.timeline import timeline
+from runbooks_app.actions.trail import Trail
+from runbooks_app.core.alerts import Incoming
+from runbooks_app.core.audit import Event
 from runbooks_app.core.incident import (
+    AlertStory,
     AuditRef,
     CellStory,
+    ChannelStory,
     DecisionStory,
     FindingStory,
-    Happened,
     IncidentStory,
     NoteStory,
     ProposalStory,
     RemediationStory,
     ReviewStory,
     RunStory,
-    Told,
     VerificationStory,
 )
 from runbooks_app.core.policy import Policy
@@ -35,48 +36,7 @@ from runbooks_app.core.proposal import ProposalState, Verification
 from runbooks_app.core.runbook import Runbook, Stage
 from runbooks_app.store import audit, break_glass, incidents, proposals, runs
 from runbooks_app.store.database import Transaction
-from runbooks_app.store.records import Attempt, Cell, DecisionRow, Incident, Proposal, Run
-
-
-class Trail:
-    """The audit entries of one incident, found by event and object."""
-
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self._entries = [(entry, json.loads(entry.objects), json.loads(entry.actor)) for entry in entries]
-
-    def find(self, *events: Event, **objects: Any) -> Entry | None:
-        """The last entry of these events about these objects."""
-        found = [
-            entry
-            for entry, about, _ in self._entries
-            if entry.event in events and all(about.get(key) == value for key, value in objects.items())
-        ]
-        return found[-1] if found else None
-
-    def ref(self, *events: Event, **objects: Any) -> AuditRef | None:
-        """Number and hash of that entry."""
-        entry = self.find(*events, **objects)
-        return AuditRef(entry.seq, entry.hash) if entry else None
-
-    def decision(self, decision: DecisionRow) -> AuditRef | None:
-        """The entry of one person's decision."""
-        event = Event.PROPOSAL_APPROVED if decision.verdict == "approve" else Event.PROPOSAL_DENIED
-        event = Event.BREAK_GLASS_USED if decision.break_glass else event
-        wanted = (event, decision.proposal_id, decision.subject)
-        for entry, about, actor in self._entries:
-            if (entry.event, about.get("proposal"), actor["subject"]) == wanted:
-                return AuditRef(entry.seq, entry.hash)
-        return None
-
-    def at(self, *events: Event, **objects: Any) -> datetime | None:
-        """When it was entered."""
-        entry = self.find(*events, **objects)
-        return moment(entry.at) if entry else None
-
-
-def moment(text: str) -> datetime:
-    """An entry's time."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+from runbooks_app.store.records import AlertRow, Attempt, Cell, Proposal, Run
 
 
 @dataclass(frozen=True)
@@ -101,6 +61,11 @@ class _Teller:
             ended_at=cell.ended_at,
             tags=(cell.stage,),
         )
+
+    def restricted(self, names: Iterable[str]) -> bool:
+        """Whether what these connections show stays on pages; so it does where nobody can say any more."""
+        known = self.service.connections
+        return any(name not in known or known[name].data_class == "restricted" for name in names)
 
     def cells(self, attempt: Attempt | None, runbook: Runbook | None = None) -> tuple[CellStory, ...]:
         """Executed cells of an attempt; with a runbook, its text cells stand between them as they do there."""
@@ -151,6 +116,7 @@ class _Teller:
             partial=run.in_part,
             reason=run.reason,
             source=str(run.requested_by["signed_in"].get("surface", "")),
+            restricted=self.restricted(runbook.connections_used(run.parameters)),
             started_at=diagnosis[0].started_at if diagnosis else None,
             ended_at=run.ended_at,
             cells=self.cells(last, runbook),
@@ -260,54 +226,21 @@ class _Teller:
             entry=self.trail.ref(Event.VERIFICATION_ENDED, proposal=proposal.id),
         )
 
-    def items(
-        self, incident: Incident, stories: tuple[RunStory, ...], notes: tuple[NoteStory, ...]
-    ) -> tuple[Told, ...]:
-        """The timeline, oldest first."""
-        opener = incident.opened_by
-        told = [
-            Told(
-                incident.opened_at,
-                Happened.OPENED,
-                f"Incident opened: {incident.title}",
-                opener["name"],
-                opener["kind"] == "person",
-                entry=self.trail.ref(Event.INCIDENT_OPENED, incident=incident.id),
-            )
-        ]
-        for story in stories:
-            told += _run_items(story)
-            for proposal in story.proposals:
-                told += _proposal_items(proposal, story.id)
-        told += [Told(n.at, Happened.NOTE, n.text, n.by, human=True, entry=n.entry) for n in notes]
-        if incident.closed_at is not None:
-            closed = self.trail.find(Event.INCIDENT_CLOSED, incident=incident.id)
-            by = json.loads(closed.actor)["name"] if closed else ""
-            ref = AuditRef(closed.seq, closed.hash) if closed else None
-            told.append(
-                Told(
-                    incident.closed_at,
-                    Happened.CLOSED,
-                    f"Incident closed: {incident.cause}",
-                    by,
-                    human=True,
-                    entry=ref,
-                )
-            )
-        return tuple(sorted(told, key=lambda item: item.at))
-
 
 def incident_story(tx: Transaction, service: Service, incident_id: int) -> IncidentStory:
     """Everything that is told of an incident. Raises `NotFound`."""
     incident = incidents.get(tx, incident_id)
-    teller = _Teller(tx, service, Trail(audit.of_incident(tx, incident_id)))
+    trail = Trail(audit.of_incident(tx, incident_id))
+    teller = _Teller(tx, service, trail)
     found = list(reversed(runs.recent(tx, incident_id=incident_id, limit=500)))
     stories = tuple(teller.run(run) for run in found)
+    channels = tuple(ChannelStory(c.channel, c.name) for c in incidents.channels(tx, incident_id))
     notes = tuple(
-        NoteStory(n.at, n.name, n.text, teller.trail.ref(Event.NOTE_ADDED, note=n.id))
+        NoteStory(n.at, n.name, n.text, trail.ref(Event.NOTE_ADDED, note=n.id), n.author, n.link)
         for n in incidents.notes(tx, incident_id)
     )
-    closed = teller.trail.find(Event.INCIDENT_CLOSED, incident=incident_id)
+    alerts = tuple(_alert(row) for row in incidents.alerts(tx, incident_id))
+    closed = trail.find(Event.INCIDENT_CLOSED, incident=incident_id)
     closed_ref = AuditRef(closed.seq, closed.hash) if closed else None
     return IncidentStory(
         id=str(incident.id),
@@ -317,99 +250,29 @@ def incident_story(tx: Transaction, service: Service, incident_id: int) -> Incid
         closed_at=incident.closed_at,
         closed_by=json.loads(closed.actor)["name"] if closed else "",
         cause=incident.cause,
-        channel=incident.channel,
-        items=teller.items(incident, stories, notes),
+        merged_into=str(incident.merged_into or ""),
+        channels=channels,
+        items=timeline(trail, incident, incidents.parts(tx, incident_id), channels, stories, notes, alerts),
         runs=stories,
         notes=notes,
-        opened=teller.trail.ref(Event.INCIDENT_OPENED, incident=incident_id),
+        alerts=alerts,
+        opened=trail.ref(Event.INCIDENT_OPENED, incident=incident_id),
         cause_entry=closed_ref,
         closed=closed_ref,
     )
 
 
-def _run_items(story: RunStory) -> list[Told]:
-    told = [
-        Told(
-            story.requested_at,
-            Happened.RUN,
-            f"{story.runbook} requested",
-            story.requested_by,
-            human=True,
-            run_id=story.id,
-            entry=story.requested,
-        )
-    ]
-    told += [
-        Told(
-            f.at,
-            Happened.FINDING,
-            f"{f.severity}: {f.summary}",
-            run_id=story.id,
-            cell_id=f.cell_id,
-            entry=f.entry,
-        )
-        for f in story.findings
-        if f.at is not None
-    ]
-    if story.ended_at is not None:
-        how = str(story.state).replace("_", " ") + (" in part" if story.partial else "")
-        text = f"{story.runbook} {how}" + (f": {story.reason}" if story.reason else "")
-        told.append(Told(story.ended_at, Happened.RUN, text, run_id=story.id, entry=story.entry))
-    return told
-
-
-def _proposal_items(proposal: ProposalStory, run_id: str) -> list[Told]:
-    about: dict[str, Any] = {"run_id": run_id, "proposal_id": proposal.id}
-    told = [
-        Told(
-            proposal.proposed_at,
-            Happened.PROPOSAL,
-            f"Proposed: {proposal.title}",
-            proposal.by,
-            proposal.by_hand,
-            entry=proposal.entry,
-            **about,
-        )
-    ]
-    for d in proposal.decisions:
-        verb = "Glass broken" if d.break_glass else "Approved" if d.decision == "approve" else "Denied"
-        how = " (signed)" if d.signed else ""
-        text = f"{verb}{how}: {proposal.title}" + (f" — {d.reason}" if d.reason else "")
-        told.append(Told(d.at, Happened.DECISION, text, d.by, human=True, entry=d.entry, **about))
-    if proposal.review is not None:
-        text = f"Break-glass reviewed: {proposal.title} — {proposal.review.text}"
-        reviewed = proposal.review
-        told.append(Told(reviewed.at, Happened.DECISION, text, reviewed.by, human=True, entry=reviewed.entry, **about))
-    if proposal.closed is not None and proposal.state is not ProposalState.DENIED and proposal.closed_reason:
-        told.append(
-            Told(
-                _closed_at(proposal),
-                Happened.DECISION,
-                f"{str(proposal.state).capitalize()}: {proposal.closed_reason}",
-                entry=proposal.closed,
-                **about,
-            )
-        )
-    done = proposal.remediation
-    if done is not None:
-        told.append(
-            Told(
-                done.started_at,
-                Happened.REMEDIATION,
-                f"Started: {proposal.title}",
-                entry=done.started,
-                **about,
-            )
-        )
-        if done.ended_at is not None:
-            text = f"{str(done.outcome).capitalize()}: {proposal.title}" + (f" — {done.reason}" if done.reason else "")
-            told.append(Told(done.ended_at, Happened.REMEDIATION, text, entry=done.entry, **about))
-    verified = proposal.verification
-    if verified is not None and verified.ended_at is not None:
-        text = str(verified.state).replace("_", " ").capitalize() + (f": {verified.reason}" if verified.reason else "")
-        told.append(Told(verified.ended_at, Happened.VERIFICATION, text, entry=verified.entry, **about))
-    return told
-
-
-def _closed_at(proposal: ProposalStory) -> datetime:
-    return proposal.closed_at or proposal.proposed_at
+def _alert(row: AlertRow) -> AlertStory:
+    alert = Incoming(
+        source=row.source,
+        fingerprint=row.fingerprint,
+        status=row.status,
+        labels=row.labels,
+        annotations=row.annotations,
+        starts_at=row.starts_at,
+        ends_at=None,
+        group_key=row.group_key,
+    )
+    # The address comes from whoever sent the alert: only one that a browser may follow is a link.
+    link = row.link if row.link.startswith(("https://", "http://")) else ""
+    return AlertStory(row.received_at, row.source, alert.summary, row.why, link, row.resolved_at)

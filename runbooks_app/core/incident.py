@@ -40,6 +40,7 @@ class Happened(StrEnum):
 
     OPENED = "opened"
     ALERT = "alert"
+    ATTACHED = "attached"
     RUN = "run"
     FINDING = "finding"
     PROPOSAL = "proposal"
@@ -55,7 +56,8 @@ class Told:
     """One line of the timeline.
 
     `by` is the name of who did it, `human` whether that is a person (and not an alert, a timer or a worker).
-    The ids say what the line is about, for links on pages; an empty one means none.
+    The ids say what the line is about, for links on pages; an empty one means none. `link` leads out of the service:
+    to a pinned message, to where an alert came from.
     """
 
     at: datetime
@@ -66,6 +68,7 @@ class Told:
     run_id: str = ""
     cell_id: str = ""
     proposal_id: str = ""
+    link: str = ""
     entry: AuditRef | None = None
 
 
@@ -208,7 +211,8 @@ class RunStory:
     """One run: `digest` is the runbook's; `cells` those of the diagnosis, in the notebook's order.
 
     `partial` is true where some cells failed and the others stand; `source` is where it came from (`slack`,
-    `web`, an alert). `requested` and `entry` are the entries of the request and of the end.
+    `web`, an alert). `restricted`: what it showed stays on pages. `requested` and `entry` are the entries of the
+    request and of the end.
     """
 
     id: str
@@ -222,6 +226,7 @@ class RunStory:
     partial: bool = False
     reason: str = ""
     source: str = ""
+    restricted: bool = False
     started_at: datetime | None = None
     ended_at: datetime | None = None
     cells: tuple[CellStory, ...] = ()
@@ -233,17 +238,52 @@ class RunStory:
 
 @dataclass(frozen=True)
 class NoteStory:
-    """What somebody wrote down while the incident went on."""
+    """What somebody wrote down while the incident went on.
+
+    Of a message that `by` pinned, `author` wrote it and `link` leads to it; otherwise both are empty.
+    """
 
     at: datetime
     by: str
     text: str
     entry: AuditRef | None = None
+    author: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class AlertStory:
+    """An alert: `by` is what sent it, `link` leads there. `why` says why nothing ran for it, where that is so."""
+
+    at: datetime
+    by: str
+    text: str
+    why: str = ""
+    link: str = ""
+    resolved_at: datetime | None = None
+    entry: AuditRef | None = None
+    resolved: AuditRef | None = None
+
+
+@dataclass(frozen=True)
+class ChannelStory:
+    """A channel in which the incident is worked; `name` is empty where the chat has not told it."""
+
+    id: str
+    name: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The channel as people read it."""
+        return f"#{self.name}" if self.name else self.id
 
 
 @dataclass(frozen=True)
 class IncidentStory:
-    """Everything that is told of an incident. `items` is the timeline, oldest first."""
+    """Everything that is told of an incident. `items` is the timeline, oldest first.
+
+    `merged_into` is the number of the incident that it became part of, empty where it is one of its own.
+    """
 
     id: str
     title: str
@@ -252,10 +292,12 @@ class IncidentStory:
     closed_at: datetime | None = None
     closed_by: str = ""
     cause: str = ""
-    channel: str = ""
+    merged_into: str = ""
+    channels: tuple[ChannelStory, ...] = ()
     items: tuple[Told, ...] = ()
     runs: tuple[RunStory, ...] = ()
     notes: tuple[NoteStory, ...] = ()
+    alerts: tuple[AlertStory, ...] = ()
     opened: AuditRef | None = None
     cause_entry: AuditRef | None = None
     closed: AuditRef | None = None

@@ -127,7 +127,8 @@ def _summary(story: IncidentStory) -> list[Block]:
         if story.closed_at
         else _fact("Closed", "not yet"),
         _fact("Cause", story.cause, story.cause_entry) if story.cause else _fact("Cause", "not established"),
-        *([_fact("Channel", story.channel)] if story.channel else []),
+        *([_fact("Part of", f"incident {story.merged_into}")] if story.merged_into else []),
+        *([_fact("Channels", ", ".join(c.shown for c in story.channels))] if story.channels else []),
         _step("Time to acknowledge", "opened → first act of a person", took.acknowledge),
         _step("Time to diagnose", "opened → first diagnosis", took.diagnose),
         _step("Time to approve", "first proposal → first approval", took.approve),
@@ -408,8 +409,9 @@ def _notes(story: IncidentStory) -> list[Block]:
         return []
     blocks: list[Block] = [Heading(2, text("Notes"))]
     for note in story.notes:
+        wrote = f" pinned what {note.author} wrote" if note.author else ""
         blocks += [
-            Paragraph((Span(note.by, "strong"), Span(f", {moment(note.at)}"), Proof(note.entry))),
+            Paragraph((Span(note.by, "strong"), Span(f"{wrote}, {moment(note.at)}"), Proof(note.entry))),
             Quote(note.text),
         ]
     return blocks

@@ -74,6 +74,7 @@ def of_incident(tx: Transaction, incident_id: int) -> list[Entry]:
         WITH run AS (SELECT id FROM runs WHERE incident_id = :id),
              wanted AS (
                 SELECT jsonb_build_object('incident', id) AS about FROM incidents WHERE id = :id OR merged_into = :id
+                UNION ALL SELECT jsonb_build_object('from', CAST(:id AS bigint))
                 UNION ALL SELECT jsonb_build_object('run', id) FROM run
                 UNION ALL SELECT jsonb_build_object('proposal', p.id) FROM proposals p JOIN run ON run.id = p.run_id)
         SELECT DISTINCT {", ".join("e." + c for c in _COLUMNS.split(", "))}

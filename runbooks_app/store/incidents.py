@@ -6,7 +6,7 @@ from typing import Any
 
 from runbooks_app.core.errors import NotFound
 from runbooks_app.store.database import Transaction
-from runbooks_app.store.records import Incident, IncidentChannel, Note
+from runbooks_app.store.records import AlertRow, Incident, IncidentChannel, Note
 
 _PARTS = "SELECT id FROM incidents WHERE id = :id OR merged_into = :id"
 """An incident and those that became part of it."""
@@ -63,6 +63,12 @@ def listed(tx: Transaction, *, only_open: bool = True, limit: int = 50) -> list[
         only_open=only_open,
         limit=limit,
     )
+    return [Incident.of(row) for row in rows]
+
+
+def parts(tx: Transaction, incident_id: int) -> list[Incident]:
+    """Incidents that became part of this one, in the order in which they were opened."""
+    rows = tx.execute("SELECT * FROM incidents WHERE merged_into = :id ORDER BY opened_at, id", id=incident_id)
     return [Incident.of(row) for row in rows]
 
 
@@ -175,3 +181,9 @@ def notes(tx: Transaction, incident_id: int) -> list[Note]:
     """Notes of an incident, and of those that became part of it, in order."""
     rows = tx.execute(f"SELECT * FROM notes WHERE incident_id IN ({_PARTS}) ORDER BY id", id=incident_id)
     return [Note.of(row) for row in rows]
+
+
+def alerts(tx: Transaction, incident_id: int) -> list[AlertRow]:
+    """Alerts of an incident, in the order in which they came."""
+    rows = tx.execute("SELECT * FROM alerts WHERE incident_id = :id ORDER BY id LIMIT 500", id=incident_id)
+    return [AlertRow.of(row) for row in rows]

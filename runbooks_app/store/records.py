@@ -248,6 +248,24 @@ class Note(Record):
 
 
 @dataclass(frozen=True)
+class AlertRow(Record):
+    """An alert of an incident, as it came first; `why` says why nothing ran for it, where that is so."""
+
+    id: int
+    source: str
+    fingerprint: str
+    group_key: str
+    status: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    link: str
+    why: str
+    starts_at: datetime
+    received_at: datetime
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True)
 class Session(Record):
     """A signed-in person's session."""
 

@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin
 from runbooks_app.core.incident import (
     AuditRef,
     CellStory,
+    ChannelStory,
     DecisionStory,
     FindingStory,
     Happened,
@@ -334,7 +335,7 @@ def make_story(*, text=lambda plain: plain, outputs=(), title="Orders are slow")
         closed_at=at(600),
         closed_by=text("Olga Call"),
         cause=text("A migration held a lock"),
-        channel=text("#inc-orders"),
+        channels=(ChannelStory("C0ORDERS", text("inc-orders")),),
         items=items,
         runs=(run,),
         notes=(
@@ -344,6 +345,7 @@ def make_story(*, text=lambda plain: plain, outputs=(), title="Orders are slow")
                 text("Migration is repeated at noon.\nWith lock_timeout this time."),
                 ref(53),
             ),
+            NoteStory(at(310), text("Olga Call"), text("Rolled back"), ref(53), author=text("Ben")),
         ),
         opened=ref(40),
         cause_entry=ref(54),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 
@@ -38,11 +40,10 @@ def every() -> str:
 def open_one() -> Response:
     """Open an incident before anything has run."""
     title = request.form.get("title", "")
-    try:
-        opened = actions.open_incident(service(), g.person, signed_in(), title)
-    except InvalidInput as error:
-        return make_response(_list(title, error.problems), HTTPStatus.UNPROCESSABLE_ENTITY)
-    return _to(opened.id)
+    return _done(
+        lambda: actions.open_incident(service(), g.person, signed_in(), title).id,
+        lambda problems: _list(title, problems),
+    )
 
 
 @blueprint.get("/incidents/<int:incident_id>")
@@ -57,12 +58,10 @@ def show(incident_id: int) -> str:
 def note(incident_id: int) -> Response:
     """Put a note on the timeline."""
     text = request.form.get("text", "").replace("\r\n", "\n")
-    try:
-        actions.add_note(service(), g.person, signed_in(), incident_id, text)
-    except InvalidInput as error:
-        page = _page(incident_id, note=text, problems=error.problems)
-        return make_response(page, HTTPStatus.UNPROCESSABLE_ENTITY)
-    return _to(incident_id)
+    return _done(
+        lambda: actions.add_note(service(), g.person, signed_in(), incident_id, text).incident_id,
+        lambda problems: _page(incident_id, note=text, problems=problems),
+    )
 
 
 @blueprint.post("/incidents/<int:incident_id>/close")
@@ -70,12 +69,10 @@ def note(incident_id: int) -> Response:
 def close(incident_id: int) -> Response:
     """Close the incident with its cause."""
     cause = request.form.get("cause", "").replace("\r\n", "\n")
-    try:
-        actions.close_incident(service(), g.person, signed_in(), incident_id, cause)
-    except InvalidInput as error:
-        page = _page(incident_id, cause=cause, problems=error.problems)
-        return make_response(page, HTTPStatus.UNPROCESSABLE_ENTITY)
-    return _to(incident_id)
+    return _done(
+        lambda: actions.close_incident(service(), g.person, signed_in(), incident_id, cause).id,
+        lambda problems: _page(incident_id, cause=cause, problems=problems),
+    )
 
 
 @blueprint.post("/incidents/<int:incident_id>/postmortem")
@@ -100,8 +97,15 @@ def _page(incident_id: int, *, note: str = "", cause: str = "", problems: tuple[
         took=durations(story),
         note=note,
         cause=cause,
+        channel_url=_channel_url,
         errors={problem.where: problem.message for problem in problems},
     )
+
+
+def _channel_url(channel: str) -> str:
+    """Where Slack opens a channel: in the person's own app or browser. Empty where no workspace is known."""
+    team = service().settings.slack_team
+    return f"https://slack.com/app_redirect?{urlencode({'team': team, 'channel': channel})}" if team else ""
 
 
 def _list(title: str = "", problems: tuple[Problem, ...] = ()) -> str:
@@ -111,5 +115,10 @@ def _list(title: str = "", problems: tuple[Problem, ...] = ()) -> str:
     return render_template("incidents.html", incidents=found, title=title, problems=problems)
 
 
-def _to(incident_id: int) -> Response:
+def _done(act: Callable[[], int], again: Callable[[tuple[Problem, ...]], str]) -> Response:
+    """Act, and go on to the page of the incident that is answered; or show the form again beside what is wrong."""
+    try:
+        incident_id = act()
+    except InvalidInput as error:
+        return make_response(again(error.problems), HTTPStatus.UNPROCESSABLE_ENTITY)
     return make_response(redirect(url_for("pages.incident.show", incident_id=incident_id), HTTPStatus.SEE_OTHER))
