@@ -156,6 +156,12 @@ class Settings(BaseModel):
     slack_login_days: int = Field(
         30, ge=1, le=365, description="Days since their last sign-in after which people of the chat sign in again."
     )
+    slack_decide: Literal["off", "low"] = Field(
+        "off", description="low: people of the chat decide proposals of low risk there; the rest on its page."
+    )
+    slack_decide_hours: int = Field(
+        12, ge=1, le=168, description="Hours since their last sign-in in which people of the chat decide there."
+    )
     slack_channel: str = Field("", description="Channel for runs that were not started in one.")
 
     notify_urls_file: Path | None = Field(
@@ -167,10 +173,6 @@ class Settings(BaseModel):
     )
     escalate_after: int = Field(
         300, ge=60, le=3600, description="Seconds until a proposal that waits is told to more people than before."
-    )
-
-    notify_urls_file: Path | None = Field(
-        None, description="File with addresses of other chats and mail, one a line, as `apprise` reads them."
     )
 
     concurrency: int = Field(8, ge=1, le=200, description="Diagnoses that one worker does at a time.")
