@@ -15,8 +15,8 @@ from runbooks_app.core.errors import Refused
 from runbooks_app.core.people import Person
 from runbooks_app.core.proposal import ProposalState, move
 from runbooks_app.store import break_glass as rows
-from runbooks_app.store import proposals, runs
-from runbooks_app.store.database import Transaction, transaction
+from runbooks_app.store import proposals
+from runbooks_app.store.database import transaction
 from runbooks_app.store.records import BreakGlass, Proposal
 
 
@@ -83,7 +83,7 @@ def use(
                 "signature": token_digest(id_token),
             },
         )
-        _tell(tx, proposal)
+        tell_proposal(tx, proposal)
         return proposals.get(tx, proposal_id)
 
 
@@ -100,11 +100,5 @@ def review(service: Service, person: Person, signed_in: dict[str, Any], proposal
             {"proposal": proposal_id, "run": proposal.run_id},
             {"review": text, "used_by": used.subject},
         )
-        _tell(tx, proposal)
+        tell_proposal(tx, proposal)
         return rows.get(tx, proposal_id)
-
-
-def _tell(tx: Transaction, proposal: Proposal) -> None:
-    if runs.get(tx, proposal.run_id).channel:
-        tx.defer("tell_break_glass", proposal_id=proposal.id)
-    tell_proposal(tx, proposal)

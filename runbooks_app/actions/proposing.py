@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbooks_app.actions.context import Service
+from runbooks_app.actions.telling import tell
 from runbooks_app.core import bundles, digests, gates
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import BrokenRunbook, InvalidInput, Misconfigured, NotFound, Problem
@@ -226,10 +227,8 @@ def _in_library(service: Service, runbook: Runbook) -> bool:
 
 
 def tell_proposal(tx: Transaction, proposal: Proposal) -> None:
-    """Have the proposal's message, and its run's, brought up to date in the channel, if there is one."""
-    if runs.get(tx, proposal.run_id).channel:
-        tx.defer("tell_proposal", proposal_id=proposal.id)
-        tx.defer("tell_run", run_id=proposal.run_id)
+    """Have the proposal's message, and its run's, brought up to date wherever they stand."""
+    tell(tx, f"run:{proposal.run_id}")
 
 
 def _digest(

@@ -13,9 +13,9 @@ from datetime import datetime
 from io import FileIO
 from typing import Any
 
+from runbooks_app.actions import telling
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.diagnosing import Claim, Said, store_rest
-from runbooks_app.actions.running import tell_run
 from runbooks_app.core import bundles
 from runbooks_app.core.errors import Problem, Unavailable
 from runbooks_app.core.run import CellState
@@ -92,7 +92,7 @@ def record_cells(
     with transaction(service.engine) as tx:
         store_rest(tx, claim, said)
         if tell:
-            tell_run(tx, claim.run.id, claim.run.channel)
+            telling.tell(tx, f"run:{claim.run.id}", progress=True)
 
 
 def _place(service: Service, outputs: tuple[dict[str, Any], ...]) -> tuple[list[dict[str, Any]], str]:

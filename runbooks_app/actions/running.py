@@ -9,6 +9,7 @@ from typing import Any
 from runbooks_app.actions import incidents, waiting
 from runbooks_app.actions.context import Service, person_actor
 from runbooks_app.actions.delivering import once
+from runbooks_app.actions.telling import tell
 from runbooks_app.core import parameters as params
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import InvalidInput, Problem, Refused
@@ -171,9 +172,8 @@ def cancel_run(
 
 
 def tell_run(tx: Transaction, run_id: str, channel: str) -> None:
-    """Have the run's message in its channel brought up to date, if it has a channel."""
-    if channel:
-        tx.defer("tell_run", run_id=run_id)
+    """Have the run's message brought up to date, in its channel and wherever else it stands."""
+    tell(tx, f"run:{run_id}", channel=channel)
 
 
 def _incident_title(runbook: Runbook, values: dict[str, Any]) -> str:

@@ -11,12 +11,13 @@ from runbooks_app.actions.proposing import tell_proposal
 from runbooks_app.actions.remediating import end_remediation, end_verification
 from runbooks_app.actions.running import tell_run
 from runbooks_app.actions.starting import make_stale
+from runbooks_app.actions.telling import tell
 from runbooks_app.core.audit import Event
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.proposal import move as move_proposal
 from runbooks_app.core.quotas import roughly
 from runbooks_app.core.run import MAX_ATTEMPTS, CellState, RunState, move
-from runbooks_app.store import proposals, runs
+from runbooks_app.store import chat, proposals, runs
 from runbooks_app.store.database import Transaction, transaction
 from runbooks_app.store.records import Attempt
 
@@ -97,11 +98,16 @@ def look_at_the_line(service: Service, told: dict[str, str]) -> dict[str, str]:
         line = waiting.line(tx, service)
         now = {run_id: f"{place.waits}: {roughly(place.place)}" for run_id, place in line.items()}
         moved = [run_id for run_id, words in now.items() if words != told.get(run_id)]
-        told_soon = runs.with_job(tx, moved, "tell_run")
         for run_id in moved:
-            if run_id not in told_soon:
-                tell_run(tx, run_id, runs.get(tx, run_id).channel)
+            tell(tx, f"run:{run_id}", progress=True)
     return now
+
+
+def wake_tellers(service: Service, most: int) -> None:
+    """Queue jobs, up to so many, where something is due to be told and none is on its way."""
+    with transaction(service.engine) as tx:
+        for _ in range(chat.due(tx, most)):
+            tx.defer("tell")
 
 
 def _take(tx: Transaction, service: Service, attempt: Attempt) -> None:

@@ -208,3 +208,16 @@ class Message:
 
     text: str
     blocks: tuple[dict[str, object], ...] = ()
+
+
+@dataclass(frozen=True)
+class Told:
+    """One part of a conversation: a message, or a file. `key` names it for ever.
+
+    `top`: in the channel itself, not in the thread of the first part.
+    """
+
+    key: str
+    message: Message | None
+    file: ChartTold | None = None
+    top: bool = False

@@ -1,52 +1,257 @@
-"""Where each thing that was told stands in the chat."""
+"""What is told where: conversations and who tells them just now, messages that stand, and when the chat takes more.
+
+`Transaction.tell` raises what is wanted. Here are the steps of whoever tells: `claim` a conversation by lease, note
+each thing that stands (`begin`, `stands`), and `told`, `later` or `give_up`. No transaction is open while the chat is
+called, so each step asks whether the lease still holds, and raises `Conflict` where another took over.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from sqlalchemy import Engine
-
-from runbooks_app.store.database import Transaction, transaction
+from runbooks_app.core.pacing import LEAST
+from runbooks_app.store.database import Transaction
 from runbooks_app.store.records import Record
+
+LEASE = 60
+"""Seconds without a step until another may take over. A step is one call to the chat."""
+
+WORKSPACE = ""
+"""Stands for the whole workspace where something is held back."""
 
 
 @dataclass(frozen=True)
-class Told(Record):
-    """A message that stands in a channel; `digest` is of what it said last."""
+class Thread(Record):
+    """A conversation that somebody tells: `about` what, in which channel. `wanted` is what will have been told."""
 
+    about: str
     channel: str
+    place: str
+    wanted: int
+    holder: str
+    tries: int
+    made_at: datetime
+    shown_at: datetime | None
+    turn_at: datetime | None
+
+    @property
+    def where(self) -> str:
+        """The channel's id, as far as it is known."""
+        return self.place or self.channel
+
+
+@dataclass(frozen=True)
+class Standing(Record):
+    """A message, or a file, that was begun: `ts` is empty until it stands; `digest` is of what it said last."""
+
+    key: str
     ts: str
     digest: str
+    file: str
+    begun_at: datetime
 
 
-def lock(tx: Transaction, key: str) -> None:
-    """Let nobody else tell this until the transaction ends."""
-    tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(:key, 7226100))", key=key)
+_HELD = "about = :about AND channel = :channel AND holder = :holder"
+_IS_DUE = """wanted > told AND ended_at IS NULL AND due_at <= now() AND (held_until IS NULL OR held_until <= now())
+    AND NOT EXISTS (SELECT FROM chat_channels WHERE channel = '' AND next_at > now())"""
 
 
-def where(tx: Transaction, key: str) -> Told | None:
-    """Where the message of a key stands, if it was posted."""
-    row = tx.execute("SELECT channel, ts, digest FROM chat_messages WHERE key = :key AND ts <> ''", key=key).first()
-    return Told.of(row) if row else None
+def claim(tx: Transaction, holder: str) -> Thread | None:
+    """The conversation that is due for longest, held for LEASE seconds by this holder, who has no other."""
+    row = tx.execute(
+        f"""UPDATE chat_threads SET holder = :holder, held_until = now() + make_interval(secs => :lease)
+            WHERE (about, channel) = (SELECT about, channel FROM chat_threads WHERE {_IS_DUE}
+                ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING *""",
+        holder=holder,
+        lease=LEASE,
+    ).first()
+    return Thread.of(row) if row else None
 
 
-def begun(engine: Engine, key: str) -> bool:
-    """Note, in a transaction of its own, that somebody is about to post this; whether somebody was before."""
-    with transaction(engine) as tx:
-        first = tx.execute(
-            "INSERT INTO chat_messages (key, channel, ts, digest) VALUES (:key, '', '', '') ON CONFLICT DO NOTHING",
-            key=key,
-        )
-        return first.rowcount == 0
+def due(tx: Transaction, most: int) -> int:
+    """How many conversations are due and have nobody to tell them, up to `most`; 0 where a job is on its way."""
+    found: int = tx.execute(
+        f"""SELECT count(*) FROM (SELECT FROM chat_threads WHERE {_IS_DUE}
+            AND NOT EXISTS (SELECT FROM procrastinate_jobs WHERE task_name = 'tell' AND status = 'todo'
+                AND coalesce(scheduled_at, now()) <= now()) LIMIT :most) AS found""",
+        most=most,
+    ).scalar_one()
+    return found
 
 
-def remember(tx: Transaction, key: str, channel: str, ts: str, digest: str) -> None:
-    """Note where a message stands, and what it says."""
-    said = {"key": key, "channel": channel, "ts": ts, "digest": digest}
-    known = tx.execute(
-        """UPDATE chat_messages SET channel = :channel, ts = :ts, digest = :digest
-           WHERE key = :key AND channel IN ('', :channel)""",
-        **said,
+def renew(tx: Transaction, thread: Thread) -> None:
+    """Hold it for longer; raises `Conflict` where another took over."""
+    tx.moved(
+        f"What is told of {thread.about}",
+        f"UPDATE chat_threads SET held_until = now() + make_interval(secs => :lease) WHERE {_HELD}",
+        lease=LEASE,
+        **_holding(thread),
     )
-    if not known.rowcount:
-        tx.execute("INSERT INTO chat_messages (key, channel, ts, digest) VALUES (:key, :channel, :ts, :digest)", **said)
+
+
+def standing(tx: Transaction, thread: Thread) -> dict[str, Standing]:
+    """What was begun in this conversation, by its key."""
+    rows = tx.execute(
+        """SELECT key, ts, digest, file, begun_at FROM chat_messages
+           WHERE about = :about AND channel IN (:channel, :place)""",
+        about=thread.about,
+        channel=thread.channel,
+        place=thread.where,
+    )
+    return {row.key: Standing.of(row) for row in rows}
+
+
+def begin(tx: Transaction, thread: Thread, key: str) -> None:
+    """Note that this is about to be posted: whoever comes later looks whether it was."""
+    renew(tx, thread)
+    tx.execute(
+        """INSERT INTO chat_messages (key, channel, about, ts, digest) VALUES (:key, :where, :about, '', '')
+           ON CONFLICT (key, channel) DO NOTHING""",
+        key=key,
+        where=thread.where,
+        about=thread.about,
+    )
+
+
+def uploaded(tx: Transaction, thread: Thread, key: str, file: str) -> None:
+    """Note the file that is about to be shared."""
+    renew(tx, thread)
+    _message(tx, thread, key, "file = :file", file=file)
+
+
+def stands(tx: Transaction, thread: Thread, key: str, ts: str, digest: str, *, first: bool) -> None:
+    """Note that it stands, or says something else now; `first`: it is what the pace goes by."""
+    tx.moved(
+        f"What is told of {thread.about}",
+        f"""UPDATE chat_threads SET held_until = now() + make_interval(secs => :lease), turn_at = NULL,
+            shown_at = CASE WHEN :first THEN now() ELSE shown_at END WHERE {_HELD}""",
+        lease=LEASE,
+        first=first,
+        **_holding(thread),
+    )
+    _message(tx, thread, key, "ts = :ts, digest = :digest", ts=ts, digest=digest)
+
+
+def forget(tx: Transaction, thread: Thread, key: str) -> None:
+    """Note that it does not stand: it was never posted, or somebody has deleted it."""
+    tx.execute(
+        "DELETE FROM chat_messages WHERE key = :key AND channel IN (:channel, :place)",
+        key=key,
+        channel=thread.channel,
+        place=thread.where,
+    )
+
+
+def found(tx: Transaction, thread: Thread, place: str) -> None:
+    """Note by which id the chat knows the channel."""
+    tx.execute(
+        f"UPDATE chat_threads SET place = :place WHERE {_HELD}",
+        place=place,
+        **_holding(thread),
+    )
+    tx.execute(
+        "UPDATE chat_messages SET channel = :place WHERE about = :about AND channel = :channel",
+        place=place,
+        about=thread.about,
+        channel=thread.channel,
+    )
+
+
+def told(tx: Transaction, thread: Thread, progress_from: datetime) -> None:
+    """Let go of it: all that was wanted is told. Where more was wanted meanwhile, it is due when it is."""
+    row = tx.execute(
+        f"""UPDATE chat_threads SET told = :wanted, holder = '', held_until = NULL, turn_at = NULL, tries = 0,
+            trouble = '',
+            due_at = CASE WHEN wanted = :wanted THEN :progress ELSE greatest(due_at, shown_at + :least) END
+            WHERE {_HELD} RETURNING wanted > told AS more, due_at""",
+        wanted=thread.wanted,
+        progress=progress_from,
+        least=LEAST,
+        **_holding(thread),
+    ).first()
+    if row is not None and row.more:
+        tx.defer("tell", at=row.due_at)
+
+
+def later(tx: Transaction, thread: Thread, at: datetime, *, trouble: str = "", turn: datetime | None = None) -> None:
+    """Let go of it until then. With `trouble`, what the chat said, it counts as a try; `turn`: when it may post."""
+    tx.execute(
+        f"""UPDATE chat_threads SET holder = '', held_until = NULL, due_at = :at, turn_at = :turn,
+            tries = CASE WHEN :trouble = '' THEN tries ELSE tries + 1 END, trouble = :trouble WHERE {_HELD}""",
+        at=at,
+        turn=turn,
+        trouble=trouble,
+        **_holding(thread),
+    )
+    tx.defer("tell", at=at)
+
+
+def give_up(tx: Transaction, thread: Thread, trouble: str) -> None:
+    """End it: it cannot be told here."""
+    tx.moved(
+        f"What is told of {thread.about}",
+        f"""UPDATE chat_threads SET ended_at = now(), trouble = :trouble, holder = '', held_until = NULL
+            WHERE {_HELD} AND ended_at IS NULL""",
+        trouble=trouble,
+        **_holding(thread),
+    )
+
+
+def turn(tx: Transaction, place: str) -> datetime:
+    """Take the next turn to post in a channel, which nobody else has: one for each second."""
+    row = tx.execute(
+        """INSERT INTO chat_channels (channel, next_at) VALUES (:place, now() + :least)
+           ON CONFLICT (channel) DO UPDATE SET next_at = greatest(chat_channels.next_at, now()) + :least
+           RETURNING next_at - :least AS turn""",
+        place=place,
+        least=LEAST,
+    ).one()
+    turn_at: datetime = row.turn
+    return turn_at
+
+
+def hold_back(tx: Transaction, place: str, wait: timedelta, *, gone: str = "") -> datetime:
+    """Nothing goes there for so long (a channel, a method, the workspace); those who wait there take new turns."""
+    row = tx.execute(
+        """INSERT INTO chat_channels (channel, next_at, gone, gone_at)
+           VALUES (:place, now() + :wait, :gone, CASE WHEN :gone <> '' THEN now() END)
+           ON CONFLICT (channel) DO UPDATE SET next_at = now() + :wait, gone = :gone,
+               gone_at = CASE WHEN :gone <> '' THEN coalesce(chat_channels.gone_at, now()) END
+           RETURNING next_at""",
+        place=place,
+        wait=wait,
+        gone=gone,
+    ).one()
+    tx.execute("UPDATE chat_threads SET turn_at = NULL WHERE :place IN (channel, place) AND :place <> ''", place=place)
+    at: datetime = row.next_at
+    return at
+
+
+def held_back(tx: Transaction) -> dict[str, datetime]:
+    """What is held back just now, and until when."""
+    return {row.channel: row.next_at for row in tx.execute("SELECT * FROM chat_channels WHERE next_at > now()")}
+
+
+def back(tx: Transaction, *places: str) -> None:
+    """Note that the chat takes what it is told there."""
+    tx.execute(
+        """UPDATE chat_channels SET gone = '', gone_at = NULL
+           WHERE gone <> '' AND CAST(:places AS jsonb) ? channel""",
+        places=list(places),
+    )
+
+
+def _message(tx: Transaction, thread: Thread, key: str, change: str, **values: str) -> None:
+    tx.execute(
+        f"UPDATE chat_messages SET {change} WHERE key = :key AND channel IN (:channel, :place)",
+        key=key,
+        channel=thread.channel,
+        place=thread.where,
+        **values,
+    )
+
+
+def _holding(thread: Thread) -> dict[str, str]:
+    return {"about": thread.about, "channel": thread.channel, "holder": thread.holder}

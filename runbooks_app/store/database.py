@@ -1,4 +1,4 @@
-"""The engine, and the one shape of a transaction: state first, then jobs, then audit entries, then commit."""
+"""The engine, and the one shape of a transaction: state first, then what is told, jobs, audit entries, commit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ QUEUES = {
     "diagnose": "diagnoses",
     "remediate": "approved",
     "verify": "approved",
-    "tell_run": "tell",
+    "tell": "tell",
+    "tell_run": "tell",  # as the release before this one queued them
     "tell_proposal": "tell",
     "tell_break_glass": "tell",
     "answer": "tell",
@@ -37,6 +38,17 @@ hold up what people have approved."""
 TELLING_WAITS = 0.25
 """Seconds until a channel is told. Whoever asked has had an answer, and what the run itself shows comes first: messages
 that were composed at the same moment made a first output 20 ms later."""
+
+_RAISED = """UPDATE chat_threads SET wanted = wanted + 1, due_at = CASE
+        WHEN :progress AND wanted > told THEN due_at
+        WHEN :progress THEN greatest(due_at, now() + make_interval(secs => :wait))
+        WHEN wanted > told THEN least(due_at, greatest(shown_at + interval '1 s', now() + make_interval(secs => :wait)))
+        ELSE greatest(shown_at + interval '1 s', now() + make_interval(secs => :wait)) END
+    WHERE about = :about
+    RETURNING channel, place, due_at, ended_at IS NOT NULL AS ended, wanted - 1 > told AS awaited"""
+_BEGUN = """INSERT INTO chat_threads (about, channel, due_at)
+    VALUES (:about, :channel, now() + make_interval(secs => :wait)) ON CONFLICT DO NOTHING
+    RETURNING channel, place, due_at, false AS ended, false AS awaited"""
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _QUEUE = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
@@ -70,13 +82,14 @@ def connect(url: str, password: str = "", *, pool_size: int = 10, spare: int = 1
 
 @dataclass
 class Transaction:
-    """An open transaction. Jobs and audit entries collect here and are written last, before commit.
+    """An open transaction. What is to be told, jobs and audit entries collect here and are written last, before commit.
 
     The audit append locks the head of the chain until commit, so nothing slow may come after it.
     """
 
     connection: Connection
     _now: datetime | None = None
+    _told: dict[tuple[str, str], bool] = field(default_factory=dict)
     _jobs: list[tuple[str, dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     _entries: list[tuple[Actor, Event, dict[str, Any], dict[str, Any]]] = field(default_factory=list)
 
@@ -102,16 +115,28 @@ class Transaction:
         """Enter this in the audit trail when the transaction commits, and not otherwise."""
         self._entries.append((actor, event, objects, body or {}))
 
-    def defer(self, task: str, *, after: int = 0, priority: int = 0, **arguments: Any) -> None:
-        """Queue a job when the transaction commits, and not otherwise; `after` so many seconds of the database's."""
-        queue = QUEUES[task]
-        options: dict[str, Any] = {"queue": queue, "priority": priority}
-        if wait := after or (TELLING_WAITS if queue == QUEUES["tell_run"] else 0):
-            options["schedule_at"] = self.now + timedelta(seconds=wait)
+    def tell(self, about: str, channel: str, *, progress: bool) -> None:
+        """Raise what is wanted of a conversation when the transaction commits, and not otherwise: `actions.telling`."""
+        self._told[about, channel] = progress and self._told.get((about, channel), True)
+
+    def defer(
+        self, task: str, *, after: int = 0, at: datetime | None = None, priority: int = 0, **arguments: Any
+    ) -> None:
+        """Queue a job when the transaction commits, and not otherwise.
+
+        `at` such a time, or `after` so many seconds, both of the database's clock.
+        """
+        options: dict[str, Any] = {"queue": QUEUES[task], "priority": priority}
+        if after:
+            at = self.now + timedelta(seconds=after)
+        if at is not None:
+            options["schedule_at"] = at
         self._jobs.append((task, arguments, options))
 
     def flush(self) -> None:
-        """Write the jobs, then the audit entries."""
+        """Write what is to be told, then the jobs, then the audit entries."""
+        for (about, channel), progress in sorted(self._told.items()):  # always in one order: nobody waits in a circle
+            self._raise_wanted(about, channel, progress=progress)
         raw = self.connection.connection.driver_connection
         for task, arguments, options in self._jobs:
             _QUEUE.configure_task(task, connection=raw, **options).defer(**arguments)
@@ -125,7 +150,16 @@ class Transaction:
                     "body": canonical(body),
                 },
             )
-        self._jobs, self._entries = [], []
+        self._told, self._jobs, self._entries = {}, [], []
+
+    def _raise_wanted(self, about: str, channel: str, *, progress: bool) -> None:
+        rows = list(self.execute(_RAISED, about=about, progress=progress, wait=TELLING_WAITS))
+        if channel and not any(channel in {row.channel, row.place} for row in rows):
+            rows += self.execute(_BEGUN, about=about, channel=channel, wait=TELLING_WAITS)
+        # Somebody comes in any case where something was wanted before; a change of state does not wait for them.
+        due = [row.due_at for row in rows if not row.ended and not (progress and row.awaited)]
+        if due:
+            self.defer("tell", at=min(due))
 
 
 @lru_cache(1000)

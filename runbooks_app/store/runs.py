@@ -168,15 +168,15 @@ def lock_places(tx: Transaction) -> None:
     tx.execute("SELECT pg_advisory_xact_lock(7226102)")
 
 
-def with_job(tx: Transaction, run_ids: list[str], task: str = "diagnose", *, any_state: bool = False) -> set[str]:
+def with_job(tx: Transaction, run_ids: list[str], *, any_state: bool = False) -> set[str]:
     """Those of these runs for which a job is queued that no worker has taken yet; or one that goes or has failed."""
     if not run_ids:
         return set()
     rows = tx.execute(
         """SELECT DISTINCT args ->> 'run_id' AS id FROM procrastinate_jobs
-           WHERE task_name = :task AND (status = 'todo' OR :any_state) AND CAST(:ids AS jsonb) ? (args ->> 'run_id')""",
+           WHERE task_name = 'diagnose' AND (status = 'todo' OR :any_state)
+           AND CAST(:ids AS jsonb) ? (args ->> 'run_id')""",
         ids=run_ids,
-        task=task,
         any_state=any_state,
     )
     return {row.id for row in rows}

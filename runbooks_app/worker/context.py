@@ -116,3 +116,5 @@ class Worker:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     issuer: Issuer | None = None
     elsewhere: tuple[Place, ...] = ()
+    telling: threading.Lock = field(default_factory=threading.Lock)
+    """Held for as long as telling has a session at the database: it has one at most, of the few that jobs share."""

@@ -29,7 +29,6 @@ from psycopg_pool import PoolTimeout
 from runbooks_app.actions import refusals, sweeping
 from runbooks_app.actions.signatures import KeysAway
 from runbooks_app.actions.starting import TargetBusy, wait_for_keys
-from runbooks_app.chat.client import Away, RateLimited, Rejected
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.store.database import QUEUES, transaction
 from runbooks_app.worker import answering, telling, work
@@ -71,7 +70,6 @@ _DURATION = _METER.create_histogram("messaging.process.duration", unit="s", desc
 
 _STORE_AWAY = RetryStrategy(max_attempts=50, wait=2, retry_exceptions={Unavailable})
 _ANSWERED = RetryStrategy(max_attempts=60, linear_wait=2, retry_exceptions={Unavailable})
-_CHAT_AWAY = RetryStrategy(max_attempts=60, linear_wait=2, retry_exceptions={Away, Unavailable})
 
 
 @dataclass(frozen=True)
@@ -96,8 +94,10 @@ def queue_app(conninfo: str, worker: Worker) -> Queue:
     task("diagnose", partial(work.diagnose, worker), _STORE_AWAY)
     task("verify", partial(work.verify, worker), _STORE_AWAY)
     task("remediate", partial(_remediate, worker), _STORE_AWAY)
-    for name in ("tell_run", "tell_proposal", "tell_break_glass"):
-        task(name, partial(_tell, worker, name, getattr(telling, name)), _CHAT_AWAY)
+    task("tell", partial(telling.tell_due, worker), _STORE_AWAY)
+    task("tell_run", partial(telling.tell_run, worker), _STORE_AWAY)
+    for name in ("tell_proposal", "tell_break_glass"):
+        task(name, partial(telling.tell_proposal, worker), _STORE_AWAY)
     task("answer", partial(answering.answer, worker), _ANSWERED)
     task("open_form", partial(answering.open_form, worker), _STORE_AWAY)
 
@@ -170,7 +170,7 @@ async def run_worker(queue: Queue, worker: Worker) -> None:
     places = {
         QUEUES["diagnose"]: worker.service.settings.concurrency,
         QUEUES["remediate"]: APPROVED,
-        QUEUES["tell_run"]: TELLING,
+        QUEUES["tell"]: TELLING,
         QUEUES["open_form"]: FORMS,
         "upkeep": UPKEEP,
     }
@@ -273,24 +273,11 @@ def _remediate(worker: Worker, proposal_id: str) -> None:
         tx.defer("remediate", proposal_id=proposal_id, priority=20, after=BUSY)
 
 
-def _tell(worker: Worker, name: str, tell: Callable[..., None], **about: Any) -> None:
-    if worker.slack is None:
-        return
-    try:
-        tell(worker, **about)
-    except RateLimited as limit:
-        log.info("Slack asks to wait %.0f s; %s is told then.", limit.retry_after, about)
-        with transaction(worker.service.engine) as tx:
-            tx.defer(name, after=int(limit.retry_after) + 1, **about)
-    except Rejected as rejected:
-        if not rejected.permanent:
-            raise Unavailable(str(rejected)) from rejected
-        log.error("The channel was not told about %s: %s", about, rejected)  # noqa: TRY400 -- the message says it all
-
-
 def _sweep(worker: Worker) -> None:
     sweeping.expire_proposals(worker.service)
     sweeping.take_over(worker.service)
+    if worker.slack is not None:
+        sweeping.wake_tellers(worker.service, TELLING)
 
 
 def _forget_old_deliveries(worker: Worker) -> None:

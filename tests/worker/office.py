@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from worker.conftest import ANA, WEB
@@ -69,6 +70,17 @@ class Office:
                 task=task,
             )
             return [row.run for row in rows]
+
+    def wanted(self) -> Counter[str]:
+        """How often each run's channel was to be told something, which nobody has done yet."""
+        with reading(self.service.engine) as tx:
+            rows = tx.execute("SELECT substr(about, 5) AS run, wanted - told AS open FROM chat_threads")
+            return Counter({row.run: row.open for row in rows})
+
+    def tell_all(self) -> None:
+        """Tell the channels all that is wanted, as far as the rows say."""
+        with transaction(self.service.engine) as tx:
+            tx.execute("UPDATE chat_threads SET told = wanted")
 
     def lapse(self, claim: diagnosing.Claim) -> None:
         """The worker of this attempt falls silent, and is found out."""

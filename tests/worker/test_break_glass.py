@@ -13,6 +13,7 @@ from stuck_orders import CHECK, FREE, LOOK
 from worker.test_signatures import entries, insert, stuck_now
 
 from runbooks_app.actions import break_glass, deciding, story
+from runbooks_app.actions.telling import tell
 from runbooks_app.core.audit import Event
 from runbooks_app.core.break_glass import Mode
 from runbooks_app.core.deciding import Unsigned
@@ -226,23 +227,24 @@ def told(tx, house, proposal):
     return [message.text, *message.blocks]
 
 
-def queued(house, name: str) -> int:
+def wanted(house, run_id: str) -> int:
     with reading(house.service.engine) as tx:
-        return tx.execute("SELECT count(*) FROM procrastinate_jobs WHERE task_name = :name", name=name).scalar_one()
+        about = f"run:{run_id}"
+        return tx.execute("SELECT wanted FROM chat_threads WHERE about = :about", about=about).scalar_one()
 
 
 def test_the_channel_is_told_by_a_message_of_its_own_in_the_same_transaction_and_again_of_the_review(house, proposal):
     with transaction(house.service.engine) as tx:
-        tx.execute("UPDATE runs SET channel = 'C1' WHERE id = :id", id=proposal.run_id)
+        tell(tx, f"run:{proposal.run_id}", channel="C1")
     use(house, proposal)
-    assert queued(house, "tell_break_glass") == 1
+    assert wanted(house, proposal.run_id) == 2
     with reading(house.service.engine) as tx:
         seen = json.dumps(told(tx, house, proposal))
     for words in ("BREAK-GLASS USED", "*Eve* has", "run alone", REASON, "had 0 of 2 approvals", "also asked for it",
                   "*Open*", "Review it", f"/break-glass#{proposal.id}"):  # fmt: skip
         assert words in seen, words
     break_glass.review(house.service, OTTO, WEB, proposal.id, "It was right, and the only way.")
-    assert queued(house, "tell_break_glass") == 2
+    assert wanted(house, proposal.run_id) == 3
     with reading(house.service.engine) as tx:
         seen = json.dumps(told(tx, house, proposal), ensure_ascii=False)
     assert "*Reviewed* by Otto: It was right" in seen

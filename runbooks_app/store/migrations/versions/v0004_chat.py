@@ -10,13 +10,15 @@ UP = (
     # a time, by lease, with no transaction open.
     """CREATE TABLE chat_threads (
         about      text NOT NULL,                -- run:<id>, incident:<id>, storm:<id>, waking:<id>
-        channel    text NOT NULL,                -- a channel's id, or a person's for a direct message
+        channel    text NOT NULL,                -- a channel as it was named, or a person's id for a direct message
+        place      text NOT NULL DEFAULT '',     -- the id that the chat gave it, once it is known
         wanted     bigint NOT NULL DEFAULT 1,
         told       bigint NOT NULL DEFAULT 0,    -- what `wanted` was when all of it was last told
         due_at     timestamptz NOT NULL DEFAULT now(),
         holder     text NOT NULL DEFAULT '',
         held_until timestamptz,
         shown_at   timestamptz,                  -- when its first message last changed: the pace goes by it
+        turn_at    timestamptz,                  -- its turn to post in its channel, where it waits for that
         tries      integer NOT NULL DEFAULT 0,
         trouble    text NOT NULL DEFAULT '',     -- what the chat said last, for people
         made_at    timestamptz NOT NULL DEFAULT now(),
@@ -25,10 +27,10 @@ UP = (
     )""",
     "CREATE INDEX chat_threads_due ON chat_threads (due_at) WHERE wanted > told AND ended_at IS NULL",
     """CREATE TABLE chat_channels (
-        channel text PRIMARY KEY,                -- empty: the whole workspace
+        channel text PRIMARY KEY,                -- or a method of the chat's; empty: the whole workspace
         name    text NOT NULL DEFAULT '',
         next_at timestamptz NOT NULL DEFAULT now(),  -- when the chat takes the next message here
-        gone    text NOT NULL DEFAULT '',        -- why nothing can be told here any more
+        gone    text NOT NULL DEFAULT '',        -- why nothing can be told here
         gone_at timestamptz
     )""",
     # A message may stand in several channels. What was begun and never posted is begun anew.
@@ -102,7 +104,7 @@ UP = (
     )""",
     "CREATE INDEX alerts_by_group ON alerts (source, rule, group_key, received_at DESC)",
     "CREATE INDEX alerts_by_incident ON alerts (incident_id) WHERE incident_id IS NOT NULL",
-    "CREATE INDEX alerts_ran ON alerts (received_at) WHERE outcome = 'run'",
+    "CREATE INDEX alerts_maintained ON alerts (last_at) WHERE outcome = 'maintenance'",
     """CREATE TABLE alert_storms (
         id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         channel  text NOT NULL,

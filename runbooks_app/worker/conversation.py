@@ -1,0 +1,205 @@
+"""Bringing one conversation up to date in one channel: its parts in order, each once, until the first that fails.
+
+Who tells holds it by lease and has no transaction open while the chat is called. What was begun is noted before it is
+posted: whoever finds it begun looks in the channel whether it stands there already. What fails waits, and the parts
+behind it; nothing counts tries to give up. Only where the chat says that it can never be told here it ends, and a
+person is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from runbooks_app.actions.context import Service
+from runbooks_app.chat.client import Away, Posted, RateLimited, Rejected, Slack
+from runbooks_app.chat.views import Message, Told
+from runbooks_app.core import pacing
+from runbooks_app.core.errors import Conflict
+from runbooks_app.store import chat
+from runbooks_app.store.database import Transaction, reading, transaction
+from runbooks_app.worker.context import Worker
+
+log = logging.getLogger(__name__)
+
+TOKEN_AGAIN = timedelta(seconds=60)
+"""Until a chat that no longer knows the app is tried again."""
+
+AWAY_AGAIN = timedelta(seconds=2)
+"""Until anything is tried after the chat could not be reached: so what waits does not hang one after the other."""
+
+Parts = Callable[[Transaction, Service, str], tuple[Told, ...]]
+
+
+class _WaitsError(Exception):
+    """It goes on then; `turn`: a turn in the channel that it has."""
+
+    def __init__(self, until: datetime, turn: datetime | None = None) -> None:
+        self.until = until
+        self.turn = turn
+
+
+def tell_next(worker: Worker, slack: Slack, parts: Parts) -> bool:
+    """Bring up to date what is due for longest; whether there was anything."""
+    with worker.telling, transaction(worker.service.engine) as tx:
+        thread = chat.claim(tx, f"{worker.name}-{secrets.token_hex(4)}")
+    if thread is None:
+        return False
+    try:
+        Conversation(worker, slack, thread, parts).tell()
+    except Conflict:
+        log.info("%s is told by another worker.", thread.about)
+    return True
+
+
+class Conversation:
+    """One conversation while somebody tells it."""
+
+    def __init__(self, worker: Worker, slack: Slack, thread: chat.Thread, parts: Parts) -> None:
+        self._worker, self._slack, self._thread, self._parts = worker, slack, thread, parts
+        self._parent = ""  # the first part's message
+        self._asks = chat.WORKSPACE  # what is asked just now, as it is held back: a channel or a method
+        self._begun = ""  # the part that is noted as begun and was certainly not posted
+
+    def tell(self) -> None:
+        """Tell what is to be told now; the rest is told later. Raises `Conflict` where another tells it by now."""
+        with self._worker.telling, reading(self._worker.service.engine) as tx:
+            parts = self._parts(tx, self._worker.service, self._thread.about)
+            self._standing = chat.standing(tx, self._thread)
+            self._held = chat.held_back(tx)
+            self._now = tx.now
+        try:
+            for number, part in enumerate(parts):
+                self._show(part, first=number == 0)
+        except _WaitsError as waits:
+            with self._step() as tx:
+                chat.later(tx, self._thread, waits.until, turn=waits.turn)
+        except RateLimited as limit:
+            self._limited(limit)
+        except Away as away:
+            self._away(str(away), maybe_done=away.maybe_done)
+        except Rejected as rejected:
+            self._rejected(rejected)
+        else:
+            with self._step() as tx:
+                chat.told(tx, self._thread, pacing.progress_from(self._thread.made_at, tx.now))
+
+    def _show(self, part: Told, *, first: bool) -> None:
+        known = self._standing.get(part.key)
+        if part.message is None:
+            if known is None or not known.ts:
+                self._upload(part)
+            return
+        digest = hashlib.sha256(json.dumps([part.message.text, list(part.message.blocks)]).encode()).hexdigest()
+        if known is None or not known.ts:
+            ts = self._post(part, part.message)
+        elif known.digest == digest:
+            ts = known.ts
+        else:
+            ts = self._change(part, part.message, known.ts, first=first)
+        if first:
+            self._parent = ts
+        if known is None or (known.ts, known.digest) != (ts, digest):
+            with self._step() as tx:
+                chat.stands(tx, self._thread, part.key, ts, digest, first=first)
+
+    def _change(self, part: Told, message: Message, ts: str, *, first: bool) -> str:
+        """Put it in the place of what stands there; where somebody deleted that, anew."""
+        if first and self._thread.shown_at and self._now < self._thread.shown_at + pacing.LEAST:
+            raise _WaitsError(self._thread.shown_at + pacing.LEAST)
+        self._ask("chat.update")
+        try:
+            self._slack.update(Posted(self._thread.where, ts), message)
+        except Rejected as rejected:
+            if rejected.slack_code != "message_not_found":
+                raise
+            with self._step() as tx:
+                chat.forget(tx, self._thread, part.key)
+            del self._standing[part.key]
+            return self._post(part, message)
+        return ts
+
+    def _post(self, part: Told, message: Message) -> str:
+        in_thread = "" if part.top else self._parent
+        known = self._standing.get(part.key)
+        if known is not None:
+            self._ask("conversations.replies" if in_thread else "conversations.history")
+            oldest = known.begun_at.timestamp() - 60
+            found = self._slack.find(self._thread.where, part.key, oldest=oldest, thread_ts=in_thread)
+            if found is not None:
+                return found.ts
+        self._begin(part)
+        posted = self._slack.post(self._thread.where, message, thread_ts=in_thread, key=part.key)
+        self._begun = ""
+        if posted.channel != self._thread.where:
+            with self._step() as tx:
+                chat.found(tx, self._thread, posted.channel)
+            self._thread = replace(self._thread, place=posted.channel)
+        return posted.ts
+
+    def _upload(self, part: Told) -> None:
+        assert part.file is not None  # noqa: S101 -- a part has a message or a file
+        self._begin(part)
+        file = self._slack.upload(self._thread.where, part.file, thread_ts=self._parent)
+        self._begun = ""
+        with self._step() as tx:
+            chat.stands(tx, self._thread, part.key, file, "", first=False)
+
+    def _begin(self, part: Told) -> None:
+        """Take a turn in the channel and, when it is there, note that this is about to be posted."""
+        with self._step() as tx:
+            turn = self._thread.turn_at or chat.turn(tx, self._thread.where)
+            if its_turn := turn <= tx.now:
+                chat.begin(tx, self._thread, part.key)
+        if not its_turn:
+            raise _WaitsError(turn, turn)
+        self._thread = replace(self._thread, turn_at=None)
+        self._asks, self._begun = self._thread.where, part.key
+
+    def _ask(self, method: str) -> None:
+        """Say what is asked next, if it is still ours to ask. Where that is held back, it goes on later."""
+        self._asks = method
+        if until := self._held.get(method):
+            raise _WaitsError(until)
+        with self._step() as tx:
+            chat.renew(tx, self._thread)
+
+    def _limited(self, limit: RateLimited) -> None:
+        log.info("Slack asks to wait %g s (%s); %s is told then.", limit.retry_after, self._asks, self._thread.about)
+        with self._step() as tx:
+            self._forget_begun(tx)
+            at = chat.hold_back(tx, self._asks, timedelta(seconds=limit.retry_after))
+            chat.later(tx, self._thread, at)
+
+    def _away(self, trouble: str, *, maybe_done: bool) -> None:
+        log.warning("%s %s is told when that is over.", trouble, self._thread.about)
+        with self._step() as tx:
+            if not maybe_done:
+                self._forget_begun(tx)
+            chat.hold_back(tx, chat.WORKSPACE, AWAY_AGAIN)
+            chat.later(tx, self._thread, tx.now + pacing.again_after(self._thread.tries), trouble=trouble)
+
+    def _rejected(self, rejected: Rejected) -> None:
+        if not rejected.permanent:
+            self._away(str(rejected), maybe_done=False)
+            return
+        log.error("%s cannot be told in %s: %s", self._thread.about, self._thread.channel, rejected)
+        with self._step() as tx:
+            self._forget_begun(tx)
+            chat.give_up(tx, self._thread, str(rejected))
+
+    def _forget_begun(self, tx: Transaction) -> None:
+        if self._begun:
+            chat.forget(tx, self._thread, self._begun)
+
+    @contextmanager
+    def _step(self) -> Iterator[Transaction]:
+        """A short transaction between two calls; telling holds one session at a time, whatever hangs."""
+        with self._worker.telling, transaction(self._worker.service.engine) as tx:
+            yield tx
