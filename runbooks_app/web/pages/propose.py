@@ -11,6 +11,7 @@ from runbooks_app.actions.deciding import propose_by_hand
 from runbooks_app.actions.proposing import revision
 from runbooks_app.core import gates
 from runbooks_app.core.errors import InvalidInput, NotFound, Problem
+from runbooks_app.core.forms import fields
 from runbooks_app.core.people import Permission
 from runbooks_app.core.runbook import Section
 from runbooks_app.store import runs
@@ -62,7 +63,7 @@ def _page(
         run=run,
         section=section,
         title=title,
-        fields=forms.fields(section.inputs, kinds, given, problems),
+        fields=fields(section.inputs, kinds, given, problems),
         reason=reason,
         reason_error=next((p.message for p in problems if p.where == "reason"), ""),
         problems=[p for p in problems if p.where not in names and p.where != "reason"],

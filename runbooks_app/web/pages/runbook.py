@@ -11,6 +11,7 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 from runbooks_app.actions import connections
 from runbooks_app.actions.running import request_run, usable_connections
 from runbooks_app.core.errors import InvalidInput, Problem
+from runbooks_app.core.forms import fields
 from runbooks_app.core.people import Permission
 from runbooks_app.core.runbook import Runbook, Stage
 from runbooks_app.documents import markdown
@@ -65,7 +66,7 @@ def _page(
     return render_template(
         "runbook.html",
         runbook=runbook,
-        fields=forms.fields(runbook.parameters, usable, values, problems),
+        fields=fields(runbook.parameters, usable, values, problems),
         problems=[problem for problem in problems if problem.where not in named],
         refused=bool(problems),
         connections={
