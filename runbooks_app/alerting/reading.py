@@ -6,14 +6,17 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+import rfc8785
+
 from runbooks_app.core import durations
 from runbooks_app.core.alerts import PLACE, WEEK, Budget, Maintenance, Rule
+from runbooks_app.core.audit import canonical
 from runbooks_app.core.errors import InvalidInput, Misconfigured, Problem
 from runbooks_app.core.tables import Table
 
@@ -125,8 +128,8 @@ def _catalogue(document: dict[str, Any], _folder: Path, problems: list[Problem])
                 inner = table.inner(key)
                 for title in inner.fields:
                     inner.text(title, fix="Write the dashboard's address.")
-            elif isinstance(value, Mapping) or (isinstance(value, str) and not value.isprintable()):
-                table.wrong(key, "must be a text of one line, a number, true, false, or a list.")
+            elif not _is_plain(value):
+                table.wrong(key, "must be a text, a number, true, false, or a list of these.")
     return document
 
 
@@ -203,10 +206,14 @@ def _rule(table: Table, catalogue: Mapping[str, Mapping[str, Any]]) -> Rule:
     channel = table.text("channel", "-")
     if channel != "-" and not CHANNEL.fullmatch(channel):
         table.wrong("channel", "is no channel's id.", "Write it as in C0123ABCD: ids stay when names change.")
-    parameters = table.inner("parameters").fields if "parameters" in table.fields else {}
-    for name, value in parameters.items():
-        for text in value if isinstance(value, list) else [value]:
-            _place(table, f"parameters.{name}", text, catalogue)
+    given = table.inner("parameters").fields if "parameters" in table.fields else {}
+    # Dates are TOML's own; parameters take them as text.
+    parameters = {key: value.isoformat() if isinstance(value, date) else value for key, value in given.items()}
+    for key, value in parameters.items():
+        if not _is_plain(value):
+            table.wrong(f"parameters.{key}", "must be a text, a number, true, false, or a list of these.")
+        elif isinstance(value, str):
+            _place(table, f"parameters.{key}", value, catalogue)
     return Rule(
         name=table.text("name", fix="Name the rule: people read it when it runs something."),
         match=_match(table),
@@ -214,16 +221,22 @@ def _rule(table: Table, catalogue: Mapping[str, Mapping[str, Any]]) -> Rule:
         channel="" if channel == "-" else channel,
         window=_span(table, "window", 1800),
         budget=table.number("budget", 0, 0, 10_000) if "budget" in table.fields else None,
-        parameters=dict(parameters),
+        parameters=parameters,
     )
 
 
-def _place(table: Table, key: str, value: Any, catalogue: Mapping[str, Mapping[str, Any]]) -> None:
+def _is_plain(value: Any) -> bool:
+    """Whether JSON can say it, and it is no table."""
+    if isinstance(value, list):
+        return all(_is_plain(item) and not isinstance(item, list) for item in value)
+    try:
+        return isinstance(value, str | int | float) and bool(canonical(value))
+    except rfc8785.CanonicalizationError:  # no number, or beyond all bounds
+        return False
+
+
+def _place(table: Table, key: str, value: str, catalogue: Mapping[str, Mapping[str, Any]]) -> None:
     """Note braces that are no place, and places that no entry of the catalogue could fill."""
-    if isinstance(value, Mapping | datetime):
-        table.wrong(key, "must be a text, a number, true, false, or a list of these.")
-    if not isinstance(value, str):
-        return
     rest = PLACE.sub("", value)
     if "{" in rest or "}" in rest:
         mend = 'Write places as in "{labels.instance}" or "{service.postgres}".'

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from runbooks_app.core.errors import Refused
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 WINDOW = 5 * 60
 """Seconds for which a signed time is taken, before and after ours."""
+
+Header = Callable[[str], str | None]
+"""Gives a header of the request."""
 
 MOST_SIGNATURES = 10
 """How many a delivery may bring."""
@@ -38,33 +41,31 @@ class Unproven(Refused):
     code = "unproven"
 
 
-def by_bearer(secrets: tuple[str, ...], headers: Mapping[str, str]) -> None:
+def by_bearer(secrets: tuple[str, ...], header: Header) -> None:
     """Raise `Unproven` unless the bearer token is the source's. Asked before the body is read."""
-    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    scheme, _, token = (header("Authorization") or "").partition(" ")
     if scheme.lower() != "bearer" or not _any_of(secrets, [token.strip()]):
         raise Unproven
 
 
-def by_signature(
-    source: Source, secrets: tuple[str, ...], headers: Mapping[str, str], body: bytes, *, now: float
-) -> str:
+def by_signature(source: Source, secrets: tuple[str, ...], header: Header, body: bytes, *, now: float) -> str:
     """Raise `Unproven` unless the body, as it came, is signed by the source; the key of this very delivery.
 
     The key is empty where no time is signed along: a copy cannot be told from a repetition there.
     """
     if source.kind == "pagerduty":
-        given = headers.get("X-PagerDuty-Signature", "").split(",")
+        given = (header("X-PagerDuty-Signature") or "").split(",")
         signatures = [part.strip().removeprefix("v1=") for part in given if part.strip().startswith("v1=")]
         _signed(secrets, signatures, body)
         return ""
     if source.kind == "grafana":
-        signature, name = headers.get("X-Grafana-Alerting-Signature", ""), source.timestamp_header
+        signature, name = header("X-Grafana-Alerting-Signature") or "", source.timestamp_header
     else:
-        signature, name = headers.get("X-Runbooks-Signature", "").removeprefix("v1="), "X-Runbooks-Timestamp"
+        signature, name = (header("X-Runbooks-Signature") or "").removeprefix("v1="), "X-Runbooks-Timestamp"
     if not name:
         _signed(secrets, [signature], body)
         return ""
-    told = headers.get(name, "")
+    told = header(name) or ""
     # int() would take "1_0", " 10" and digits of other scripts.
     if not (told.isascii() and told.isdigit() and len(told) <= 12) or abs(now - int(told)) > WINDOW:
         raise Unproven

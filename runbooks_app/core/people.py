@@ -91,9 +91,9 @@ class Person:
 class Actor:
     """Who did something: a person, or a part of the service acting on its own.
 
-    `kind` is `person`, `alert`, `worker`, `web`, `timer`, `provider` (that people sign in with) or `operator` (at the service's
-    own command line). `signed_in` tells how: the surface (`web`, `slack`, `api`, `cli`) and when the provider last
-    authenticated the person (`auth_time`, seconds since the epoch).
+    `kind` is `person`, `alert`, `worker`, `web`, `timer`, `provider` (that people sign in with) or `operator` (at the
+    service's own command line). `signed_in` tells how: the surface (`web`, `slack`, `api`, `cli`) and when the provider
+    last authenticated the person (`auth_time`, seconds since the epoch).
     """
 
     kind: str

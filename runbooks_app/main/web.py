@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from itertools import chain
 from typing import Any
 
 from flask import Flask
@@ -10,6 +11,7 @@ from gunicorn.app.base import BaseApplication
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
 from runbooks_app import telemetry
+from runbooks_app.alerting import read_secrets
 from runbooks_app.kernels.processes import PR_SET_DUMPABLE, prctl
 from runbooks_app.main import assemble
 from runbooks_app.settings import Settings
@@ -18,12 +20,14 @@ from runbooks_app.web.app import create_app
 
 def app(settings: Settings) -> Flask:
     """The Flask app of these settings."""
+    service = assemble.service(settings, pool_size=20)
     made = create_app(
-        assemble.service(settings, pool_size=20),
+        service,
         secret_key=assemble.web_key(settings),
         oidc_client_secret=settings.secret("oidc_client_secret_file"),
         slack_signing_secret=settings.secret("slack_signing_secret_file"),
         redis_password=settings.secret("redis_password_file"),
+        alert_secrets=read_secrets(service.alerting),
     )
     # Spans hold an address as it is, and that of a sign-in's end has the provider's code in it.
     untold = "healthz,readyz,static,login/callback"
@@ -66,7 +70,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             "database_password_file",
             "redis_password_file",
         )
-        telemetry.scrub_logs(chosen.secret(name) for name in names)
+        of_sources = read_secrets(assemble.alerting(chosen)).values()
+        telemetry.scrub_logs([*(chosen.secret(name) for name in names), *chain.from_iterable(of_sources)])
         # One port, so one process: with several, Prometheus scrapes the collector instead.
         telemetry.set_up("web", chosen.environment, chosen.metrics_port if chosen.web_processes == 1 else 0)
         made = app(self.settings_of_ours)
@@ -78,6 +83,7 @@ def serve(settings: Settings) -> None:
     """Serve until told to stop. What is misconfigured is told before a port is opened."""
     probe = assemble.service(settings)
     probe.engine.dispose()
+    read_secrets(probe.alerting)
     assemble.web_key(settings)
     # All that is imported by now is shared by the processes and lives as long as they do: the collector need never
     # look at it again, neither in the middle of a request (some 50 ms) nor at the end of the process.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, g
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from runbooks_app.core.errors import Misconfigured
 from runbooks_app.oidc import OpenIDProvider
 from runbooks_app.web import (
+    alerts,
     api,
     client,
     errors,
@@ -42,19 +45,24 @@ def create_app(
     oidc_client_secret: str = "",
     slack_signing_secret: str = "",
     redis_password: str = "",
+    alert_secrets: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Flask:
     """The app for this service.
 
     `secret_key` (at least 32 random bytes, the same in all web processes) signs the cookie that carries a
     sign-in's state to the provider and back; sessions do not hang on it. Without a Slack signing secret every
-    request of Slack is refused. Raises `Misconfigured` for a key that is too short.
+    request of Slack is refused; `alert_secrets` are those of the sources of alerts, by name. Raises `Misconfigured` for
+    a key that is too short.
     """
     if len(secret_key) < 32:
         raise Misconfigured("The key for sign-in cookies needs at least 32 random bytes.")
     issuer = service.settings.oidc_issuer
     provider = OpenIDProvider(issuer) if issuer else None
-    web = Web(service, oidc_client_secret, slack_signing_secret, redis_password, provider)
+    web = Web(service, oidc_client_secret, slack_signing_secret, redis_password, provider, alert_secrets or {})
     app = Flask(__name__)
+    if trusted := service.settings.trusted_proxies:
+        # Rate limits go by the address of who asks. Nothing else that proxies tell is believed.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted, x_proto=0, x_host=0)  # type: ignore[method-assign]
     app.extensions[EXTENSION] = web
     app.config.update(
         MAX_CONTENT_LENGTH=LARGEST_BODY,
@@ -80,6 +88,7 @@ def create_app(
         api.blueprint,
         resource_metadata.blueprint,
         slack.blueprint,
+        alerts.blueprint,
     ):
         app.register_blueprint(blueprint)
     errors.register(app)

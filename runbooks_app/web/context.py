@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ class Web:
     slack_signing_secret: str = field(default="", repr=False)
     redis_password: str = field(default="", repr=False)
     provider: OpenIDProvider | None = None
+    alert_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def secure(self) -> bool:

@@ -94,8 +94,8 @@ def as_json(code: str, message: str, problems: tuple[Problem, ...] = ()) -> dict
 
 
 def wants_json() -> bool:
-    """Whether the client gets JSON: on the API always, elsewhere if it would rather have it than HTML."""
-    if request.path.startswith("/api/"):
+    """Whether the client gets JSON: a program always, others if they would rather have it than HTML."""
+    if request.path.startswith(("/api/", "/alerts/")):
         return True
     best = request.accept_mimetypes.best_match(["text/html", "application/json"], "text/html")
     return bool(best == "application/json")

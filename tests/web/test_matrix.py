@@ -98,6 +98,7 @@ WITHOUT_SESSION = {
     "POST /login/back-channel": 400,  # wants a token that the provider signed
     "POST /slack/commands": 403,  # wants Slack's signature
     "POST /slack/interactivity": 403,
+    "POST /alerts/<source>": 403,  # wants the secret of who sends alerts
 }
 """What everybody is answered who brings no more than an address, whoever they are signed in as."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -11,6 +12,7 @@ from notebooks import cell, write
 from signing import approve, checked, id_token
 
 from runbooks_app.actions import (
+    alerting,
     break_glass,
     deciding,
     diagnosing,
@@ -24,6 +26,8 @@ from runbooks_app.actions import (
     sweeping,
 )
 from runbooks_app.actions.context import worker_actor
+from runbooks_app.alerting import Alerting
+from runbooks_app.core.alerts import Incoming, Rule
 from runbooks_app.core.audit import Event, verify
 from runbooks_app.core.people import Person
 from runbooks_app.store import audit
@@ -68,7 +72,19 @@ def glass(service, alone):
     break_glass.review(service, BEN, WEB, alone.id, "It was right, and the only way.")
 
 
-def test_every_declared_event_is_emitted(house, mend):
+@pytest.fixture
+def fired(house, mend):
+    """An alert begins and ends, and another asks for what there is not."""
+    service = house.service
+    opted = {name: replace(one, diagnosers=("responder", "alert")) for name, one in service.connections.items()}
+    rules = (Rule("mend", {"alertname": "Odd"}, "mend", "C1"), Rule("none", {"alertname": "*"}, "no-such", "C1"))
+    listening = replace(service, connections=opted, alerting=Alerting(rules=rules))
+    odd = Incoming("prod", "f1", "firing", {"alertname": "Odd"}, {}, datetime.now(UTC), None, "g1")
+    alerting.receive(listening, "prod", [odd, replace(odd, fingerprint="f2", labels={"alertname": "Else"})])
+    alerting.receive(listening, "prod", [replace(odd, status="resolved")])
+
+
+def test_every_declared_event_is_emitted(house, mend, fired):
     service = house.service
 
     def proposal():
