@@ -132,8 +132,8 @@ class Conversation:
             self._ask("conversations.replies" if in_thread else "conversations.history")
             oldest = known.begun_at.timestamp() - 60
             found = self._slack.find(self._thread.where, part.key, oldest=oldest, thread_ts=in_thread)
-            if found is not None:
-                return found.ts
+            if found is not None:  # it stands there as it was told then
+                return self._change(part, message, found.ts, first=not self._parent)
         self._begin(part)
         posted = self._slack.post(self._thread.where, message, thread_ts=in_thread, key=part.key)
         self._begun = ""
