@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runbooks_app.actions.context import Service, person_actor
+from runbooks_app.actions.delivering import once
 from runbooks_app.actions.proposing import make_proposal, revision, tell_proposal
 from runbooks_app.core import deciding
 from runbooks_app.core.audit import Event
@@ -90,12 +91,13 @@ def decide(
     *,
     id_token: str = "",
     batch: Sequence[str] = (),
+    delivery: str | None = None,
 ) -> Proposal:
     """Record one person's verdict, and resume in the same transaction when it is the last one needed.
 
     `digest` is of the proposal as the person was shown it. `id_token` is what the provider signed for this very
     decision, or for those on all proposals with the digests `batch`, and `person` then as it describes them; raises
-    `Unsigned` where nothing but it is missing.
+    `Unsigned` where nothing but it is missing. `delivery` is the chat's key of what asked for it; it counts once.
     """
     if verdict not in list(Verdict):
         raise InvalidInput(
@@ -104,6 +106,7 @@ def decide(
     if len(reason) > 2_000:
         raise InvalidInput("The reason is too long.", problems=(Problem("reason", "has more than 2,000 characters."),))
     with transaction(service.engine) as tx:
+        once(tx, delivery)
         proposal = proposals.get(tx, proposal_id, lock=True)
         said = Verdict(verdict)
         if said is Verdict.APPROVE and service.settings.remediation == "off":

@@ -112,10 +112,14 @@ def session_of(service: Service, secret: str) -> Session | None:
         return people.session(tx, secret)
 
 
-def person_of_chat(service: Service, team: str, chat_user: str) -> Person | None:
-    """The person whom a chat account belongs to, with the roles of their latest sign-in."""
+def person_of_chat(service: Service, team: str, chat_user: str, *, hours: int | None = None) -> Person | None:
+    """The person whom a chat account belongs to, with the roles of their latest sign-in, so many hours ago at most.
+
+    Without `hours` it is as many days as the setting `slack_login_days` says.
+    """
     with reading(service.engine) as tx:
-        return people.by_chat_user(tx, team, chat_user, service.settings.slack_login_days)
+        within = service.settings.slack_login_days * 24 if hours is None else hours
+        return people.by_chat_user(tx, team, chat_user, within)
 
 
 def offer_chat_link(service: Service, team: str, chat_user: str, chat_name: str) -> str:

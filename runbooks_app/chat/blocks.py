@@ -23,6 +23,8 @@ TEXT = 4000
 TOTAL = 12_000
 CANCEL_RUN = "cancel_run"
 """Action of the button that cancels a run; its value is the run's id."""
+APPROVE, DENY = "approve_proposal", "deny_proposal"
+"""Actions of the buttons that decide a proposal; their value is its id and the digest of what the message shows."""
 
 Block = dict[str, object]
 
@@ -70,8 +72,21 @@ def context(*texts: str) -> Block:
     return {"type": "context", "elements": [mrkdwn(text, 2000) for text in texts[:10]]}
 
 
-def button(label: str, action: str, *, value: str = "", url: str = "", style: str = "") -> Block:
-    """A button; `style` is primary, danger or nothing."""
+def confirm(title: str, text: str, yes: str, *, style: str = "primary") -> Block:
+    """What Slack asks once more before it sends a press: 100 units of title, 300 of text, 30 of either answer."""
+    return {
+        "title": {"type": "plain_text", "text": plain(title, 100) or " ", "emoji": False},
+        "text": {"type": "plain_text", "text": plain(text, 300) or " ", "emoji": False},
+        "confirm": {"type": "plain_text", "text": plain(yes, 30) or " ", "emoji": False},
+        "deny": {"type": "plain_text", "text": "Not now", "emoji": False},
+        "style": style,
+    }
+
+
+def button(
+    label: str, action: str, *, value: str = "", url: str = "", style: str = "", asks: Block | None = None
+) -> Block:
+    """A button; `style` is primary, danger or nothing; `asks` is what is asked once more when it is pressed."""
     block: Block = {
         "type": "button",
         "text": {"type": "plain_text", "text": plain(label, 75) or " ", "emoji": False},
@@ -81,6 +96,8 @@ def button(label: str, action: str, *, value: str = "", url: str = "", style: st
         block["value"] = value[:1900]
     if url and units(url) <= 3000:
         block["url"] = url
+    if asks:
+        block["confirm"] = asks
     return {**block, "style": style} if style else block
 
 

@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runbooks_app.chat.blocks import CANCEL_RUN, actions, button, context, message, section, sections
+from runbooks_app.chat.blocks import (
+    APPROVE,
+    CANCEL_RUN,
+    DENY,
+    actions,
+    button,
+    confirm,
+    context,
+    message,
+    section,
+    sections,
+)
 from runbooks_app.chat.mrkdwn import count, duration, link, moment, safe
 from runbooks_app.core.policy import Risk
 from runbooks_app.core.proposal import OPEN, ProposalState, Verification
@@ -85,8 +96,23 @@ def proposal_message(told: ProposalTold) -> Message:
     waits = told.state in OPEN
     if told.url:
         label = "Review and decide" if told.state is ProposalState.PROPOSED else "Open the proposal"
-        blocks.append(actions([button(label, "open_proposal", url=told.url, style="primary" if waits else "")]))
+        page = button(label, "open_proposal", url=told.url, style="primary" if waits and not told.decides else "")
+        blocks.append(actions([*_deciding(told), page]))
     return message(f"{safe(told.title, 200)}: {_standing(told)}", blocks)
+
+
+def _deciding(told: ProposalTold) -> list[Block]:
+    """Buttons that decide it right here, where that may be; Slack asks once more what exactly will happen."""
+    if not told.decides or told.state is not ProposalState.PROPOSED:
+        return []
+    on = ", ".join(f"{held.connection} as {held.role}" if held.role else held.connection for held in told.targets)
+    what = f"It will run on {on}: {told.title}. {told.reason}" if on else f"{told.title}. {told.reason}"
+    yes = confirm("Approve this?", what, "Approve")
+    no = confirm("Deny this?", f"Nothing will be changed: {told.title}", "Deny", style="danger")
+    return [
+        button("Approve", APPROVE, value=told.decides, style="primary", asks=yes),
+        button("Deny", DENY, value=told.decides, style="danger", asks=no),
+    ]
 
 
 def _happened(told: RunTold) -> str:

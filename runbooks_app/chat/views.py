@@ -80,6 +80,7 @@ class ProposalTold:
     `title` is the gate's title, filled in ("End session 4711 on orders-db"); `reason` the sentence that the
     diagnosis gave. `approvers` are the policy's clauses (`(("database",),)`). `proposed_by` is set where a
     person proposed by hand. `why` says why it cannot be decided any more (stale, withdrawn: by whom).
+    `decides` is what buttons that decide it carry, where it may be decided in the chat.
     `outcome` is what is known to have happened, `advice` what to do next; `advice` overrides what the message
     would otherwise advise. `checks` are the verification's results, one sentence each. `since_alert` is the
     time from the alert (or the incident's start) to the verified end.
@@ -108,6 +109,7 @@ class ProposalTold:
     since_alert: float | None = None
     successor_url: str = ""
     restricted: bool = False
+    decides: str = ""
 
 
 @dataclass(frozen=True)

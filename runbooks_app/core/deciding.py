@@ -132,6 +132,20 @@ def why_not(asked: Asked, person: Person, now: datetime) -> str:
     return ""
 
 
+def why_not_in_chat(asked: Asked, allowed: str, *, restricted: bool) -> str:
+    """Why this is not decided in a chat, in one sentence; empty where it may be, by whoever may decide it.
+
+    `allowed` is the setting `slack_decide`. Of a `restricted` one nobody sees the evidence there.
+    """
+    if allowed != Risk.LOW:
+        return "Nothing is decided in the chat here: decide it on its page."
+    if asked.policy.risk is not Risk.LOW:
+        return f"Its risk is {asked.policy.risk}: decide it on its page."
+    if restricted:
+        return "Its evidence stays on its page, so it is decided there."
+    return ""
+
+
 def groups_text(policy: Policy) -> str:
     """The policy's clauses in words: `database and (payments or sre)`."""
     clauses = [" or ".join(clause) for clause in policy.approvers]

@@ -137,15 +137,15 @@ def first_use(tx: Transaction, token: str, seconds: int) -> bool:
     return first.rowcount == 1
 
 
-def by_chat_user(tx: Transaction, team: str, chat_user: str, days: int) -> Person | None:
-    """The person linked to a chat account, if they signed in within so many days: roles are as of then."""
+def by_chat_user(tx: Transaction, team: str, chat_user: str, hours: int) -> Person | None:
+    """The person linked to a chat account, if they signed in within so many hours: roles are as of then."""
     row = tx.execute(
         """SELECT p.* FROM chat_people c JOIN people p USING (subject)
            WHERE c.team = :team AND c.chat_user = :chat_user
-             AND p.last_seen_at > now() - make_interval(days => :days)""",
+             AND p.last_seen_at > now() - make_interval(hours => :hours)""",
         team=team,
         chat_user=chat_user,
-        days=days,
+        hours=hours,
     ).first()
     return Person(row.subject, row.name, row.email, frozenset(row.roles)) if row else None
 

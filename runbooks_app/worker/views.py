@@ -7,7 +7,7 @@ from typing import Any
 from runbooks_app.actions import waiting
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.outputs import outputs_of
-from runbooks_app.actions.proposing import revision
+from runbooks_app.actions.restricting import reached, restricted
 from runbooks_app.chat.views import (
     BreakGlassTold,
     CellTold,
@@ -20,7 +20,7 @@ from runbooks_app.chat.views import (
     RunTold,
     TargetTold,
 )
-from runbooks_app.core.errors import RunbooksError
+from runbooks_app.core.deciding import why_not_in_chat
 from runbooks_app.core.policy import Policy
 from runbooks_app.core.proposal import Verification
 from runbooks_app.core.run import CellState, RunState
@@ -49,7 +49,7 @@ def run_told(tx: Transaction, service: Service, run: Run) -> RunTold:
         url=url,
         state=run.state,
         requested_by=run.requested_by["name"],
-        target=", ".join(_connections(tx, service, run) or ()),
+        target=", ".join(reached(tx, service, run) or ()),
         part=run.in_part,
         cells_done=len(worked) if run.state is RunState.DIAGNOSED else len(done),
         cells_total=len(cells),
@@ -80,6 +80,8 @@ def proposal_told(tx: Transaction, service: Service, proposal: Proposal, run: Ru
     )
     successor = tx.execute("SELECT id FROM proposals WHERE predecessor = :id", id=proposal.id).scalar()
     base = f"{service.settings.public_url}/proposals/"
+    hidden = restricted(tx, service, run, proposal)
+    elsewhere = why_not_in_chat(proposal.asked, service.settings.slack_decide, restricted=hidden)
     since = None
     if proposal.verification is Verification.VERIFIED and proposal.ended_at:
         since = (proposal.ended_at - incidents.get(tx, run.incident_id).opened_at).total_seconds()
@@ -107,7 +109,8 @@ def proposal_told(tx: Transaction, service: Service, proposal: Proposal, run: Ru
         seconds=(attempt.ended_at - attempt.started_at).total_seconds() if attempt and attempt.ended_at else None,
         since_alert=since,
         successor_url=base + successor if successor else "",
-        restricted=_restricted(tx, service, run, *(held["connection"] for held in proposal.connections)),
+        restricted=hidden,
+        decides="" if elsewhere else f"{proposal.id}:{proposal.digest}",
     )
 
 
@@ -134,7 +137,7 @@ def break_glass_told(tx: Transaction, service: Service, proposal: Proposal) -> B
 def details_told(tx: Transaction, service: Service, run: Run) -> DetailsTold:
     """What goes into the thread of a run that has ended."""
     url = f"{service.settings.public_url}/runs/{run.id}"
-    restricted = _restricted(tx, service, run)
+    hidden = restricted(tx, service, run)
     cells, _ = _diagnosis(tx, run)
     outputs = {cell.cell_id: outputs_of(service, cell) for cell in cells}
     return DetailsTold(
@@ -146,13 +149,13 @@ def details_told(tx: Transaction, service: Service, run: Run) -> DetailsTold:
                 c.reason,
                 _trace(outputs[c.cell_id]),
                 f"{url}#cell-{c.cell_id}",
-                restricted,
+                hidden,
             )
             for c in cells
             if c.state not in {CellState.OK, CellState.NEVER_RAN}
         ),
         evidence=tuple(
-            _evidence(f.summary, f.evidence, f"{url}#cell-{f.cell_id}", restricted=restricted)
+            _evidence(f.summary, f.evidence, f"{url}#cell-{f.cell_id}", restricted=hidden)
             for f in runs.findings(tx, run.id)
             if f.evidence and f.severity != "info"
         ),
@@ -162,7 +165,7 @@ def details_told(tx: Transaction, service: Service, run: Run) -> DetailsTold:
                 alt or c.cell_id.replace("-", " "),
                 c.cell_id.replace("-", " ").capitalize(),
                 f"{url}#cell-{c.cell_id}",
-                restricted,
+                hidden,
             )
             for c in cells
             for png, alt in _charts(outputs[c.cell_id])
@@ -180,22 +183,6 @@ def _diagnosis(tx: Transaction, run: Run) -> tuple[list[Cell], int]:
         if c.stage == Stage.DIAGNOSTIC or c.state not in {CellState.OK, CellState.WAITING, CellState.RUNNING}
     ]
     return cells, tries[-1].number
-
-
-def _connections(tx: Transaction, service: Service, run: Run) -> list[str] | None:
-    """Every connection that the run reaches, by its parameters and by its code; None where that cannot be told."""
-    try:
-        return sorted(revision(tx, service, run.revision).connections_used(run.parameters))
-    except RunbooksError:
-        return None
-
-
-def _restricted(tx: Transaction, service: Service, run: Run, *further: str) -> bool:
-    """Whether what the run showed stays on pages; so it does where nobody can say any more what it reached."""
-    reached, known = _connections(tx, service, run), service.connections
-    if reached is None:
-        return True
-    return any(name not in known or known[name].data_class == "restricted" for name in (*reached, *further))
 
 
 def _proposer(tx: Transaction, proposal: Proposal) -> str:

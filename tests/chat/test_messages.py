@@ -52,6 +52,7 @@ PROPOSALS = st.builds(
     decisions=st.lists(DECISIONS, max_size=2).map(tuple), why=TEXT, outcome=TEXT, advice=TEXT,
     verification=st.none() | st.sampled_from(Verification), checks=st.lists(TEXT, max_size=2).map(tuple),
     seconds=st.none() | st.floats(), since_alert=st.none() | st.floats(), successor_url=URLS, restricted=st.booleans(),
+    decides=st.sampled_from(["", f"{'a' * 16}:{'0' * 64}"]),
 )  # fmt: skip
 RUNS = st.builds(
     views.RunTold,

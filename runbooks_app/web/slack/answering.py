@@ -19,12 +19,12 @@ from runbooks_app.actions.refusals import refused
 from runbooks_app.actions.running import cancel_run
 from runbooks_app.actions.saying import Place, say
 from runbooks_app.chat import replies
-from runbooks_app.chat.blocks import CANCEL_RUN
+from runbooks_app.chat.blocks import APPROVE, CANCEL_RUN, DENY
 from runbooks_app.chat.commands import Command, Verb, parse
 from runbooks_app.core.errors import Refused, RunbooksError, Unavailable
 from runbooks_app.core.people import Person
 from runbooks_app.store.database import transaction
-from runbooks_app.web.slack import commands
+from runbooks_app.web.slack import commands, deciding
 from runbooks_app.web.slack.asked import Answer, Asked, Kind
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ VERBS: Mapping[Verb, commands.VerbHandler] = {
 }
 """What is typed, behind the slash command or the app's mention."""
 
-PRESSED: Mapping[str, Handler] = {CANCEL_RUN: _cancel}
+PRESSED: Mapping[str, Handler] = {CANCEL_RUN: _cancel, APPROVE: deciding.approve, DENY: deciding.deny}
 """Buttons and menus, by `action_id`. Buttons that only open a page are told to us as well: they are not in here."""
 
 SHORTCUTS: Mapping[str, Handler] = {}

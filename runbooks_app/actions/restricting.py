@@ -1,0 +1,29 @@
+"""What a run reached, and whether what it showed stays on pages."""
+
+from __future__ import annotations
+
+from runbooks_app.actions.context import Service
+from runbooks_app.actions.proposing import revision
+from runbooks_app.core.errors import RunbooksError
+from runbooks_app.store.database import Transaction
+from runbooks_app.store.records import Proposal, Run
+
+
+def reached(tx: Transaction, service: Service, run: Run) -> list[str] | None:
+    """Every connection that the run reaches, by its parameters and by its code; None where that cannot be told."""
+    try:
+        return sorted(revision(tx, service, run.revision).connections_used(run.parameters))
+    except RunbooksError:
+        return None
+
+
+def restricted(tx: Transaction, service: Service, run: Run, proposal: Proposal | None = None) -> bool:
+    """Whether what the run showed, and this proposal of it did, stays on pages.
+
+    So it does where nobody can say any more what it reached.
+    """
+    names, known = reached(tx, service, run), service.connections
+    if names is None:
+        return True
+    held = [str(one["connection"]) for one in proposal.connections] if proposal else []
+    return any(name not in known or known[name].data_class == "restricted" for name in (*names, *held))
