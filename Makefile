@@ -6,8 +6,9 @@
 #   make test-kernels  what kernels put out, what they may use up, and 160 attacks from inside one
 #   make test-faults   kill, freeze and cut off, and see that nothing is lost
 #   make bench-kernels  how fast and how small kernels are, against what else runs notebooks
+#   make bench-chat     a busy minute of a channel, and a minute without Slack
 #   make lint      ruff, mypy, import-linter
-.PHONY: demo test test-identity test-chat test-kernels test-faults bench-kernels install install-test lint format lock chromium headers node clean
+.PHONY: demo test test-identity test-chat test-kernels test-faults bench-kernels bench-chat install install-test lint format lock chromium headers node prometheus clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,7 +19,7 @@ demo: install
 
 install: .venv/.installed
 
-install-test: .venv/.installed-test chromium headers node
+install-test: .venv/.installed-test chromium headers node prometheus
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -57,6 +58,16 @@ node:
 	  (cd $$folder && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules) || exit 1; done
 
 # The rules of core are held by their own tests alone, each branch of them; to count that slows every other test.
+# A real Prometheus, its Alertmanager and PostgreSQL's exporter: unpacked only, since installed they start and listen.
+PROMETHEUS := build/prometheus
+prometheus:
+	@[ -e $(PROMETHEUS)/.unpacked ] || { \
+	  packages="prometheus prometheus-alertmanager prometheus-postgres-exporter"; rm -rf $(PROMETHEUS) && mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && \
+	  { apt-get download -qq $$packages 2>/dev/null || \
+	    { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get download -qq $$packages 2>/dev/null; }; } && \
+	  for package in *.deb; do dpkg -x $$package . && rm $$package || exit 1; done && touch .unpacked; } || \
+	  echo "Debian's Prometheus could not be fetched; the test with a real Alertmanager will be skipped. On Debian: sudo apt-get update, then make prometheus"
+
 # A browser's driver keeps an event loop in its process, so browser tests have processes of their own.
 test: install-test
 	$(PYTEST) -n 2 tests/core --cov=runbooks_app.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
@@ -83,6 +94,10 @@ test-faults: install-test
 # Leave the machine alone meanwhile. Peers have an environment of their own.
 bench-kernels: install-test .venv-bench/.installed
 	PYTHONPATH=tests $(BIN)/python -m bench.kernels
+
+# Leave the machine alone meanwhile, here too.
+bench-chat: install-test
+	PYTHONPATH=tests $(BIN)/python -m bench.chat
 
 .venv-bench/.installed: tests/bench/requirements.lock
 	@$(PYTHON) -m venv .venv-bench

@@ -76,9 +76,9 @@ def write(figures: Sequence[Figure], path: Path) -> None:
     path.write_text(json.dumps([asdict(figure) for figure in figures], indent=2, ensure_ascii=False) + "\n")
 
 
-def table(figures: Sequence[Figure]) -> Table:
+def table(title: str, figures: Sequence[Figure]) -> Table:
     """All of them for a terminal."""
-    shown = Table(title="Kernels", title_justify="left")
+    shown = Table(title=title, title_justify="left")
     for name, justify in (
         ("figure", "left"),
         ("ours", "right"),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
 import pytest
-from bench import inside, kernels
+from bench import inside
 from bench.figures import compared, percentile
 from bench.house import house
+from bench.parts import Bench
 
 pytestmark = pytest.mark.kernels
 
 
-def test_a_round_of_the_bench_runs_through_the_real_worker_and_a_part_that_fails_is_told(servers_folder, monkeypatch):
+def test_a_round_of_the_bench_runs_through_the_real_worker_and_a_part_that_fails_is_told(servers_folder):
     folder = servers_folder / "bench"
     folder.mkdir(mode=0o711)
 
@@ -25,13 +27,16 @@ def test_a_round_of_the_bench_runs_through_the_real_worker_and_a_part_that_fails
         assert 0 < took.first < took.whole
         yield compared("whole run", [took.whole], "itself", [took.whole])
 
-    monkeypatch.setattr(kernels, "OWED", {"fails": (("owed", "", "≤ 1 ms"),), "trivial": ()})
-    with house(folder) as ours:
-        found = kernels.measure({"fails": fails, "trivial": trivial}, ours)
-        assert inside.kernels(ours) == []
-    monkeypatch.setattr(kernels, "RESULT", folder / "kernels.json")
-    kernels.write(found, kernels.RESULT)
-    told = json.loads(kernels.RESULT.read_text())
+    @contextmanager
+    def opened(_):
+        with house(folder) as ours:
+            yield ours
+            assert inside.kernels(ours) == []
+
+    bench = Bench("A bench", folder / "bench.json", {"fails": (("owed", "", "≤ 1 ms"),), "trivial": ()})
+    bench.measure({"fails": fails, "trivial": trivial}, opened)
+    bench.tell()
+    told = json.loads(bench.result.read_text())
     assert [(each["figure"], each["ratio"], each["holds"]) for each in told] == [
         ("a figure", 30.0, False),
         ("owed", None, False),
