@@ -105,8 +105,8 @@ class _Taking:
         over = [alert for alert in distinct if alert.status == RESOLVED]
         firing = [alert for alert in distinct if alert.status != RESOLVED]
         became = self._resolved(over) + self._late(firing)
-        late = {id(alert) for alert, _ in became}
-        became += self._judged([alert for alert in firing if id(alert) not in late])
+        done = {(alert.fingerprint, alert.starts_at) for alert, _ in became}
+        became += self._judged([a for a in firing if (a.fingerprint, a.starts_at) not in done])
         self._hold(became)
         self._enter(became)
         alerts.write(self.tx, self.source, [_row(alert, what) for alert, what in became])
@@ -121,7 +121,12 @@ class _Taking:
         ended = alerts.resolve(self.tx, self.source, (alert.fingerprint for alert in over)) if over else []
         for incident in sorted({row.incident_id for row in ended if row.incident_id is not None}):
             rows = [row for row in ended if row.incident_id == incident]
-            body = {"source": self.source, "alerts": len(rows), "fingerprints": [r.fingerprint for r in rows[:NAMED]]}
+            body = {
+                "source": self.source,
+                "rules": sorted({row.rule for row in rows}),
+                "alerts": len(rows),
+                "fingerprints": [row.fingerprint for row in rows[:NAMED]],
+            }
             self.tx.audit(self._actor(), Event.ALERT_RESOLVED, {"incident": incident}, body)
             for run_id in sorted({row.run_id for row in rows if row.run_id}):
                 tell(self.tx, f"run:{run_id}")

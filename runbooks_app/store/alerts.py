@@ -186,10 +186,9 @@ def hold(tx: Transaction, channel: str, fresh: Mapping[str, int], again: Mapping
     return Storm.of(written), row is None or row.later
 
 
-def storm(tx: Transaction, storm_id: int) -> Storm | None:
+def storm(tx: Transaction, storm_id: int) -> Storm:
     """The line of held alerts."""
-    row = tx.execute("SELECT * FROM alert_storms WHERE id = :id", id=storm_id).first()
-    return Storm.of(row) if row else None
+    return Storm.of(tx.execute("SELECT * FROM alert_storms WHERE id = :id", id=storm_id).one())
 
 
 def end_quiet(tx: Transaction, seconds: int) -> list[Storm]:

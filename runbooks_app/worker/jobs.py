@@ -26,7 +26,7 @@ from procrastinate import App, PsycopgConnector, RetryStrategy
 from procrastinate.exceptions import ConnectorException
 from psycopg_pool import PoolTimeout
 
-from runbooks_app.actions import refusals, sweeping
+from runbooks_app.actions import alerting, refusals, sweeping
 from runbooks_app.actions.signatures import KeysAway
 from runbooks_app.actions.starting import TargetBusy, wait_for_keys
 from runbooks_app.core.errors import Unavailable
@@ -275,6 +275,7 @@ def _remediate(worker: Worker, proposal_id: str) -> None:
 
 def _sweep(worker: Worker) -> None:
     sweeping.expire_proposals(worker.service)
+    alerting.end_storms(worker.service)
     sweeping.take_over(worker.service)
     if worker.slack is not None:
         sweeping.wake_tellers(worker.service, TELLING)
