@@ -16,7 +16,7 @@ from runbooks_app.core.errors import InvalidInput, Problem, Refused
 from runbooks_app.core.people import Actor, Permission, Person
 from runbooks_app.core.run import ENDED, RunState
 from runbooks_app.core.runbook import Runbook
-from runbooks_app.store import people, revisions, runs
+from runbooks_app.store import revisions, runs
 from runbooks_app.store.database import Transaction, new_id, transaction
 from runbooks_app.store.records import Run
 
@@ -56,19 +56,17 @@ def request_run(
     incident_id: int | None = None,
     rerun_of: str | None = None,
     delivery: str | None = None,
-) -> Run | None:
+) -> Run:
     """Write the run, its entry and its job in one transaction; acknowledged means durable.
 
     `given` are parameters as typed by people (text) or as JSON. A run in a channel joins the channel's open
-    incident, or opens one. `delivery` is a key of the chat's delivery: a second one returns None and
-    changes nothing.
+    incident, or opens one. `delivery` is a key of the chat's delivery: a second one raises `Taken`.
     """
     person.require(Permission.RUN)
     found = wanted(service, runbook_name, given, usable_connections(service, person))
     actor = person_actor(person, signed_in)
     with transaction(service.engine) as tx:
-        if delivery is not None and not people.first_delivery(tx, delivery):
-            return None
+        once(tx, delivery)
         requesters = {person.subject}
         if rerun_of is not None:
             requesters |= set(runs.get(tx, rerun_of).requesters)

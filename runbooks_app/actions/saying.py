@@ -48,12 +48,11 @@ def say(service: Service, place: Place, message: Mapping[str, Any] | None, *, de
 
 
 def open_form(service: Service, trigger_id: str, view: Mapping[str, Any], *, at: float, delivery: str) -> None:
-    """Have a form opened over the person's chat. A trigger is good for three seconds from `at` (since the epoch)."""
-    if not trigger_id:
-        return
-    try:
-        with transaction(service.engine) as tx:
-            once(tx, f"{delivery}:form")
+    """Have a form opened over the person's chat. A trigger is good for three seconds from `at` (since the epoch).
+
+    Raises `Taken` where this was delivered before.
+    """
+    with transaction(service.engine) as tx:
+        once(tx, delivery)
+        if trigger_id:
             tx.defer("open_form", trigger_id=trigger_id, view=dict(view), asked_at=at)
-    except Taken:
-        return

@@ -6,7 +6,7 @@
     cancel [RUN]                stop a run
     note TEXT                   a line for the incident's timeline
     postmortem                  the incident's document
-    NAME ?                      a form for the runbook's parameters
+    NAME [key=value] ?          a form for the runbook's parameters
     NAME key=value key="a b"    run it
 
 Parsing is pure and total: any text at all gives a `Command` or raises `InvalidInput` with the mend. Whether
@@ -33,6 +33,7 @@ _QUOTES = str.maketrans(
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _LINK = re.compile(r"<(?:https?://|mailto:)[^<>|]*(?:\|[^<>]*)?>")
+_NAMED = re.compile(r"<([@#])[A-Z0-9]+\|([^<>|]+)>")
 _PLAIN = re.compile(r"[^\s\"'=]+")
 
 
@@ -49,7 +50,8 @@ class Verb(StrEnum):
     RUN = "run"
 
 
-_WORDS = {str(verb): verb for verb in Verb if verb not in {Verb.FORM, Verb.RUN}}
+WORDS = {str(verb): verb for verb in Verb if verb not in {Verb.FORM, Verb.RUN}}
+"""Commands that begin with a word of their own."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def parse(text: str) -> Command:
     """Read the text of a slash command; raise `InvalidInput` saying how to write it."""
     if len(text) > MAX_LENGTH:
         raise InvalidInput(f"The command is longer than {MAX_LENGTH:,} characters. Use the form: `/runbook NAME ?`")
-    text = _as_typed(text)
+    text = as_typed(text)
     bad = next((c for c in text if unicodedata.category(c) in {"Cc", "Cs"} and c not in "\t\n\r"), None)
     if bad:
         raise InvalidInput(f"The command holds a control character (U+{ord(bad):04X}). Type it afresh.")
@@ -81,8 +83,8 @@ def parse(text: str) -> Command:
         return Command(Verb.LIST)
     if word in {"?", "-h", "--help"}:
         return Command(Verb.HELP, text=rest)
-    if word in _WORDS:
-        return _plain_command(_WORDS[word], rest)
+    if word in WORDS:
+        return _plain_command(WORDS[word], rest)
     if not _NAME.fullmatch(word):
         raise InvalidInput(
             "The first word is the name of a runbook, such as db-latency. `/runbook list` shows what can be run here."
@@ -92,10 +94,9 @@ def parse(text: str) -> Command:
 
 def tell(command: Command) -> str:
     """The text that `parse` reads as this command, for "did you mean" and for the log."""
-    if command.verb is Verb.RUN:
-        return " ".join([command.runbook, *(f"{key}={_quoted(value)}" for key, value in command.arguments)])
-    if command.verb is Verb.FORM:
-        return f"{command.runbook} ?"
+    if command.verb in {Verb.RUN, Verb.FORM}:
+        mark = ["?"] if command.verb is Verb.FORM else []
+        return " ".join([command.runbook, *mark, *(f"{key}={_quoted(value)}" for key, value in command.arguments)])
     return f"{command.verb} {command.text}".strip()
 
 
@@ -104,14 +105,14 @@ def _first_word(text: str) -> tuple[str, str, str]:
     return (parts[0] if parts else ""), " ", (parts[1] if len(parts) > 1 else "")
 
 
-def _as_typed(text: str) -> str:
-    """Undo what Slack and phones do to a text: links in angle brackets, escaped `&<>`, curly quotes."""
+def as_typed(text: str) -> str:
+    """Undo what Slack and phones do to a text: links and names in angle brackets, escaped `&<>`, odd spaces."""
 
     def unlinked(match: re.Match[str]) -> str:
         address, _, label = match.group()[1:-1].partition("|")
         return label or address.removeprefix("mailto:") if address.startswith("mailto:") else address
 
-    text = _LINK.sub(unlinked, text)
+    text = _NAMED.sub(r"", _LINK.sub(unlinked, text))
     text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     return text.replace("\u00a0", " ").replace("\u202f", " ")
 
@@ -131,12 +132,12 @@ def _plain_command(verb: Verb, rest: str) -> Command:
 
 
 def _run_command(name: str, rest: str) -> Command:
-    words = _words(rest)
-    if words == ["?"]:
-        return Command(Verb.FORM, runbook=name)
+    given = words(rest)
     arguments: dict[str, str] = {}
     problems: list[Problem] = []
-    for word in words:
+    for word in given:
+        if word == "?":
+            continue
         key, equals, value = word.partition("=")
         shown = word if len(word) <= 60 else word[:59] + "…"
         if not equals or not _KEY.fullmatch(key):
@@ -151,17 +152,18 @@ def _run_command(name: str, rest: str) -> Command:
             f"The command for {name} could not be read. `/runbook {name} ?` opens a form.",
             problems=tuple(problems[:10]),
         )
-    return Command(Verb.RUN, runbook=name, arguments=tuple(arguments.items()))
+    verb = Verb.FORM if "?" in given else Verb.RUN
+    return Command(verb, runbook=name, arguments=tuple(arguments.items()))
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
     r"""Split at spaces outside quotes.
 
     A quote opens at the start of a word or right after its `=`, and closes before a space or the end, so the
     apostrophe in `note=don't` is an ordinary character. In double quotes `\"` is a
     quote and `\\` a backslash.
     """
-    words: list[str] = []
+    found: list[str] = []
     at = 0
     while at < len(text):
         if text[at].isspace():
@@ -182,8 +184,8 @@ def _words(text: str) -> list[str]:
             while at < len(text) and not text[at].isspace():
                 at += 1
             value = text[begin:at]
-        words.append(prefix + value)
-    return words
+        found.append(prefix + value)
+    return found
 
 
 def _closed(text: str, at: int) -> tuple[str, int]:

@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runbooks_app.chat.blocks import actions, button, context, message, section, sections
-from runbooks_app.chat.mrkdwn import count, duration, inline_code, link, safe
+from runbooks_app.chat.mrkdwn import count, duration, inline_code, link, safe, units
 
 if TYPE_CHECKING:
     from runbooks_app.chat.views import Message, RunbookTold, RunTold
     from runbooks_app.core.errors import RunbooksError
 
 MOST_LISTED = 25
+
+OPEN_FORM = "open_form"
+"""Action of the button that opens a runbook's form; its value is the command."""
 
 _HELP = (
     ("db-latency database=orders-db", "runs a runbook: it only reads, and says what it found"),
@@ -81,10 +84,9 @@ def error_reply(error: RunbooksError, *, corrected: str = "", command: str = "/r
     return message(lines[0], sections(lines))
 
 
-def asked_reply(runbook: str, url: str, *, again: bool = False) -> Message:
-    """A run was asked for and is kept; `again` where the same request had come before."""
-    how = "already asked for" if again else "on its way"
-    text = f"{link(url, runbook, 100)} is {how}; it tells here how far it is."
+def asked_reply(runbook: str, url: str) -> Message:
+    """A run was asked for and is kept."""
+    text = f"{link(url, runbook, 100)} is on its way; it tells here how far it is."
     return message(f"{safe(runbook, 100)} is on its way", [section(text)])
 
 
@@ -92,6 +94,15 @@ def done_reply(text: str, *, url: str = "", label: str = "Open") -> Message:
     """One plain sentence: noted, cancelled, exported."""
     said = safe(text, 500)
     return message(said, [section(said, button=button(label, "open_page", url=url) if url else None)])
+
+
+def form_reply(runbook: str, url: str, *, typed: str = "") -> Message:
+    """Where a runbook's form is: on its page, and here, by itself or by a button whose value is what was `typed`."""
+    name = safe(runbook, 100)
+    how = "Fill in what it needs:" if typed else "Its form opens here. If it does not, it is on its page too."
+    buttons = [button("Fill in", OPEN_FORM, value=typed, style="primary")] if typed and units(typed) <= 1900 else []
+    page = button("On its page", "open_page", url=url)
+    return message(f"The form for {name}", [section(f"*{name}*\n{how}"), actions([*buttons, page])])
 
 
 def status_reply(runs: tuple[RunTold, ...], waiting: int = 0, *, url: str = "") -> Message:

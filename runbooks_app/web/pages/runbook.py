@@ -49,7 +49,6 @@ def start(name: str) -> Response:
     except InvalidInput as error:
         page = _page(runbook, given, request.form, problems=error.problems or (Problem("", error.message),))
         return make_response(page, HTTPStatus.UNPROCESSABLE_ENTITY)
-    assert run is not None  # noqa: S101 -- only a chat's second delivery gives None
     return make_response(redirect(url_for("pages.run.show", run_id=run.id), HTTPStatus.SEE_OTHER))
 
 

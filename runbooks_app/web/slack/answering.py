@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from runbooks_app.actions import people
@@ -21,10 +22,13 @@ from runbooks_app.actions.saying import Place, say
 from runbooks_app.chat import replies
 from runbooks_app.chat.blocks import APPROVE, CANCEL_RUN, DENY
 from runbooks_app.chat.commands import Command, Verb, parse
+from runbooks_app.chat.forms import ASK_FORM, RUN_FORM, first_block, said
+from runbooks_app.chat.replies import OPEN_FORM
+from runbooks_app.chat.scopes import SHORTCUT
 from runbooks_app.core.errors import Refused, RunbooksError, Unavailable
 from runbooks_app.core.people import Person
 from runbooks_app.store.database import transaction
-from runbooks_app.web.slack import commands, deciding
+from runbooks_app.web.slack import asking, commands, deciding, forms, here, suggesting
 from runbooks_app.web.slack.asked import Answer, Asked, Kind
 
 if TYPE_CHECKING:
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     from runbooks_app.chat.views import Message
 
 log = logging.getLogger(__name__)
+
+TYPED = frozenset({Kind.COMMAND, Kind.MENTION})
 
 Handler = Callable[["Service", Person, Asked], Answer]
 
@@ -43,7 +49,7 @@ def _cancel(service: Service, person: Person, asked: Asked) -> Answer:
 
 VERBS: Mapping[Verb, commands.VerbHandler] = {
     Verb.RUN: commands.run,
-    Verb.FORM: commands.form,
+    Verb.FORM: forms.form,
     Verb.LIST: commands.list_,
     Verb.STATUS: commands.status,
     Verb.CANCEL: commands.cancel,
@@ -53,13 +59,18 @@ VERBS: Mapping[Verb, commands.VerbHandler] = {
 }
 """What is typed, behind the slash command or the app's mention."""
 
-PRESSED: Mapping[str, Handler] = {CANCEL_RUN: _cancel, APPROVE: deciding.approve, DENY: deciding.deny}
+PRESSED: Mapping[str, Handler] = {
+    CANCEL_RUN: _cancel,
+    OPEN_FORM: forms.pressed,
+    APPROVE: deciding.approve,
+    DENY: deciding.deny,
+}
 """Buttons and menus, by `action_id`. Buttons that only open a page are told to us as well: they are not in here."""
 
-SHORTCUTS: Mapping[str, Handler] = {}
+SHORTCUTS: Mapping[str, Handler] = {SHORTCUT: asking.opened}
 """Shortcuts of a message, by `callback_id`."""
 
-SUBMITTED: Mapping[str, Handler] = {}
+SUBMITTED: Mapping[str, Handler] = {RUN_FORM: forms.sent_off, ASK_FORM: partial(asking.sent_off, VERBS)}
 """Forms sent off, by `callback_id`."""
 
 EVENTS: Mapping[str, Handler] = {}
@@ -78,7 +89,7 @@ def answer(service: Service, asked: Asked) -> Answer:
 
     Raises `Unavailable` where nothing was done and Slack will ask again by itself: a mention, an event.
     """
-    typed = asked.kind in {Kind.COMMAND, Kind.MENTION}
+    typed = asked.kind in TYPED
     if not typed and asked.name not in _TABLES[asked.kind]:
         return Answer()
     command: Command | None = None
@@ -95,6 +106,8 @@ def answer(service: Service, asked: Asked) -> Answer:
     except Unavailable as error:
         if asked.kind in {Kind.MENTION, Kind.EVENT}:
             raise
+        if asked.kind is Kind.SUBMITTED and (block := first_block(asked.view)):
+            return Answer(errors={block: error.message})  # the form stays, with all that was filled in
         told = Answer(replies.error_reply(error))
     except Taken as taken:
         told = Answer(replies.done_reply(taken.message)) if typed or asked.kind is Kind.SUBMITTED else Answer()
@@ -110,6 +123,8 @@ def _delivered(service: Service, asked: Asked, told: Answer) -> Answer:
     """The answer as far as this kind of request takes one; the rest is queued."""
     if told.message is None or asked.kind is Kind.COMMAND:
         return told
+    if asked.kind is Kind.SUBMITTED:
+        return Answer(view=said(told.message))
     say(service, _place(asked, alone=asked.kind is not Kind.MENTION), _json(told.message), delivery=asked.delivery)
     return Answer()
 
@@ -118,7 +133,7 @@ def _link(service: Service, asked: Asked) -> Answer:
     """A one-time link for somebody whom nobody is known to be, never in public; a copied request gets none."""
     if asked.kind is Kind.EVENT:
         return Answer()
-    if asked.kind is not Kind.COMMAND:
+    if asked.kind not in {Kind.COMMAND, Kind.SUBMITTED}:
         say(service, _place(asked, alone=True), None, delivery=asked.delivery)
         return Answer()
     try:
@@ -127,8 +142,8 @@ def _link(service: Service, asked: Asked) -> Answer:
     except Taken as taken:
         return Answer(replies.done_reply(taken.message))
     code = people.offer_chat_link(service, asked.team, asked.user, asked.user_name)
-    url = commands.url_of(service, f"/link/{code}")
-    return Answer(replies.link_reply(url, minutes=people.LINK_MINUTES))
+    url = here.url_of(service, f"/link/{code}")
+    return _delivered(service, asked, Answer(replies.link_reply(url, minutes=people.LINK_MINUTES)))
 
 
 def _error(
@@ -141,8 +156,8 @@ def _error(
             refused(service, person, asked.signed_in(), what, error.message)
         except RunbooksError:
             log.exception("A refusal could not be entered in the audit trail; it was refused all the same.")
-    fixed = commands.corrected(service, command) if command else ""
-    return replies.error_reply(error, corrected=fixed, command=asked.command)
+    meant = suggesting.corrected(service, person, asked.text) if person and asked.kind in TYPED else ""
+    return replies.error_reply(error, corrected=meant, command=asked.command)
 
 
 def _place(asked: Asked, *, alone: bool) -> Place:

@@ -1,0 +1,48 @@
+"""The shortcut of a message: what can be asked in its channel and thread, chosen from a list instead of typed.
+
+Slash commands do not work in threads: this and the mention do. What is answered stands in the form itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from runbooks_app.actions.saying import open_form
+from runbooks_app.chat import forms
+from runbooks_app.chat.commands import Command, Verb, parse
+from runbooks_app.chat.forms import Where
+from runbooks_app.core.people import Permission, Person
+from runbooks_app.web.slack import commands
+from runbooks_app.web.slack.asked import Answer, Asked, place
+
+if TYPE_CHECKING:
+    from runbooks_app.actions.context import Service
+
+OFFERED = {
+    Verb.STATUS: "What goes on here",
+    Verb.NOTE: "Note this on the timeline",
+    Verb.CANCEL: "Cancel the run",
+    Verb.POSTMORTEM: "The incident's document",
+}
+"""What is offered besides the runbooks."""
+
+
+def opened(service: Service, person: Person, asked: Asked) -> Answer:
+    """Open the list."""
+    person.require(Permission.READ)
+    runbooks = sorted(commands.what_runs(service, person, asked), key=lambda runbook: not runbook.fits)
+    verbs = {str(verb): does for verb, does in OFFERED.items()}
+    view = forms.ask_form(runbooks, verbs, asked.text, Where(asked.channel, asked.thread_ts))
+    open_form(service, asked.trigger_id, view, at=asked.at, delivery=asked.delivery)
+    return Answer()
+
+
+def sent_off(verbs: Mapping[Verb, commands.VerbHandler], service: Service, person: Person, asked: Asked) -> Answer:
+    """Do what was chosen, as if it had been typed where the message stands."""
+    where = Where.read(asked.view)
+    what, text = forms.chosen(asked.view)
+    command = Command(Verb.NOTE, text=text) if what == Verb.NOTE else parse(what)
+    asked = replace(asked, channel=place(where.channel), thread_ts=where.thread_ts)
+    return verbs[command.verb](service, person, asked, command)
