@@ -184,9 +184,16 @@ class Slack(Responder):
         )
 
     def socket_address(self) -> str:
-        """Where to connect for Socket Mode, good for one connection. The token is the app-level one."""
+        """Where to connect for Socket Mode, good for one connection. The token is the app-level one.
+
+        Raises `Misconfigured` for an address that slack_sdk would not encrypt: it does so on port 443 alone.
+        """
         told = self._call("open a connection", self._web.apps_connections_open, app_token=self._web.token)
-        return str(told.get("url", ""))
+        address = str(told.get("url", ""))
+        parts = urlsplit(address)
+        if self._origin[0] == "https" and (parts.scheme != "wss" or parts.port not in {None, 443}):
+            raise Misconfigured("Slack names an address for Socket Mode that is not encrypted; it is not used.")
+        return address
 
     def post(
         self, channel: str, message: Message, *, thread_ts: str = "", broadcast: bool = False, key: str = ""

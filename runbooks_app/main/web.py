@@ -12,10 +12,13 @@ from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
 from runbooks_app import telemetry
 from runbooks_app.alerting import read_secrets
+from runbooks_app.chat.client import Slack
 from runbooks_app.kernels.processes import PR_SET_DUMPABLE, prctl
 from runbooks_app.main import assemble
 from runbooks_app.settings import Settings
 from runbooks_app.web.app import create_app
+from runbooks_app.web.context import EXTENSION
+from runbooks_app.web.slack.socket import SocketMode
 
 
 def app(settings: Settings) -> Flask:
@@ -38,6 +41,7 @@ def app(settings: Settings) -> Flask:
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def __init__(self, settings: Settings) -> None:
         self.settings_of_ours = settings
+        self.fetching: SocketMode | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -54,6 +58,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             "errorlog": "-",
             "loglevel": settings.log_level.lower(),
             "control_socket_disable": True,
+            "worker_exit": self.leave,
         }
         for name, value in options.items():
             if name in self.cfg.settings:
@@ -67,6 +72,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         names = (
             "oidc_client_secret_file",
             "slack_signing_secret_file",
+            "slack_app_token_file",
             "database_password_file",
             "redis_password_file",
         )
@@ -75,8 +81,17 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         # One port, so one process: with several, Prometheus scrapes the collector instead.
         telemetry.set_up("web", chosen.environment, chosen.metrics_port if chosen.web_processes == 1 else 0)
         made = app(self.settings_of_ours)
+        if chosen.slack_app_token_file is not None:
+            slack = Slack(chosen.secret("slack_app_token_file"), base_url=chosen.slack_api_url)
+            self.fetching = SocketMode(made.extensions[EXTENSION].service, slack)
+            self.fetching.start()
         gc.freeze()
         return made
+
+    def leave(self, _arbiter: object, _worker: object) -> None:
+        """A web process ends."""
+        if self.fetching is not None:
+            self.fetching.stop()
 
 
 def serve(settings: Settings) -> None:

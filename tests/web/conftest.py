@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import hostile_provider
 import psycopg
@@ -16,10 +17,14 @@ import pytest
 from hostile_provider import Provider
 from service_database import APP_PASSWORD
 from slack_signing import SIGNING_SECRET, signed
+from slack_socket import APP_TOKEN, SocketModeServer, serve_socket_mode
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder, TestResponse
 
 from runbooks_app.actions import diagnosing, people, running
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.recording import CellTold, record_cells
+from runbooks_app.chat.client import Slack
 from runbooks_app.connections import Connection
 from runbooks_app.core.bundles import Proposed
 from runbooks_app.core.people import Person
@@ -32,6 +37,7 @@ from runbooks_app.store.database import connect, reading, transaction
 from runbooks_app.web import limits
 from runbooks_app.web.app import create_app
 from runbooks_app.web.context import EXTENSION
+from runbooks_app.web.slack.socket import SocketMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +46,6 @@ if TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
     from sqlalchemy import Engine
-    from werkzeug.test import TestResponse
 
     from runbooks_app.main.embedded import Postgres
 
@@ -296,6 +301,31 @@ class SlackSender:
         }  # fmt: skip
         return self.send("/slack/interactivity", urlencode({"payload": json.dumps(told)}).encode())
 
+    def event(self, kind: str, *, event_id: str = "", **event: Any) -> TestResponse:
+        told = {
+            "type": "event_callback", "team_id": TEAM, "event_id": event_id or f"Ev{next(_numbers)}",
+            "authorizations": [{"team_id": TEAM, "user_id": "U0BOT", "is_bot": True}],
+            "event": {"type": kind, "user": self.user, "channel": self.channel, **event},
+        }  # fmt: skip
+        return self.send("/slack/events", json.dumps(told).encode())
+
+    def mention(self, text: str, **event: Any) -> TestResponse:
+        return self.event("app_mention", **{"text": f"<@U0BOT> {text}", "ts": "1700000000.000100", **event})
+
+    def interact(self, kind: str, **payload: Any) -> TestResponse:
+        """A shortcut, or a form that is sent off."""
+        told = {
+            "type": kind, "team": {"id": TEAM}, "user": {"id": self.user, "username": "ana", "team_id": TEAM},
+            "trigger_id": f"t{next(_numbers)}", **payload,
+        }  # fmt: skip
+        return self.send("/slack/interactivity", urlencode({"payload": json.dumps(told)}).encode())
+
+    def submit(self, view: dict[str, Any], filled: dict[str, Any], **changed: Any) -> TestResponse:
+        """Send a form off; `filled` are the states of its blocks' elements."""
+        values = {block: {block: state} for block, state in filled.items()}
+        sent = {"id": f"V{next(_numbers)}", **view, "state": {"values": values}, **changed}
+        return self.interact("view_submission", view=sent)
+
     def send(
         self, path: str, body: bytes, *, at: str = "", secret: str = SIGNING_SECRET, sent: bytes | None = None
     ) -> TestResponse:
@@ -306,11 +336,52 @@ class SlackSender:
         return self.client.post(path, data=data, headers=signed(body, at, secret), content_type=form)
 
 
+@dataclass
+class SocketSender(SlackSender):
+    """Sends the same through Socket Mode; a request that is not acknowledged shows as 403."""
+
+    server: SocketModeServer
+
+    def send(self, path: str, body: bytes, **_signature: Any) -> TestResponse:
+        payload = (
+            json.loads(body) if path.endswith("events") else dict(parse_qsl(body.decode(), keep_blank_values=True))
+        )
+        if path.endswith("interactivity"):
+            payload = json.loads(payload["payload"])
+        kind = {"commands": "slash_commands", "interactivity": "interactive", "events": "events_api"}
+        told = self.server.deliver(
+            kind[path.rpartition("/")[2]], payload, patience=1.5, envelope_id=hashlib.sha256(body).hexdigest()
+        )
+        shown = json.dumps(told["payload"]) if told and "payload" in told else ""
+        status, asked = "200 OK" if told else "403 FORBIDDEN", EnvironBuilder(path).get_request()
+        return TestResponse([shown.encode()], status, Headers(), asked, mimetype="application/json")
+
+
+@pytest.fixture(params=["http", "socket"])
+def way(request: pytest.FixtureRequest) -> str:
+    """How Slack's requests come in; what `slack` sends is sent both ways, unless a test names one."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def socket_mode() -> Iterator[SocketModeServer]:
+    with serve_socket_mode() as server:
+        yield server
+
+
 @pytest.fixture
-def slack(client: FlaskClient) -> SlackSender:
+def slack(way: str, client: FlaskClient, service: Service, socket_mode: SocketModeServer) -> Iterator[SlackSender]:
     """Slack, with a user and a channel that nobody has used yet."""
     number = next(_numbers)
-    return SlackSender(client, f"U{number}", f"C{number}")
+    if way == "http":
+        yield SlackSender(client, f"U{number}", f"C{number}")
+        return
+    before = len(socket_mode.connections)
+    fetching = SocketMode(service, Slack(APP_TOKEN, base_url=f"{socket_mode.url}api/"))
+    fetching.start()
+    socket_mode.newest(before + 1)
+    yield SocketSender(client, f"U{number}", f"C{number}", socket_mode)
+    fetching.stop()
 
 
 @pytest.fixture
