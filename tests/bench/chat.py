@@ -48,14 +48,14 @@ DURING = "Slack away for a minute: acknowledged meanwhile, p99"
 OWED: Owed = {
     "deliveries": (
         (f"{ACKNOWLEDGED}, p99", "", "≤ 100 ms"),
-        (WRONG, "", "≤ 0"),
-        (ONCE, "", "≤ 0"),
-        (NOTES, "", "≤ 0"),
-        *((f"1,000 deliveries a minute: {what}", "", "≤ 0") for what in (LOST, DOUBLED, DISORDERED)),
+        (WRONG, "", "≤ 0 deliveries"),
+        (ONCE, "", "≤ 0 effects"),
+        (NOTES, "", "≤ 0 notes"),
+        *((f"1,000 deliveries a minute: {what}", "", f"≤ 0 {what.split()[0]}") for what in (LOST, DOUBLED, DISORDERED)),
     ),
     "outage": (
         (DURING, "", "≤ 100 ms"),
-        *((f"Slack away for a minute: {what}", "", "≤ 0") for what in (LOST, DOUBLED, DISORDERED)),
+        *((f"Slack away for a minute: {what}", "", f"≤ 0 {what.split()[0]}") for what in (LOST, DOUBLED, DISORDERED)),
     ),
 }
 
@@ -145,7 +145,7 @@ def deliveries(
     yield at_most(f"{ACKNOWLEDGED}, p99", percentile(ms, 99), "ms", 100, f"{len(done)} deliveries: {mix}")
     yield known(f"{ACKNOWLEDGED}, p50", percentile(ms, 50), "ms", f"slowest: {max(ms):.0f} ms")
     wrong = [each.answer for each in done if each.answer.status != 200]
-    yield at_most(WRONG, len(wrong), "", 0, wrong[0].text[:200] if wrong else "")
+    yield at_most(WRONG, len(wrong), "deliveries", 0, wrong[0].text[:200] if wrong else "")
     yield effects(place, planned)
     yield notes_in_order(place, done)
     runs = {each.word: False for each in planned if each.kind == "run"}
@@ -158,7 +158,9 @@ def effects(place: Workplace, planned: Sequence[Delivery]) -> Figure:
     there = Counter(row["word"] for row in place.rows("SELECT text AS word FROM notes"))
     there.update(row["word"] for row in place.rows("SELECT parameters->>'word' AS word FROM runs"))
     wrong = [word for word in asked if there[word] != 1]
-    return at_most(ONCE, len(wrong), "", 0, f"{len(asked)} notes and runs{'; ' if wrong else ''}{', '.join(wrong[:3])}")
+    return at_most(
+        ONCE, len(wrong), "effects", 0, f"{len(asked)} notes and runs{'; ' if wrong else ''}{', '.join(wrong[:3])}"
+    )
 
 
 def notes_in_order(place: Workplace, done: Sequence[Delivered]) -> Figure:
@@ -176,7 +178,7 @@ def notes_in_order(place: Workplace, done: Sequence[Delivered]) -> Figure:
         and one.answered < other.sent
         and order.get(one.delivery.word, -1) > order.get(other.delivery.word, -1)
     ]
-    return at_most(NOTES, len(wrong), "", 0, f"{len(firsts)} notes in {len(ROOMS)} channels {wrong[:2] or ''}")
+    return at_most(NOTES, len(wrong), "notes", 0, f"{len(firsts)} notes in {len(ROOMS)} channels {wrong[:2] or ''}")
 
 
 def told(place: Workplace, when: str, runs: dict[str, bool], took: float) -> Iterator[Figure]:
