@@ -11,6 +11,9 @@ What there is to say is read when it is said (`worker.telling.TELLERS`), so noth
 
 from __future__ import annotations
 
+from runbooks_app.actions.context import Service, worker_actor
+from runbooks_app.core.audit import Event
+from runbooks_app.store import chat
 from runbooks_app.store.database import Transaction
 
 KINDS = frozenset({"run", "incident", "storm", "waking"})
@@ -24,3 +27,26 @@ def tell(tx: Transaction, about: str, *, channel: str = "", progress: bool = Fal
     if about.partition(":")[0] not in KINDS:
         raise ValueError(about)
     tx.tell(about, channel, progress=progress)
+
+
+def untold(tx: Transaction, service: Service, worker: str, thread: chat.Thread, why: str) -> str:
+    """It can never be told in this channel: end it there, and have it told to somebody else; to whom, if anybody.
+
+    That is whoever asked for it, in a direct message, else the channel of the settings. A direct message that wakes
+    somebody has nobody in its place: what is not decided wakes others.
+    """
+    chat.give_up(tx, thread, why)
+    kind, _, name = thread.about.partition(":")
+    known = chat.told_in(tx, thread.about)
+    people = chat.people_behind(tx, thread.about, service.settings.slack_team)
+    others = [] if kind == "waking" else [*people, service.settings.slack_channel]
+    instead = next((other for other in others if other and other not in known), "")
+    if instead:
+        tell(tx, thread.about, channel=instead)
+    tx.audit(
+        worker_actor(worker),
+        Event.CHAT_UNTOLD,
+        {kind: int(name) if kind in {"incident", "storm"} else name},
+        {"channel": thread.channel, "why": why, "instead": instead},
+    )
+    return instead

@@ -34,4 +34,5 @@ def break_glass_message(told: BreakGlassTold) -> Message:
         blocks.append(actions([button("Review it", "open_review", url=told.review_url, style="danger")]))
     blocks.append(context("Whoever wants to stop it denies it on its page until it starts."))
     standing = f"reviewed by {safe(told.reviewer, 80)}" if told.reviewer else "nobody has reviewed it yet"
-    return message(f"🚨 BREAK-GLASS: {who} runs {safe(told.title, 200)} alone; {standing}", blocks)
+    text = f"🚨 BREAK-GLASS: {who} runs {safe(told.title, 200)} alone; {standing}"
+    return message(text, blocks, url=told.proposal_url)

@@ -18,6 +18,7 @@ from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackRequestError
@@ -26,9 +27,9 @@ from slack_sdk.webhook import WebhookClient
 from runbooks_app.core.errors import InvalidInput, Misconfigured, RunbooksError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from runbooks_app.chat.views import ChartTold, Message
+    from runbooks_app.chat.views import FileTold, Message
 
 SLACK = "https://slack.com/api/"
 EVENT = "runbook_message"
@@ -56,6 +57,16 @@ ADVICE = {
 # its job logs with the run's id, so the SDK stays silent.
 _SILENT = logging.getLogger("runbooks_app.chat.slack_sdk")
 _SILENT.setLevel(logging.CRITICAL)
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """A file's bytes go where they were to go, or nowhere."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Follow no redirect: it becomes an error."""
+
+
+_DIRECT = build_opener(_NoRedirect)
 
 
 class RateLimited(Unavailable):
@@ -121,26 +132,19 @@ class Responder:
         self._origin = (parts.scheme, parts.netloc)
         self._timeout = timeout
 
-    def respond(self, response_url: str, message: Message, *, in_channel: bool = False, replace: bool = False) -> None:
+    def respond(self, response_url: str, message: Message, *, replace: bool = False) -> None:
         """Answer a command or a button through its `response_url` (good for 30 minutes and five answers).
 
         Only Slack's own hosts, or the server that this client was given, are answered: raises `InvalidInput`.
         """
-        try:
-            parts = urlsplit(response_url)
-            host = parts.hostname or ""
-        except ValueError:
-            raise InvalidInput("The response URL cannot be read, so it is not Slack's.") from None
-        slack = parts.scheme == "https" and host.endswith((".slack.com", ".slack-gov.com"))
-        if not slack and (parts.scheme, parts.netloc) != self._origin:
-            raise InvalidInput(f"The response URL leads to {host or 'nowhere'}, which is not Slack.")
+        self._must_be_slacks("response URL", response_url)
         hook = WebhookClient(response_url, self._timeout, logger=_SILENT, retry_handlers=[])
         hook.proxy = None  # as above
         what = "answer a command"
         try:
             told = hook.send(
                 text=message.text, blocks=list(message.blocks) or None,
-                response_type="in_channel" if in_channel else "ephemeral", replace_original=replace,
+                response_type="ephemeral", replace_original=replace,
                 unfurl_links=False, unfurl_media=False,
             )  # fmt: skip
         except (OSError, http.client.HTTPException, SlackRequestError, ValueError) as error:
@@ -148,6 +152,16 @@ class Responder:
         _raise_for_status(what, told.status_code, told.headers)
         if told.status_code != 200:
             raise Rejected(what, str(told.body).strip()[:60] or f"http_{told.status_code}")
+
+    def _must_be_slacks(self, what: str, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+        except ValueError:
+            raise InvalidInput(f"The {what} cannot be read, so it is not Slack's.") from None
+        slack = parts.scheme == "https" and host.endswith((".slack.com", ".slack-gov.com"))
+        if not slack and (parts.scheme, parts.netloc) != self._origin:
+            raise InvalidInput(f"The {what} leads to {host or 'nowhere'}, which is not Slack.")
 
 
 class Slack(Responder):
@@ -195,18 +209,15 @@ class Slack(Responder):
             raise Misconfigured("Slack names an address for Socket Mode that is not encrypted; it is not used.")
         return address
 
-    def post(
-        self, channel: str, message: Message, *, thread_ts: str = "", broadcast: bool = False, key: str = ""
-    ) -> Posted:
-        """Post a message, in a thread where `thread_ts` is given (`broadcast`: shown in the channel as well).
+    def post(self, channel: str, message: Message, *, thread_ts: str = "", key: str = "") -> Posted:
+        """Post a message, in a thread where `thread_ts` is given.
 
         `key` is kept in the message's metadata, so that `find` can tell later whether it was posted.
         """
         told = self._call(
             "post a message", self._web.chat_postMessage,
             channel=channel, text=message.text, blocks=list(message.blocks) or None,
-            thread_ts=thread_ts or None, reply_broadcast=(broadcast or None) if thread_ts else None,
-            parse="none", link_names=False, unfurl_links=False, unfurl_media=False,
+            thread_ts=thread_ts or None, parse="none", link_names=False, unfurl_links=False, unfurl_media=False,
             metadata={"event_type": EVENT, "event_payload": {"key": key}} if key else None,
         )  # fmt: skip
         return Posted(str(told["channel"]), str(told["ts"]))
@@ -224,29 +235,28 @@ class Slack(Responder):
 
         For a job whose earlier try ended in `Away(maybe_done=True)`: so a run never gets two messages.
         """
-        cursor: str | None = None
-        what = "read the channel"
-        for _ in range(10):
-            asked: dict[str, Any] = {
-                "channel": channel,
-                "oldest": f"{oldest:.6f}",
-                "limit": 200,
-                "cursor": cursor,
-            }
-            if thread_ts:
-                told = self._call(
-                    what, self._web.conversations_replies, ts=thread_ts, include_all_metadata=True, **asked
-                )
-            else:
-                told = self._call(what, self._web.conversations_history, include_all_metadata=True, **asked)
-            for message in told.get("messages", ()):
-                metadata = message.get("metadata") or {}
-                if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("key") == key:
-                    return Posted(channel, str(message["ts"]))
-            cursor = (told.get("response_metadata") or {}).get("next_cursor") or None
-            if not cursor:
-                return None
+        for message in self._messages(channel, oldest, thread_ts):
+            metadata = message.get("metadata") or {}
+            if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("key") == key:
+                return Posted(channel, str(message["ts"]))
         return None
+
+    def has_file(self, channel: str, file: str, *, oldest: float, thread_ts: str) -> bool:
+        """Whether a file (by its id) stands in this thread: for a job that was to share it and died."""
+        messages = self._messages(channel, oldest, thread_ts)
+        return any(shared.get("id") == file for message in messages for shared in message.get("files") or ())
+
+    def _messages(self, channel: str, oldest: float, thread_ts: str) -> Iterator[dict[str, Any]]:
+        """Messages of a channel or thread since then, page by page; 2,000 at most."""
+        method = self._web.conversations_replies if thread_ts else self._web.conversations_history
+        asked: dict[str, Any] = {"channel": channel, "oldest": f"{oldest:.6f}", "limit": 200}
+        asked |= {"ts": thread_ts} if thread_ts else {}
+        for _ in range(10):
+            told = self._call("read the channel", method, include_all_metadata=True, **asked)
+            yield from told.get("messages", ())
+            asked["cursor"] = (told.get("response_metadata") or {}).get("next_cursor")
+            if not asked["cursor"]:
+                return
 
     def ephemeral(self, channel: str, user: str, message: Message, *, thread_ts: str = "") -> None:
         """Show a message to one person in a channel."""
@@ -256,16 +266,38 @@ class Slack(Responder):
             thread_ts=thread_ts or None, parse="none", link_names=False,
         )  # fmt: skip
 
-    def upload(self, channel: str, chart: ChartTold, *, thread_ts: str = "") -> str:
-        """Upload a chart into a thread; return the file's id. Restricted ones raise `InvalidInput`."""
-        if chart.restricted:
-            raise InvalidInput(f"The chart {chart.title!r} shows restricted evidence, which stays on pages.")
+    def upload(self, file: FileTold) -> str:
+        """Send a file to Slack, where nobody sees it until it is shared; its id.
+
+        Its bytes go nowhere but to Slack's own hosts, or the server that this client was given: raises `InvalidInput`.
+        """
+        what = "upload a file"
         told = self._call(
-            "upload a chart", self._web.files_upload_v2,
-            content=chart.png, filename="chart.png", title=chart.title[:200], alt_txt=chart.alt[:1000],
-            channel=channel, thread_ts=thread_ts or None,
+            what, self._web.files_getUploadURLExternal,
+            filename=file.name, length=len(file.data), alt_txt=file.alt[:1000] or None,
         )  # fmt: skip
-        return str(told["file"]["id"])
+        url = str(told["upload_url"])
+        self._must_be_slacks("upload URL", url)
+        request = Request(url, file.data, {"Content-Type": "application/octet-stream"}, method="POST")  # noqa: S310 -- its scheme was looked at
+        try:
+            with _DIRECT.open(request, timeout=self._timeout):
+                pass
+        except HTTPError as error:
+            status, headers = error.code, dict(error.headers.items())
+            error.close()
+            _raise_for_status(what, status, headers)
+            raise Rejected(what, f"upload_http_{status}") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise _away(what, error) from None
+        return str(told["file_id"])
+
+    def share(self, channel: str, file_id: str, file: FileTold, *, thread_ts: str) -> None:
+        """Show an uploaded file in a thread."""
+        self._call(
+            "share a file", self._web.files_completeUploadExternal,
+            files=[{"id": file_id, "title": file.title[:200]}], channel_id=channel, thread_ts=thread_ts,
+            initial_comment=file.comment or None,
+        )  # fmt: skip
 
     def open_dm(self, user: str) -> str:
         """The channel of the app's conversation with a person."""
@@ -287,11 +319,6 @@ class Slack(Responder):
             response = method(**arguments)
         except SlackApiError as error:
             raise _rejected(what, error.response) from None
-        except HTTPError as error:  # the upload URL alone; the Web API's answers come as SlackApiError
-            status, headers = error.code, dict(error.headers.items())
-            error.close()
-            _raise_for_status(what, status, headers)
-            raise Rejected(what, f"upload_http_{status}") from None
         except (OSError, http.client.HTTPException, SlackRequestError, ValueError) as error:
             raise _away(what, error) from None
         if not isinstance(response.data, dict):

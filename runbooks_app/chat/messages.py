@@ -42,8 +42,6 @@ MOST_PROPOSALS = 5
 MOST_PROBLEMS = 8
 """How many of each one message tells; the rest is counted and linked."""
 
-"""How many of each one message tells; the rest is counted and linked."""
-
 # Shapes differ as well as colours and words, so that none of the three is needed alone.
 _SEVERITY = {
     "critical": (0, "🛑", "Critical"),
@@ -86,7 +84,8 @@ def run_message(told: RunTold) -> Message:
     blocks += _small_print(told)
     first = f" Worst: {safe(findings[0].summary, 200)}" if findings else ""
     text = f"{safe(told.runbook, 100)}{target}: {happened}.{first}"
-    return message(text, blocks, more=f"There is more than fits here: {link(told.url, 'the whole run')}")
+    more = f"There is more than fits here: {link(told.url, 'the whole run')}"
+    return message(text, blocks, more=more, url=told.url)
 
 
 def proposal_message(told: ProposalTold) -> Message:
@@ -98,7 +97,7 @@ def proposal_message(told: ProposalTold) -> Message:
         label = "Review and decide" if told.state is ProposalState.PROPOSED else "Open the proposal"
         page = button(label, "open_proposal", url=told.url, style="primary" if waits and not told.decides else "")
         blocks.append(actions([*_deciding(told), page]))
-    return message(f"{safe(told.title, 200)}: {_standing(told)}", blocks)
+    return message(f"{safe(told.title, 200)}: {_standing(told)}", blocks, url=told.url)
 
 
 def _deciding(told: ProposalTold) -> list[Block]:

@@ -11,7 +11,7 @@ a diagnosis that nobody hears of helps nobody; authors of runbooks for such conn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runbooks_app.core.policy import Risk
@@ -206,10 +206,25 @@ class RunbookTold:
 
 @dataclass(frozen=True)
 class Message:
-    """What is sent: the text of a notification, and the blocks of the message itself (Block Kit JSON)."""
+    """What is sent: the text of a notification, and the blocks of the message itself (Block Kit JSON).
+
+    `url` is the page that tells it whole, for where the chat takes no more than the text.
+    """
 
     text: str
     blocks: tuple[dict[str, object], ...] = ()
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class FileTold:
+    """A file for the thread. `alt` says in words what an image shows; `comment`, mrkdwn, is said along with it."""
+
+    name: str
+    title: str
+    data: bytes = field(repr=False)
+    alt: str = ""
+    comment: str = ""
 
 
 @dataclass(frozen=True)
@@ -221,5 +236,5 @@ class Told:
 
     key: str
     message: Message | None
-    file: ChartTold | None = None
+    file: FileTold | None = None
     top: bool = False

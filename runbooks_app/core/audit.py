@@ -33,6 +33,7 @@ class Event(StrEnum):
     SIGNED_IN = "person.signed_in"
     SIGNED_OUT = "person.signed_out"
     CHAT_LINKED = "person.chat_linked"
+    CHAT_UNTOLD = "chat.untold"
     ACCESS_REFUSED = "access.refused"
     REFUSALS_COUNTED = "access.refusals_counted"
     INCIDENT_OPENED = "incident.opened"

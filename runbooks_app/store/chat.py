@@ -229,9 +229,43 @@ def hold_back(tx: Transaction, place: str, wait: timedelta, *, gone: str = "") -
     return at
 
 
-def held_back(tx: Transaction) -> dict[str, datetime]:
-    """What is held back just now, and until when."""
-    return {row.channel: row.next_at for row in tx.execute("SELECT * FROM chat_channels WHERE next_at > now()")}
+def held_back(tx: Transaction) -> tuple[dict[str, datetime], set[str]]:
+    """What is held back just now, and until when; and where nothing could be told when it was last tried."""
+    rows = tx.execute(
+        "SELECT channel, next_at, gone, now() AS now FROM chat_channels WHERE next_at > now() OR gone <> ''"
+    )
+    found = rows.all()
+    return {row.channel: row.next_at for row in found if row.next_at > row.now}, {
+        row.channel for row in found if row.gone
+    }
+
+
+def untold(tx: Transaction, about: str) -> dict[str, str]:
+    """The channels in which this cannot be told any more, and why."""
+    rows = tx.execute(
+        "SELECT channel, trouble FROM chat_threads WHERE about = :about AND ended_at IS NOT NULL ORDER BY channel",
+        about=about,
+    )
+    return {row.channel: row.trouble for row in rows}
+
+
+def people_behind(tx: Transaction, about: str, team: str) -> list[str]:
+    """Who asked for it, as the chat knows them: the requesters of a run, and who opened an incident."""
+    rows = tx.execute(
+        """SELECT DISTINCT c.chat_user FROM chat_people c WHERE c.team = :team AND c.subject IN (
+             SELECT jsonb_array_elements_text(requesters) FROM runs WHERE 'run:' || id = :about
+             UNION ALL SELECT opened_by ->> 'subject' FROM incidents WHERE 'incident:' || id = :about)
+           ORDER BY c.chat_user""",
+        team=team,
+        about=about,
+    )
+    return [row.chat_user for row in rows]
+
+
+def told_in(tx: Transaction, about: str) -> set[str]:
+    """Every channel in which this is told or was, by both its names."""
+    rows = tx.execute("SELECT channel, place FROM chat_threads WHERE about = :about", about=about)
+    return {name for row in rows for name in (row.channel, row.place) if name}
 
 
 def back(tx: Transaction, *places: str) -> None:

@@ -16,9 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from runbooks_app.actions.context import Service
+from runbooks_app.actions.telling import untold
+from runbooks_app.chat.blocks import headline
 from runbooks_app.chat.client import Away, Posted, RateLimited, Rejected, Slack
+from runbooks_app.chat.untold import untold_message
 from runbooks_app.chat.views import Message, Told
 from runbooks_app.core import pacing
 from runbooks_app.core.errors import Conflict
@@ -34,6 +38,29 @@ TOKEN_AGAIN = timedelta(seconds=60)
 AWAY_AGAIN = timedelta(seconds=2)
 """Until anything is tried after the chat could not be reached: so what waits does not hang one after the other."""
 
+NO_TOKEN = frozenset({
+    "invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive", "org_login_required",
+    "ekm_access_denied", "access_denied", "team_access_not_granted", "no_permission", "not_allowed_token_type",
+})  # fmt: skip
+"""The chat knows the app no more, or not as it was: what somebody mends for the whole workspace."""
+
+GONE = frozenset({
+    "channel_not_found", "not_in_channel", "is_archived", "restricted_action", "restricted_action_read_only_channel",
+    "restricted_action_thread_only_channel", "restricted_action_non_threadable_channel", "channel_type_not_supported",
+    "user_not_found", "user_disabled", "users_not_found", "cannot_dm_bot", "user_not_visible",
+})  # fmt: skip
+"""Nothing can be told in this channel, whatever it is."""
+
+TOO_MUCH = frozenset({"msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format"})
+"""The chat does not take this message; it takes one that says less."""
+
+NO_PARENT = frozenset({"thread_not_found", "cannot_reply_to_message"})
+"""Somebody deleted the first message."""
+
+UPLOAD = "files.completeUploadExternal"
+"""As what an upload, in all its steps, is held back."""
+
+T = TypeVar("T")
 Parts = Callable[[Transaction, Service, str], tuple[Told, ...]]
 
 
@@ -65,18 +92,23 @@ class Conversation:
         self._worker, self._slack, self._thread, self._parts = worker, slack, thread, parts
         self._parent = ""  # the first part's message
         self._asks = chat.WORKSPACE  # what is asked just now, as it is held back: a channel or a method
+        self._answered = {chat.WORKSPACE}  # where it was taken
         self._begun = ""  # the part that is noted as begun and was certainly not posted
 
     def tell(self) -> None:
         """Tell what is to be told now; the rest is told later. Raises `Conflict` where another tells it by now."""
         with self._worker.telling, reading(self._worker.service.engine) as tx:
             parts = self._parts(tx, self._worker.service, self._thread.about)
+            lost = chat.untold(tx, self._thread.about)
             self._standing = chat.standing(tx, self._thread)
-            self._held = chat.held_back(tx)
+            self._held, self._gone = chat.held_back(tx)
             self._now = tx.now
+        notes = [Told(f"{self._thread.about}:untold:{c}", untold_message(c, why)) for c, why in lost.items()]
+        self._first, parts = parts[0], (*parts[:1], *notes, *parts[1:])
         try:
-            for number, part in enumerate(parts):
-                self._show(part, first=number == 0)
+            self._open()
+            for self._part in parts:
+                self._show(self._part, first=self._part is parts[0])
         except _WaitsError as waits:
             with self._step() as tx:
                 chat.later(tx, self._thread, waits.until, turn=waits.turn)
@@ -88,6 +120,7 @@ class Conversation:
             self._rejected(rejected)
         else:
             with self._step() as tx:
+                chat.back(tx, *self._answered & self._gone)
                 chat.told(tx, self._thread, pacing.progress_from(self._thread.made_at, tx.now))
 
     def _show(self, part: Told, *, first: bool) -> None:
@@ -115,7 +148,7 @@ class Conversation:
             raise _WaitsError(self._thread.shown_at + pacing.LEAST)
         self._ask("chat.update")
         try:
-            self._slack.update(Posted(self._thread.where, ts), message)
+            self._said(lambda said: self._slack.update(Posted(self._thread.where, ts), said), message)
         except Rejected as rejected:
             if rejected.slack_code != "message_not_found":
                 raise
@@ -135,19 +168,57 @@ class Conversation:
             if found is not None:  # it stands there as it was told then
                 return self._change(part, message, found.ts, first=not self._parent)
         self._begin(part)
-        posted = self._slack.post(self._thread.where, message, thread_ts=in_thread, key=part.key)
+        where = self._thread.where
+        posted = self._said(lambda said: self._slack.post(where, said, thread_ts=in_thread, key=part.key), message)
         self._begun = ""
-        if posted.channel != self._thread.where:
-            with self._step() as tx:
-                chat.found(tx, self._thread, posted.channel)
-            self._thread = replace(self._thread, place=posted.channel)
+        self._stands_in(posted.channel)
         return posted.ts
 
+    def _said(self, say: Callable[[Message], T], message: Message) -> T:
+        """Say it, or less of it where the chat takes no more."""
+        try:
+            answer = say(message)
+        except Rejected as rejected:
+            if rejected.slack_code not in TOO_MUCH:
+                raise
+            log.error("Slack takes only the headline of %s: %s", self._thread.about, rejected)  # noqa: TRY400 -- it says all
+            answer = say(headline(message))
+        self._answered.add(self._asks)
+        return answer
+
+    def _open(self) -> None:
+        """A person has a conversation with the app once it is opened."""
+        if self._thread.place or not self._thread.channel.startswith(("U", "W")):
+            return
+        self._ask("conversations.open")
+        self._stands_in(self._slack.open_dm(self._thread.channel))
+
+    def _stands_in(self, place: str) -> None:
+        if place != self._thread.where:
+            with self._step() as tx:
+                chat.found(tx, self._thread, place)
+            self._thread = replace(self._thread, place=place)
+
     def _upload(self, part: Told) -> None:
+        """Send the file, note its id, share it: whoever finds an id looks in the thread whether it stands there."""
         assert part.file is not None  # noqa: S101 -- a part has a message or a file
-        self._begin(part)
-        file = self._slack.upload(self._thread.where, part.file, thread_ts=self._parent)
-        self._begun = ""
+        known = self._standing.get(part.key)
+        file, stands = known.file if known else "", False
+        if known is not None and file:
+            self._ask("conversations.replies")
+            oldest = known.begun_at.timestamp() - 60
+            stands = self._slack.has_file(self._thread.where, file, oldest=oldest, thread_ts=self._parent)
+        if not stands:
+            self._ask(UPLOAD)
+            self._begin(part)
+            self._asks = UPLOAD
+            if not file:
+                file = self._slack.upload(part.file)
+                with self._step() as tx:
+                    chat.uploaded(tx, self._thread, part.key, file)
+            self._begun = ""
+            self._slack.share(self._thread.where, file, part.file, thread_ts=self._parent)
+            self._answered.add(UPLOAD)
         with self._step() as tx:
             chat.stands(tx, self._thread, part.key, file, "", first=False)
 
@@ -186,13 +257,34 @@ class Conversation:
             chat.later(tx, self._thread, tx.now + pacing.again_after(self._thread.tries), trouble=trouble)
 
     def _rejected(self, rejected: Rejected) -> None:
+        code, why = rejected.slack_code, str(rejected)
         if not rejected.permanent:
-            self._away(str(rejected), maybe_done=False)
-            return
-        log.error("%s cannot be told in %s: %s", self._thread.about, self._thread.channel, rejected)
+            self._away(why, maybe_done=False)
+        elif code in NO_TOKEN or code == "missing_scope":
+            self._held_back(chat.WORKSPACE if code in NO_TOKEN else self._asks, why)
+        elif code in NO_PARENT or code == "file_not_found":  # it is posted, or uploaded, anew
+            with self._step() as tx:
+                chat.forget(tx, self._thread, self._first.key if code in NO_PARENT else self._part.key)
+                chat.later(tx, self._thread, tx.now + pacing.again_after(self._thread.tries), trouble=why)
+        else:
+            self._give_up(why, gone=code in GONE)
+
+    def _held_back(self, place: str, why: str) -> None:
+        """Nothing is given up: it goes on once somebody has mended it."""
+        log.error("%s Nothing is lost: what waits is told once that is mended.", why)
         with self._step() as tx:
             self._forget_begun(tx)
-            chat.give_up(tx, self._thread, str(rejected))
+            at = chat.hold_back(tx, place, TOKEN_AGAIN, gone=why)
+            chat.later(tx, self._thread, at, trouble=why)
+
+    def _give_up(self, why: str, *, gone: bool) -> None:
+        with self._step() as tx:
+            self._forget_begun(tx)
+            if gone:
+                chat.hold_back(tx, self._thread.where, timedelta(), gone=why)
+            instead = untold(tx, self._worker.service, self._worker.name, self._thread, why)
+        log.error("%s is not told in %s any more but %s. %s", self._thread.about, self._thread.channel,
+                  f"to {instead}" if instead else "on its page alone", why)  # fmt: skip
 
     def _forget_begun(self, tx: Transaction) -> None:
         if self._begun:

@@ -12,7 +12,7 @@ from runbooks_app.actions.context import Service
 from runbooks_app.actions.telling import tell
 from runbooks_app.chat.alerts import StormTold, storm_message
 from runbooks_app.chat.break_glass import break_glass_message
-from runbooks_app.chat.details import details_messages
+from runbooks_app.chat.details import details_files, details_messages
 from runbooks_app.chat.messages import proposal_message, run_message
 from runbooks_app.chat.mrkdwn import count
 from runbooks_app.chat.views import Told
@@ -38,11 +38,7 @@ def told_of_run(tx: Transaction, service: Service, run_id: str) -> tuple[Told, .
     if run.state in ENDED:
         details = views.details_told(tx, service, run)
         parts += [Told(f"run:{run_id}:detail:{n}", m) for n, m in enumerate(details_messages(details))]
-        parts += [
-            Told(f"run:{run_id}:chart:{n}", None, chart)
-            for n, chart in enumerate(details.charts)
-            if not chart.restricted
-        ]
+        parts += [Told(f"run:{run_id}:chart:{n}", None, file) for n, file in enumerate(details_files(details))]
     return tuple(parts)
 
 

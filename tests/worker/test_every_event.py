@@ -24,13 +24,14 @@ from runbooks_app.actions import (
     remediating,
     running,
     sweeping,
+    telling,
 )
 from runbooks_app.actions.context import worker_actor
 from runbooks_app.alerting import Alerting
 from runbooks_app.core.alerts import Incoming, Rule
 from runbooks_app.core.audit import Event, verify
 from runbooks_app.core.people import Person
-from runbooks_app.store import audit
+from runbooks_app.store import audit, chat
 from runbooks_app.store import proposals as rows
 from runbooks_app.store.database import reading, transaction
 from runbooks_app.worker import proving
@@ -84,7 +85,17 @@ def fired(house, mend):
     alerting.receive(listening, "prod", [replace(odd, status="resolved")])
 
 
-def test_every_declared_event_is_emitted(house, mend, fired):
+@pytest.fixture
+def archived(house):
+    """A channel in which nothing can be told any more."""
+    with transaction(house.service.engine) as tx:
+        telling.tell(tx, "run:gone", channel="C9")
+    with transaction(house.service.engine) as tx:
+        tx.execute("UPDATE chat_threads SET due_at = now()")
+        telling.untold(tx, house.service, "w1", chat.claim(tx, "w1"), "is_archived")
+
+
+def test_every_declared_event_is_emitted(house, mend, fired, archived):
     service = house.service
 
     def proposal():

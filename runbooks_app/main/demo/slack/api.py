@@ -191,6 +191,8 @@ def as_slack(standing: Standing) -> Answer:
         shown |= {"bot_id": "B0RUNBOOKS", "app_id": current_app.config["APP_ID"]}
     if standing.blocks:
         shown["blocks"] = standing.blocks
+    if standing.files:
+        shown["files"] = [{"id": file} for file in standing.files]
     if standing.thread_ts:
         shown["thread_ts"] = standing.thread_ts
     if standing.metadata:
