@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -53,6 +54,40 @@ def waiting(tx: Transaction, limit: int = 200) -> list[Proposal]:
         limit=limit,
     )
     return _with_decisions(tx, [Proposal.of(row) for row in rows])
+
+
+def undecided(tx: Transaction, incident_id: int) -> int:
+    """How many proposals of an incident can be decided right now."""
+    count: int = tx.execute(
+        """SELECT count(*) FROM proposals p JOIN runs r ON r.id = p.run_id
+           WHERE r.incident_id = :id AND p.state = 'proposed' AND p.expires_at > now()""",
+        id=incident_id,
+    ).scalar_one()
+    return count
+
+
+def waiting_for(tx: Transaction, subject: str, groups: Iterable[str], limit: int) -> list[tuple[Proposal, int]]:
+    """Proposals that wait for an approver of these groups, with their incidents; those that expire first at the top.
+
+    It asks what `core.deciding.why_not` asks, so that nobody's own is lost behind a great many of others.
+    """
+    rows = tx.execute(
+        """SELECT p.*, r.incident_id FROM proposals p JOIN runs r ON r.id = p.run_id
+           WHERE p.state = 'proposed' AND p.expires_at > now()
+             AND NOT p.requesters ? :subject AND p.sponsor <> :subject
+             AND NOT (p.requesters = '[]' AND p.sponsor = '' AND p.policy ->> 'risk' = 'high')
+             AND p.policy -> 'approvers' <> '[]'
+             AND NOT EXISTS (SELECT FROM jsonb_array_elements(p.policy -> 'approvers') AS clause
+               WHERE NOT clause ?| ARRAY(SELECT jsonb_array_elements_text(:groups)))
+             AND NOT EXISTS (SELECT FROM decisions d WHERE d.proposal_id = p.id AND d.subject = :subject
+               AND d.verdict = 'approve' AND NOT d.break_glass)
+           ORDER BY p.expires_at, p.id LIMIT :limit""",
+        subject=subject,
+        groups=list(groups),
+        limit=limit,
+    ).all()
+    found = _with_decisions(tx, [Proposal.of(row) for row in rows])
+    return list(zip(found, (row.incident_id for row in rows), strict=True))
 
 
 def last_applied(tx: Transaction, runbook: str, gate: str, not_this: str) -> tuple[str, str] | None:

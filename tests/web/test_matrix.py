@@ -22,6 +22,7 @@ pytestmark = pytest.mark.identity
 ANSWERS = """
                                                       nobody none   viewer respon approv author audit  admin  glass
 GET  /                                                login  no     yes    yes    yes    yes    yes    yes    yes
+GET  /waiting                                         login  no     yes    yes    yes    yes    yes    yes    yes
 GET  /runbooks/<name>                                 login  no     yes    yes    yes    yes    yes    yes    yes
 POST /runbooks/<name>                                 401    no     no     yes    no     no     no     no     no
 GET  /runs/<run>                                      login  no     yes    yes    yes    yes    yes    yes    yes

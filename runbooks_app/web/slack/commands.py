@@ -106,10 +106,7 @@ def status(service: Service, person: Person, asked: Asked, command: Command) -> 
             return Answer(replies.status_reply((_told(tx, service, one, line),), url=url))
         going = here.going(tx, asked.channel)
         incident = here.open_incident(tx, asked)
-        undecided = 0
-        if incident is not None:
-            ours = {proposal.id for proposal in proposals.of_incident(tx, incident.id)}
-            undecided = sum(proposal.id in ours for proposal in proposals.waiting(tx))
+        undecided = proposals.undecided(tx, incident.id) if incident else 0
         url = here.url_of(service, f"/incidents/{incident.id}") if incident else ""
         told = tuple(_told(tx, service, run_, line, look=at < MOST_LOOKED_AT) for at, run_ in enumerate(going))
         return Answer(replies.status_reply(told, undecided, url=url))
