@@ -164,7 +164,7 @@ class _Taking:
         """Alerts of one group that ask for the same run."""
         rule, group_key = found.rule, same[0].group_key
         try:
-            usable = running.usable_by(self.service, (ALERT,))
+            usable = running.usable_by(self.service.connections, (ALERT,))
             asked = running.wanted(self.service, rule.runbook, found.parameters, usable)
         except RunbooksError as error:
             problems = "; ".join(map(str, error.problems))

@@ -10,6 +10,7 @@ from runbooks_app.actions import incidents, waiting
 from runbooks_app.actions.context import Service, person_actor
 from runbooks_app.actions.delivering import once
 from runbooks_app.actions.telling import tell
+from runbooks_app.connections import Connection
 from runbooks_app.core import parameters as params
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import InvalidInput, Problem, Refused
@@ -32,15 +33,15 @@ class Wanted:
 
 def usable_connections(service: Service, person: Person) -> dict[str, str]:
     """Names and kinds of the connections on which this person may diagnose."""
-    return usable_by(service, person.roles)
+    return usable_by(service.connections, person.roles)
 
 
-def usable_by(service: Service, roles: Iterable[str]) -> dict[str, str]:
-    """Names and kinds of the connections on which one of these roles may diagnose."""
+def usable_by(connections: Mapping[str, Connection], roles: Iterable[str]) -> dict[str, str]:
+    """Names and kinds of those connections on which one of these roles may diagnose."""
     held = set(roles)
     return {
         name: connection.kind
-        for name, connection in service.connections.items()
+        for name, connection in connections.items()
         if not held.isdisjoint(connection.diagnosers)
     }
 
@@ -188,6 +189,6 @@ def _all_connections_usable(service: Service, runbook: Runbook, values: dict[str
             problems.append(Problem(name, f"is not a {kind} connection."))
         elif name not in usable:
             roles = " or ".join(service.connections[name].diagnosers)
-            raise Refused(f"You may not diagnose on {name}: that takes the role {roles}.")
+            raise Refused(f"Diagnosing on {name} takes the role {roles}.")
     if problems:
         raise InvalidInput(f"{runbook.name} cannot run with these connections.", problems=tuple(problems))
