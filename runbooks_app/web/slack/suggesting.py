@@ -40,8 +40,8 @@ def corrected(service: Service, person: Person, text: str) -> str:
             return ""
         found[key] = value
     verb = Verb.FORM if "?" in given else Verb.RUN
-    fixed = Command(verb, runbook=name, arguments=tuple(found.items()))
-    return "" if _reads(text) == fixed else tell(fixed)
+    meant = Command(verb, runbook=name, arguments=tuple(found.items()))
+    return "" if _reads(text) == meant else tell(meant)
 
 
 def _argument(word: str, choices: Mapping[str, tuple[str, ...]], found: Mapping[str, str]) -> tuple[str, str]:
