@@ -11,6 +11,7 @@ from runbooks_app.alerting import EMPTY, Alerting
 from runbooks_app.connections import Connection
 from runbooks_app.core.people import Actor, Person
 from runbooks_app.library import Library
+from runbooks_app.oncall import NOBODY, OnCall
 from runbooks_app.settings import Settings
 from runbooks_app.store.artifacts import Artifacts
 
@@ -25,6 +26,7 @@ class Service:
     settings: Settings
     artifacts: Artifacts
     alerting: Alerting = EMPTY
+    oncall: OnCall = NOBODY
 
 
 def person_actor(person: Person, signed_in: dict[str, Any]) -> Actor:

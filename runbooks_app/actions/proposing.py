@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from runbooks_app.actions import waking
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.telling import tell
 from runbooks_app.core import bundles, digests, gates
@@ -183,6 +184,7 @@ def make_proposal(
         },
     )
     tell_proposal(tx, proposals.get(tx, proposal_id))
+    waking.begin(tx, service, proposal_id)
     return proposal_id
 
 
@@ -227,8 +229,9 @@ def _in_library(service: Service, runbook: Runbook) -> bool:
 
 
 def tell_proposal(tx: Transaction, proposal: Proposal) -> None:
-    """Have the proposal's message, and its run's, brought up to date wherever they stand."""
+    """Have all who were told of the proposal, in channels or directly, told how it stands."""
     tell(tx, f"run:{proposal.run_id}")
+    waking.goes_on(tx, proposal.id)
 
 
 def _digest(

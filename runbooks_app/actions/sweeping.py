@@ -74,7 +74,11 @@ def requeue_forgotten(service: Service) -> int:
                 WHERE state = 'approved' AND expires_at > now() AND decided_at < now() - interval '1 minute'
                 UNION ALL
                 SELECT 'verify', 'proposal_id', id FROM proposals
-                WHERE verification = 'pending' AND ended_at < now() - interval '1 minute')
+                WHERE verification = 'pending' AND ended_at < now() - interval '1 minute'
+                UNION
+                SELECT 'page', 'proposal_id', p.id FROM wakings w JOIN proposals p ON p.id = w.proposal_id
+                WHERE w.way <> 'slack' AND w.ended_at IS NULL AND (w.sent_at IS NULL OR p.state <> 'proposed')
+                    AND w.made_at BETWEEN now() - interval '1 day' AND now() - interval '1 minute')
             SELECT task, key, id FROM waiting w
             WHERE NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.task_name = w.task
                 AND j.status IN ('todo', 'doing') AND j.args ->> w.key = w.id)

@@ -59,6 +59,7 @@ class Event(StrEnum):
     PROPOSAL_EXPIRED = "proposal.expired"
     PROPOSAL_WITHDRAWN = "proposal.withdrawn"
     PROPOSAL_STALE = "proposal.stale"
+    APPROVER_WOKEN = "approver.woken"
     BREAK_GLASS_USED = "break_glass.used"
     BREAK_GLASS_REVIEWED = "break_glass.reviewed"
     REMEDIATION_STARTED = "remediation.started"

@@ -12,6 +12,7 @@ from runbooks_app.alerting import Alerting, read_alerting
 from runbooks_app.connections import read_connections
 from runbooks_app.core.errors import DatabaseAway, Misconfigured
 from runbooks_app.library import Library
+from runbooks_app.oncall import NOBODY, OnCall, read_oncall
 from runbooks_app.settings import Settings
 from runbooks_app.store.artifacts import Artifacts
 from runbooks_app.store.database import connect, reading
@@ -43,6 +44,7 @@ def service(settings: Settings, **pool: int) -> Service:
         settings=settings,
         artifacts=Artifacts(settings.artifacts, settings.path(settings.config_dir)),
         alerting=alerting(settings),
+        oncall=oncall(settings),
     )
 
 
@@ -50,6 +52,11 @@ def alerting(settings: Settings) -> Alerting:
     """Who sends alerts and what they lead to, with the catalogue. Raises `Misconfigured` with every problem."""
     files = (settings.path(path) if path else None for path in (settings.alerts, settings.catalogue))
     return read_alerting(*files)
+
+
+def oncall(settings: Settings) -> OnCall:
+    """Who is on call, and what pages them. Raises `Misconfigured` with every problem."""
+    return read_oncall(settings.path(settings.oncall)) if settings.oncall else NOBODY
 
 
 def _await_schema(engine: Engine) -> None:

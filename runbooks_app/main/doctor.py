@@ -19,7 +19,7 @@ from runbooks_app.core.connection_tests import Standing
 from runbooks_app.core.errors import DatabaseAway, Misconfigured, Problem, RunbooksError, Unavailable
 from runbooks_app.library import Library
 from runbooks_app.live.streams import client
-from runbooks_app.main import doctor_slack, identity
+from runbooks_app.main import assemble, doctor_oncall, doctor_slack, identity
 from runbooks_app.main.worker import start_engine
 from runbooks_app.oidc import OpenIDProvider
 from runbooks_app.settings import PREFIX, Settings
@@ -134,6 +134,8 @@ def secrets(settings: Settings) -> str:
             for option, value in source.options.items() if source else ():
                 if option.endswith("_file"):
                     files[f"[{name}.{stage}] {option}"] = Path(value)
+    for name, service in assemble.oncall(settings).services.items():
+        files |= {f"[service.{name}] {option}": path for option, path in service.files.items()}
     problems = tuple(problem for where, path in files.items() if (problem := _secret(where, path)))
     if problems:
         raise Misconfigured("Files with secrets are missing or open to others.", problems=problems)
@@ -164,6 +166,14 @@ def run_identity(settings: Settings) -> str:
 def slack(settings: Settings) -> str:
     """Slack takes what is told there, and its requests come in."""
     says, remarks = doctor_slack.examine(settings, SECONDS)
+    if remarks:
+        raise Remark("; ".join([says, *remarks]))
+    return says
+
+
+def oncall(settings: Settings) -> str:
+    """Who is on call can be read, and can be woken."""
+    says, remarks = doctor_oncall.examine(settings, _connections(settings))
     if remarks:
         raise Remark("; ".join([says, *remarks]))
     return says
@@ -201,6 +211,7 @@ CHECKS: Mapping[str, Callable[[Settings], str]] = {
         provider,
         run_identity,
         slack,
+        oncall,
         artifacts,
         sandbox,
     )

@@ -18,6 +18,7 @@ from runbooks_app.live.streams import Live
 from runbooks_app.main import assemble
 from runbooks_app.main.identity import issuer
 from runbooks_app.oidc import OpenIDProvider
+from runbooks_app.oncall.pagers import secrets_of
 from runbooks_app.settings import Settings, uids_of
 from runbooks_app.worker.context import Leases, Worker, worker_name
 from runbooks_app.worker.jobs import queue_app, run_worker
@@ -67,8 +68,8 @@ def assembled(settings: Settings, engine: Engine) -> Worker:
     renewing = replace(service, engine=assemble.database(settings, pool_size=1, spare=0))
     token, redis_password = settings.secret("slack_bot_token_file"), settings.secret("redis_password_file")
     places = read_places(settings.secret("notify_urls_file"))
-    addresses = (place.address for place in places)
-    secrets = (token, settings.secret("database_password_file"), redis_password, *addresses)
+    others = (*(place.address for place in places), *secrets_of(service.oncall))
+    secrets = (token, settings.secret("database_password_file"), redis_password, *others)
     name = worker_name()
     worker = Worker(
         name=name,

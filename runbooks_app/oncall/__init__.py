@@ -4,8 +4,8 @@
 (`pagers`), which read their tokens when they need them. Being on call gives nobody authority.
 """
 
-from runbooks_app.oncall.groups import EMPTY, Group, OnCall, PagingService
+from runbooks_app.oncall.groups import NOBODY, Group, OnCall, PagingService
 from runbooks_app.oncall.reading import read_oncall
 from runbooks_app.oncall.rota import Rota
 
-__all__ = ["EMPTY", "Group", "OnCall", "PagingService", "Rota", "read_oncall"]
+__all__ = ["NOBODY", "Group", "OnCall", "PagingService", "Rota", "read_oncall"]

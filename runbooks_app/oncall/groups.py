@@ -55,5 +55,5 @@ class OnCall:
         return tuple(self.services[name] for name in dict.fromkeys(named))
 
 
-EMPTY = OnCall()
+NOBODY = OnCall()
 """Nobody is on call and nothing pages: all who may decide are told at once."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from runbooks_app import asking
 from runbooks_app.asking import Answer
 from runbooks_app.core.errors import Misconfigured, Unavailable
-from runbooks_app.oncall.groups import PagingService
+from runbooks_app.oncall.groups import OnCall, PagingService
 from runbooks_app.oncall.reading import is_email
 
 SECONDS = 5.0
@@ -90,6 +90,11 @@ def secret_of(service: PagingService, setting: str) -> str:
     if not value or not value.isprintable() or " " in value:
         raise Misconfigured(f"{where}: {path} must hold the secret, in one line, and nothing else.")
     return value
+
+
+def secrets_of(oncall: OnCall) -> tuple[str, ...]:
+    """Every secret that the services hold; raises `Misconfigured` where one is missing."""
+    return tuple(secret_of(service, setting) for service in oncall.services.values() for setting in service.files)
 
 
 def addresses(found: object) -> frozenset[str]:

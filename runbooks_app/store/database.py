@@ -31,6 +31,8 @@ QUEUES = {
     "tell_break_glass": "tell",
     "answer": "tell",
     "open_form": "forms",
+    "wake": "wake",
+    "page": "wake",
 }
 """The queue of each job. Each has workers of its own: neither a burst of diagnoses nor a chat that hangs may
 hold up what people have approved."""

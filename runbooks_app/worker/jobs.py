@@ -31,7 +31,7 @@ from runbooks_app.actions.signatures import KeysAway
 from runbooks_app.actions.starting import TargetBusy, wait_for_keys
 from runbooks_app.core.errors import Unavailable
 from runbooks_app.store.database import QUEUES, transaction
-from runbooks_app.worker import answering, telling, work
+from runbooks_app.worker import answering, telling, waking_people, work
 from runbooks_app.worker.context import Worker
 from runbooks_app.worker.elsewhere import tell_elsewhere
 from runbooks_app.worker.holding import sweep as sweep_credentials
@@ -58,6 +58,9 @@ FORMS = 4
 """Forms that one worker opens at a time. They have places of their own: a form is opened within three seconds or never,
 and may not wait behind a message that hangs."""
 
+WAKING = 2
+"""People whom one worker wakes at a time: schedules and pages are waited for."""
+
 UPKEEP = 4
 """Sweeps that one worker does at a time: of states, of credentials, of counted refusals; and a test of a connection."""
 
@@ -69,6 +72,7 @@ _METER = metrics.get_meter("runbooks.worker")
 _DURATION = _METER.create_histogram("messaging.process.duration", unit="s", description="Time that a job took.")
 
 _STORE_AWAY = RetryStrategy(max_attempts=50, wait=2, retry_exceptions={Unavailable})
+_PAGERS_AWAY = RetryStrategy(max_attempts=10, wait=5, retry_exceptions={Unavailable})
 _ANSWERED = RetryStrategy(max_attempts=60, linear_wait=2, retry_exceptions={Unavailable})
 
 
@@ -100,6 +104,8 @@ def queue_app(conninfo: str, worker: Worker) -> Queue:
         task(name, partial(telling.tell_proposal, worker), _STORE_AWAY)
     task("answer", partial(answering.answer, worker), _ANSWERED)
     task("open_form", partial(answering.open_form, worker), _STORE_AWAY)
+    task("wake", partial(waking_people.wake, worker), _STORE_AWAY)
+    task("page", partial(waking_people.page, worker), _PAGERS_AWAY)
 
     upkeep = App(connector=app.connector)
     app.job_manager = upkeep.job_manager = bell = Bell(app.connector, conninfo)
@@ -172,6 +178,7 @@ async def run_worker(queue: Queue, worker: Worker) -> None:
         QUEUES["remediate"]: APPROVED,
         QUEUES["tell"]: TELLING,
         QUEUES["open_form"]: FORMS,
+        QUEUES["wake"]: WAKING,
         "upkeep": UPKEEP,
     }
     loop = asyncio.get_running_loop()

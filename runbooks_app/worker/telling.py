@@ -23,6 +23,7 @@ from runbooks_app.store.database import Transaction, transaction
 from runbooks_app.worker import views
 from runbooks_app.worker.context import Worker
 from runbooks_app.worker.conversation import tell_next
+from runbooks_app.worker.waking_people import told_of_waking
 
 
 def told_of_run(tx: Transaction, service: Service, run_id: str) -> tuple[Told, ...]:
@@ -53,6 +54,7 @@ def told_of_storm(tx: Transaction, service: Service, storm_id: str) -> tuple[Tol
 TELLERS: Mapping[str, Callable[[Transaction, Service, str], tuple[Told, ...]]] = {
     "run": told_of_run,
     "storm": told_of_storm,
+    "waking": told_of_waking,
 }
 """By the kind of what it is about; the last argument is its id."""
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from runbooks_app.core.errors import Misconfigured
-from runbooks_app.oncall import EMPTY, read_oncall
+from runbooks_app.oncall import NOBODY, read_oncall
 
 pytestmark = pytest.mark.chat
 
@@ -56,7 +56,7 @@ def test_groups_services_and_rotas_are_read(read, tmp_path):
 
 
 def test_an_empty_file_names_nobody(read):
-    assert read("") == EMPTY
+    assert read("") == NOBODY
 
 
 ROTA = 'from = 2026-01-05T09:00:00, every = "7d", zone = "UTC", people = ["a@b.example"]'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -25,12 +26,14 @@ from runbooks_app.actions import (
     running,
     sweeping,
     telling,
+    waking,
 )
 from runbooks_app.actions.context import worker_actor
 from runbooks_app.alerting import Alerting
 from runbooks_app.core.alerts import Incoming, Rule
 from runbooks_app.core.audit import Event, verify
 from runbooks_app.core.people import Person
+from runbooks_app.core.waking import Step
 from runbooks_app.store import audit, chat
 from runbooks_app.store import proposals as rows
 from runbooks_app.store.database import reading, transaction
@@ -64,6 +67,26 @@ def mend(library_folder):
     )
 
 
+@pytest.fixture
+def woken(house, mend):
+    """Who may decide is told of what waits directly."""
+    service, (waits,) = house.service, house.diagnosed(ANA, "mend")[1]
+    with transaction(service.engine) as tx:
+        tx.execute("INSERT INTO chat_people (team, chat_user, subject) VALUES ('', 'U2', :s)", s=BEN.subject)
+    with_chat = service.settings.model_copy(update={"slack_bot_token_file": Path("token")})
+    waking.wake(replace(service, settings=with_chat), "w1", waits.id, Step.ON_CALL, frozenset())
+
+
+def come_and_go(service):
+    """Somebody signs in and out again, and somebody is turned away."""
+    secret, _ = people.sign_in(service, ANA, WEB)
+    people.link_chat(service, ANA, WEB, people.offer_chat_link(service, "T1", "U1", "ana"))
+    people.sign_out(service, secret)
+    refusals.refused(service, ANA, WEB, "somewhere", "no role")
+    refusals.count_refusal(service, "bad signature")
+    refusals.enter_counted(service)
+
+
 def glass(service, alone):
     """Somebody breaks it, and somebody else has a look at that."""
     people.sign_in(service, EVE, WEB)
@@ -95,7 +118,7 @@ def archived(house):
         telling.untold(tx, house.service, "w1", chat.claim(tx, "w1"), "is_archived")
 
 
-def test_every_declared_event_is_emitted(house, mend, fired, archived):
+def test_every_declared_event_is_emitted(house, mend, woken, fired, archived):
     service = house.service
 
     def proposal():
@@ -104,12 +127,7 @@ def test_every_declared_event_is_emitted(house, mend, fired, archived):
         with reading(service.engine) as tx:
             return rows.of_run(tx, run.id)[0]
 
-    secret, _ = people.sign_in(service, ANA, WEB)
-    people.link_chat(service, ANA, WEB, people.offer_chat_link(service, "T1", "U1", "ana"))
-    people.sign_out(service, secret)
-    refusals.refused(service, ANA, WEB, "somewhere", "no role")
-    refusals.count_refusal(service, "bad signature")
-    refusals.enter_counted(service)
+    come_and_go(service)
     proving.prove_now(service, "w1", service.connections["orders-db"], None)
     applied = proposal()
     approve(service, BEN, applied)

@@ -80,6 +80,7 @@ UP = (
         trouble     text NOT NULL DEFAULT '',
         UNIQUE (proposal_id, step, way, whom)
     )""",
+    "CREATE INDEX wakings_paging ON wakings (proposal_id) WHERE way <> 'slack' AND ended_at IS NULL",
     """CREATE TABLE alerts (
         id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         source      text NOT NULL,
