@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_stories import ANNA, AUDI, DEV, Story, stream
+from page_stories import ANNA, AUDI, DEV, INPUTS, SURFACE, Story, stream
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
+from runbooks_app.actions import deciding
 from runbooks_app.core.people import Person
 from runbooks_app.live import Live
 from runbooks_app.main.embedded import Redis
-from runbooks_app.store import runs
+from runbooks_app.store import proposals, runs
 from runbooks_app.store.database import reading
 from runbooks_app.web import live
 from runbooks_app.web.app import create_app
@@ -193,6 +194,30 @@ def test_a_run_fills_in_as_it_prints_and_what_the_reader_opened_stays_open(serve
     expect(cell.locator(".code")).to_be_visible()
     expect(page).to_have_title("● 1 of 7 — db-latency")
     expect(page.locator("#run-findings")).to_contain_text("Reads are slow")
+
+
+@pytest.mark.chat
+@pytest.mark.parametrize("script", [True, False], ids=["with script", "without"])
+def test_two_proposals_of_an_incident_are_approved_on_a_phone_with_one_sign_in(served, visit, idp, script):
+    story, address, _ = served
+    sign_everybody_in(story)
+    run_id, first = story.diagnosed()
+    given = {**INPUTS, "pid": 4712}
+    second = deciding.propose_by_hand(story.service, ANNA, SURFACE, run_id, "terminate-session", given, "it as well")
+    with reading(story.service.engine) as tx:
+        where = f"/incidents/{runs.get(tx, run_id).incident_id}/decide"
+    page = visit(dev_of(story), where, PHONE, java_script_enabled=script)
+    for proposal_id in (first, second.id):
+        page.locator(f"#chosen-{proposal_id}").check()
+    asked = len(idp.asked)
+    page.get_by_label("Reason").fill("Both hold it")
+    page.get_by_role("button", name="Approve").click()
+    page.wait_for_url(address + where)
+    expect(page.get_by_text("Nothing waits for you here")).to_be_visible()
+    expect(page.get_by_text("approved by Dev Patel: “Both hold it”")).to_have_count(2)
+    assert idp.asked[asked:].count("/token") == 1
+    with reading(story.service.engine) as tx:
+        assert [proposals.get(tx, one).state for one in (first, second.id)] == ["approved", "approved"]
 
 
 def test_everything_of_the_library_is_reached_by_keyboard(served, visit):
