@@ -40,9 +40,7 @@ def usable_by(connections: Mapping[str, Connection], roles: Iterable[str]) -> di
     """Names and kinds of those connections on which one of these roles may diagnose."""
     held = set(roles)
     return {
-        name: connection.kind
-        for name, connection in connections.items()
-        if not held.isdisjoint(connection.diagnosers)
+        name: connection.kind for name, connection in connections.items() if not held.isdisjoint(connection.diagnosers)
     }
 
 

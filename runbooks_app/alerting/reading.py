@@ -143,7 +143,7 @@ def _alerts(
     budget = Table("budget", document.get("budget", {}), problems)
     budget.only(("runs", "per"))
     rules = tuple(_rule(table, catalogue) for table in _list("rule", document, problems))
-    if not rules:
+    if not document.get("rule"):
         problems.append(Problem("rule", "is missing: no alert would run anything.", "Write [[rule]] with a match."))
     windows = tuple(_maintenance(table) for table in _list("maintenance", document, problems))
     for kind, named in (("rule", rules), ("maintenance", windows)):
