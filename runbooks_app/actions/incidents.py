@@ -14,6 +14,7 @@ from typing import Any
 from runbooks_app.actions.context import Service, person_actor
 from runbooks_app.actions.delivering import once
 from runbooks_app.actions.story import incident_story
+from runbooks_app.actions.telling import tell
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import Conflict, InvalidInput, Problem, Refused
 from runbooks_app.core.incident import IncidentStory
@@ -28,6 +29,10 @@ ALERT = "alert"
 EXPORTS = ("ipynb", "html", "md")
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{1,39}")
 """Ids of a chat's channels; direct messages, whose ids begin with D, are none."""
+
+
+MOST_TOLD = 5
+"""Runs that are told in a channel in which their incident is worked from now on; its page tells them all."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,22 @@ def open_incident(
     title: str,
     channel: str = "",
     *,
+    channel_name: str = "",
     delivery: str | None = None,
 ) -> Incident:
-    """Open an incident before anything has run."""
+    """Open an incident before anything has run, and tell of it in its channel.
+
+    `delivery`, here and below, is a key of the chat's delivery: a second one raises `Taken`.
+    """
     person.require(Permission.NOTE)
     title = _text("title", title, 200)
     with transaction(service.engine) as tx:
         once(tx, delivery)
-        return _opened(tx, person_actor(person, signed_in), title, channel or service.settings.slack_channel)
+        channel = channel or service.settings.slack_channel
+        incident = _opened(tx, person_actor(person, signed_in), title, channel, channel_name)
+        if channel:
+            tell(tx, f"incident:{incident.id}", channel=channel)
+        return incident
 
 
 def open_for_alert(tx: Transaction, actor: Actor, title: str, channel: str = "") -> Incident:
@@ -88,6 +101,7 @@ def attach_channel(
     incident_id: int,
     channel: str,
     *,
+    channel_name: str = "",
     delivery: str | None = None,
 ) -> Incident:
     """Work an open incident in this channel too: it and its latest runs are told there."""
@@ -101,8 +115,10 @@ def attach_channel(
         once(tx, delivery)
         incident = _still_open(incidents.get(tx, incident_id, lock=True))
         actor = person_actor(person, signed_in)
-        if incidents.attach(tx, incident_id, channel, actor.as_json()):
+        if incidents.attach(tx, incident_id, channel, actor.as_json(), channel_name):
             tx.audit(actor, Event.INCIDENT_ATTACHED, {"incident": incident_id}, {"channel": channel})
+            for about in (f"incident:{incident_id}", *_latest_runs(tx, incident_id)):
+                tell(tx, about, channel=channel)
         return incident
 
 
@@ -134,11 +150,15 @@ def attach_run(
         incidents.move_run(tx, run_id, incident.id)
         objects = {"run": run_id, "incident": incident.id, "from": before.id}
         tx.audit(actor, Event.RUN_ATTACHED, objects, {"runbook": run.runbook})
+        tell(tx, f"run:{run_id}")  # its message names another incident now
+        for place in incidents.channels(tx, incident.id):
+            tell(tx, f"run:{run_id}", channel=place.channel)
         if before.closed_at is None and before.opened_by["kind"] == ALERT and not incidents.has_runs(tx, before.id):
             cause = f"Part of incident {incident.id}."
             incidents.merge(tx, before.id, incident.id, cause)
             body = {"cause": cause, "merged_into": incident.id}
             tx.audit(actor, Event.INCIDENT_CLOSED, {"incident": before.id}, body)
+            tell(tx, f"incident:{before.id}")
         return incident
 
 
@@ -149,23 +169,33 @@ def close_incident(
     incident_id: int,
     cause: str,
     *,
+    postmortem_to: str = "",
     delivery: str | None = None,
 ) -> Incident:
-    """Close an incident with its cause."""
+    """Close an incident with its cause; its channels are told.
+
+    `postmortem_to` is the one of its channels that the postmortem is put into, as a file.
+    """
     person.require(Permission.NOTE)
+    if postmortem_to:
+        person.require(Permission.EXPORT)
     cause = _text("cause", cause, 2_000)
     with transaction(service.engine) as tx:
         once(tx, delivery)
         incident = incidents.get(tx, incident_id, lock=True)
         if incident.closed_at is not None:
             raise Conflict(f"Incident {incident_id} is closed already.")
+        actor, objects = person_actor(person, signed_in), {"incident": incident_id}
+        channels = [place.channel for place in incidents.channels(tx, incident_id)]
         incidents.close(tx, incident_id, cause)
-        tx.audit(
-            person_actor(person, signed_in),
-            Event.INCIDENT_CLOSED,
-            {"incident": incident_id},
-            {"cause": cause},
-        )
+        tx.audit(actor, Event.INCIDENT_CLOSED, objects, {"cause": cause})
+        for channel in channels:
+            tell(tx, f"incident:{incident_id}", channel=channel)
+        if postmortem_to:
+            if postmortem_to not in channels:
+                raise Refused(f"Incident {incident_id} is not worked in this channel: its postmortem stays out of it.")
+            tx.audit(actor, Event.POSTMORTEM_EXPORTED, objects, {"kind": "md", "channel": postmortem_to})
+            tell(tx, f"postmortem:{incident_id}", channel=postmortem_to)
         return incidents.get(tx, incident_id)
 
 
@@ -248,10 +278,15 @@ def export_postmortem(
         return story
 
 
-def _opened(tx: Transaction, actor: Actor, title: str, channel: str) -> Incident:
-    incident = incidents.insert(tx, title, channel, actor.as_json())
+def _opened(tx: Transaction, actor: Actor, title: str, channel: str, channel_name: str = "") -> Incident:
+    incident = incidents.insert(tx, title, channel, actor.as_json(), channel_name)
     tx.audit(actor, Event.INCIDENT_OPENED, {"incident": incident.id}, {"title": title, "channel": channel})
     return incident
+
+
+def _latest_runs(tx: Transaction, incident_id: int) -> list[str]:
+    """What the latest runs are told as, the oldest of them first."""
+    return [f"run:{run.id}" for run in reversed(runs.recent(tx, incident_id=incident_id, limit=MOST_TOLD))]
 
 
 def _still_open(incident: Incident) -> Incident:

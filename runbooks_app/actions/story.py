@@ -33,6 +33,7 @@ from runbooks_app.core.incident import (
 )
 from runbooks_app.core.policy import Policy
 from runbooks_app.core.proposal import ProposalState, Verification
+from runbooks_app.core.restricted import shareable
 from runbooks_app.core.runbook import Runbook, Stage
 from runbooks_app.store import audit, break_glass, incidents, proposals, runs
 from runbooks_app.store.database import Transaction
@@ -104,6 +105,8 @@ class _Teller:
         attempts = runs.attempts(self.tx, run.id)
         diagnosis = [a for a in attempts if a.stage == "diagnose"]
         last = diagnosis[-1] if diagnosis else None
+        made = proposals.of_run(self.tx, run.id)
+        opened = [str(held["connection"]) for proposal in made for held in proposal.connections]
         return RunStory(
             id=run.id,
             runbook=run.runbook,
@@ -116,12 +119,12 @@ class _Teller:
             partial=run.in_part,
             reason=run.reason,
             source=str(run.requested_by["signed_in"].get("surface", "")),
-            restricted=self.restricted(runbook.connections_used(run.parameters)),
+            restricted=self.restricted([*runbook.connections_used(run.parameters), *opened]),
             started_at=diagnosis[0].started_at if diagnosis else None,
             ended_at=run.ended_at,
             cells=self.cells(last, runbook),
             findings=self.findings(run, last),
-            proposals=tuple(self.proposal(p, run, runbook, attempts) for p in proposals.of_run(self.tx, run.id)),
+            proposals=tuple(self.proposal(p, run, runbook, attempts) for p in made),
             requested=self.trail.ref(Event.RUN_REQUESTED, run=run.id),
             entry=self.trail.ref(Event.RUN_ENDED, run=run.id),
         )
@@ -227,19 +230,21 @@ class _Teller:
         )
 
 
-def incident_story(tx: Transaction, service: Service, incident_id: int) -> IncidentStory:
-    """Everything that is told of an incident. Raises `NotFound`."""
+def incident_story(tx: Transaction, service: Service, incident_id: int, *, shared: bool = False) -> IncidentStory:
+    """Everything that is told of an incident; `shared`: without what stays on pages. Raises `NotFound`."""
     incident = incidents.get(tx, incident_id)
     trail = Trail(audit.of_incident(tx, incident_id))
     teller = _Teller(tx, service, trail)
     found = list(reversed(runs.recent(tx, incident_id=incident_id, limit=500)))
     stories = tuple(teller.run(run) for run in found)
+    if shared:
+        stories = tuple(shareable(story) for story in stories)
     channels = tuple(ChannelStory(c.channel, c.name) for c in incidents.channels(tx, incident_id))
     notes = tuple(
         NoteStory(n.at, n.name, n.text, trail.ref(Event.NOTE_ADDED, note=n.id), n.author, n.link)
         for n in incidents.notes(tx, incident_id)
     )
-    alerts = tuple(_alert(row) for row in incidents.alerts(tx, incident_id))
+    alerts = tuple(_alert(row, trail) for row in incidents.alerts(tx, incident_id))
     closed = trail.find(Event.INCIDENT_CLOSED, incident=incident_id)
     closed_ref = AuditRef(closed.seq, closed.hash) if closed else None
     return IncidentStory(
@@ -262,7 +267,7 @@ def incident_story(tx: Transaction, service: Service, incident_id: int) -> Incid
     )
 
 
-def _alert(row: AlertRow) -> AlertStory:
+def _alert(row: AlertRow, trail: Trail) -> AlertStory:
     alert = Incoming(
         source=row.source,
         fingerprint=row.fingerprint,
@@ -273,6 +278,14 @@ def _alert(row: AlertRow) -> AlertStory:
         ends_at=None,
         group_key=row.group_key,
     )
-    # The address comes from whoever sent the alert: only one that a browser may follow is a link.
-    link = row.link if row.link.startswith(("https://", "http://")) else ""
-    return AlertStory(row.received_at, row.source, alert.summary, row.why, link, row.resolved_at)
+    return AlertStory(
+        at=row.received_at,
+        by=row.source,
+        text=alert.summary,
+        why=row.why,
+        # The address comes from whoever sent the alert: only one that a browser may follow is a link.
+        link=row.link if row.link.startswith(("https://", "http://")) else "",
+        resolved_at=row.resolved_at,
+        entry=trail.alert(Event.ALERT_RECEIVED, row.fingerprint),
+        resolved=trail.alert(Event.ALERT_RESOLVED, row.fingerprint),
+    )

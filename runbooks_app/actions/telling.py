@@ -5,6 +5,7 @@ What there is to say is read when it is said (`worker.telling.TELLERS`), so noth
 
     run:<id>        a run: its one message, and in its thread proposals, evidence, charts
     incident:<id>   an incident
+    postmortem:<id> its postmortem, where somebody wanted it
     storm:<id>      alerts that are held back
     waking:<id>     one approver's direct message
 """
@@ -16,7 +17,7 @@ from runbooks_app.core.audit import Event
 from runbooks_app.store import chat
 from runbooks_app.store.database import Transaction
 
-KINDS = frozenset({"run", "incident", "storm", "waking"})
+KINDS = frozenset({"run", "incident", "postmortem", "storm", "waking"})
 
 
 def tell(tx: Transaction, about: str, *, channel: str = "", progress: bool = False) -> None:

@@ -42,6 +42,13 @@ class Trail:
                 return AuditRef(entry.seq, entry.hash)
         return None
 
+    def alert(self, event: Event, fingerprint: str) -> AuditRef | None:
+        """The first entry of this event that names an alert; one entry names several."""
+        for entry, _, _ in self.every(event):
+            if fingerprint in json.loads(entry.body).get("fingerprints", ()):
+                return AuditRef(entry.seq, entry.hash)
+        return None
+
     def every(self, *events: Event) -> list[tuple[Entry, dict[str, Any], dict[str, Any]]]:
         """All entries of these events, in order, each with its objects and its actor."""
         return [found for found in self._entries if found[0].event in events]

@@ -4,7 +4,10 @@
     help [TOPIC]                how this works
     status [RUN]                what goes on in this channel
     cancel [RUN]                stop a run
-    note TEXT                   a line for the incident's timeline
+    incident [TITLE]            open one; without a title, which are open here
+    attach #12 | RUN            work an incident here too; make a run part of this channel's
+    note [#12] TEXT             a line for the incident's timeline
+    close [#12] [CAUSE]         close it; without a cause, a form
     postmortem                  the incident's document
     NAME [key=value] ?          a form for the runbook's parameters
     NAME key=value key="a b"    run it
@@ -34,6 +37,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _LINK = re.compile(r"<(?:https?://|mailto:)[^<>|]*(?:\|[^<>]*)?>")
 _NAMED = re.compile(r"<([@#])[A-Z0-9]+\|([^<>|]+)>")
+_INCIDENT = re.compile(r"#([0-9]{1,9})(?:\s+|$)", re.ASCII)
+_RUN_PAGE = re.compile(r"/runs/([a-z2-7]{16})\b")
 _PLAIN = re.compile(r"[^\s\"'=]+")
 
 
@@ -45,6 +50,9 @@ class Verb(StrEnum):
     STATUS = "status"
     CANCEL = "cancel"
     NOTE = "note"
+    INCIDENT = "incident"
+    ATTACH = "attach"
+    CLOSE = "close"
     POSTMORTEM = "postmortem"
     FORM = "form"
     RUN = "run"
@@ -56,12 +64,16 @@ WORDS = {str(verb): verb for verb in Verb if verb not in {Verb.FORM, Verb.RUN}}
 
 @dataclass(frozen=True)
 class Command:
-    """A command: `runbook` and `arguments` for RUN and FORM, `text` for the others (a note, a run's id)."""
+    """A command: `runbook` and `arguments` for RUN and FORM, `text` for the others (a note, a run's id).
+
+    `incident` is the number that was given; None for none.
+    """
 
     verb: Verb
     runbook: str = ""
     arguments: tuple[tuple[str, str], ...] = ()
     text: str = ""
+    incident: int | None = None
 
     @property
     def given(self) -> dict[str, str]:
@@ -97,7 +109,8 @@ def tell(command: Command) -> str:
     if command.verb in {Verb.RUN, Verb.FORM}:
         mark = ["?"] if command.verb is Verb.FORM else []
         return " ".join([command.runbook, *mark, *(f"{key}={_quoted(value)}" for key, value in command.arguments)])
-    return f"{command.verb} {command.text}".strip()
+    number = "" if command.incident is None else f"#{command.incident}"
+    return " ".join(part for part in (command.verb, number, command.text) if part)
 
 
 def _first_word(text: str) -> tuple[str, str, str]:
@@ -118,17 +131,53 @@ def as_typed(text: str) -> str:
 
 
 def _plain_command(verb: Verb, rest: str) -> Command:
-    if verb is Verb.NOTE:
-        plain = rest.translate(_QUOTES)
-        if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'" and plain.count(plain[0]) == 2:
-            rest = rest[1:-1].strip()
-        if not rest:
+    if verb is Verb.ATTACH:
+        return _attach_command(rest)
+    number = None
+    if verb in {Verb.NOTE, Verb.CLOSE}:
+        number, rest = _number(rest)
+    if verb in {Verb.NOTE, Verb.CLOSE, Verb.INCIDENT}:
+        rest = _unquoted(rest)
+        if verb is Verb.NOTE and not rest:
             raise InvalidInput("A note needs its text: `/runbook note blocked deploys until 04:00`")
-    elif rest and verb in {Verb.LIST, Verb.POSTMORTEM}:
+        return Command(verb, text=rest, incident=number)
+    if rest and verb in {Verb.LIST, Verb.POSTMORTEM}:
         raise InvalidInput(f"`/runbook {verb}` takes nothing after it. To run a runbook: `/runbook NAME key=value`")
-    elif len(rest.split()) > 1:
+    if len(rest.split()) > 1:
         raise InvalidInput(f"`/runbook {verb}` takes at most one word after it.")
     return Command(verb, text=rest)
+
+
+def _attach_command(rest: str) -> Command:
+    """`#12`, a run's id or the address of its page, or one of each."""
+    numbers, ids = [], []
+    for word in rest.split():
+        number, other = _number(word)
+        if number is not None:
+            numbers.append(number)
+        else:
+            page = _RUN_PAGE.search(other)
+            ids.append(page[1] if page else other)
+    if not rest or len(numbers) > 1 or len(ids) > 1:
+        raise InvalidInput(
+            "Say what is attached: `/runbook attach #12` works incident 12 here too, `/runbook attach RUN` makes a run"
+            " part of this channel's incident."
+        )
+    return Command(Verb.ATTACH, text=next(iter(ids), ""), incident=next(iter(numbers), None))
+
+
+def _number(text: str) -> tuple[int | None, str]:
+    """An incident's number that a text begins with (`#12`), and the rest of it."""
+    found = _INCIDENT.match(text)
+    return (int(found[1]), text[found.end() :]) if found else (None, text)
+
+
+def _unquoted(text: str) -> str:
+    """A text without the quotes that stand around all of it."""
+    plain = text.translate(_QUOTES)
+    if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'" and plain.count(plain[0]) == 2:
+        return text[1:-1].strip()
+    return text
 
 
 def _run_command(name: str, rest: str) -> Command:

@@ -25,7 +25,10 @@ _HELP = (
     ("list", "what can be run here"),
     ("status", "what goes on in this channel"),
     ("cancel", "stops your run"),
+    ("incident TITLE", "opens an incident; without a title: which are open here"),
+    ("attach #12", "works incident 12 here too; `attach RUN` makes a run part of it"),
     ("note TEXT", "a line for the incident's timeline"),
+    ("close", "closes the incident with its cause"),
     ("postmortem", "the incident's document"),
 )
 
@@ -84,9 +87,10 @@ def error_reply(error: RunbooksError, *, corrected: str = "", command: str = "/r
     return message(lines[0], sections(lines))
 
 
-def asked_reply(runbook: str, url: str) -> Message:
-    """A run was asked for and is kept."""
-    text = f"{link(url, runbook, 100)} is on its way; it tells here how far it is."
+def asked_reply(runbook: str, url: str, *, incident: str = "") -> Message:
+    """A run was asked for and is kept; `incident` names the one of several that it belongs to."""
+    joined = f" for {safe(incident, 200)}" if incident else ""
+    text = f"{link(url, runbook, 100)} is on its way{joined}; it tells here how far it is."
     return message(f"{safe(runbook, 100)} is on its way", [section(text)])
 
 

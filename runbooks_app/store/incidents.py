@@ -12,7 +12,7 @@ _PARTS = "SELECT id FROM incidents WHERE id = :id OR merged_into = :id"
 """An incident and those that became part of it."""
 
 
-def insert(tx: Transaction, title: str, channel: str, opened_by: dict[str, Any]) -> Incident:
+def insert(tx: Transaction, title: str, channel: str, opened_by: dict[str, Any], channel_name: str = "") -> Incident:
     """Open an incident; `channel`, if there is one, is where it is worked first."""
     row = tx.execute(
         "INSERT INTO incidents (title, channel, opened_by) VALUES (:title, :channel, :by) RETURNING *",
@@ -22,7 +22,7 @@ def insert(tx: Transaction, title: str, channel: str, opened_by: dict[str, Any])
     ).one()
     incident = Incident.of(row)
     if channel:
-        attach(tx, incident.id, channel, opened_by)
+        attach(tx, incident.id, channel, opened_by, channel_name)
     return incident
 
 
@@ -55,6 +55,20 @@ def latest_in(tx: Transaction, channel: str) -> Incident | None:
     return Incident.of(row) if row else None
 
 
+def told_in(tx: Transaction, channel: str, ts: str) -> Incident | None:
+    """The incident that a message of ours tells of, itself or by a run; what it became part of, where it did."""
+    row = tx.execute(
+        """SELECT i.* FROM chat_messages m
+           LEFT JOIN runs r ON m.about = 'run:' || r.id
+           JOIN incidents told ON told.id = r.incident_id OR m.about = 'incident:' || told.id
+           JOIN incidents i ON i.id = coalesce(told.merged_into, told.id)
+           WHERE m.channel = :channel AND m.ts = :ts AND m.ts <> ''""",
+        channel=channel,
+        ts=ts,
+    ).first()
+    return Incident.of(row) if row else None
+
+
 def listed(tx: Transaction, *, only_open: bool = True, limit: int = 50) -> list[Incident]:
     """Incidents, newest first."""
     rows = tx.execute(
@@ -83,8 +97,15 @@ def channels(tx: Transaction, incident_id: int) -> list[IncidentChannel]:
     return [IncidentChannel.of(row) for row in rows]
 
 
-def attach(tx: Transaction, incident_id: int, channel: str, by: dict[str, Any]) -> bool:
-    """Work an incident in this channel too; whether it was not before."""
+def attach(tx: Transaction, incident_id: int, channel: str, by: dict[str, Any], name: str = "") -> bool:
+    """Work an incident in this channel too; whether it was not before. `name` is what the chat calls it, if it told."""
+    if name:
+        tx.execute(
+            """INSERT INTO chat_channels (channel, name) VALUES (:channel, :name)
+               ON CONFLICT (channel) DO UPDATE SET name = excluded.name WHERE chat_channels.name <> excluded.name""",
+            channel=channel,
+            name=name,
+        )
     done = tx.execute(
         """INSERT INTO incident_channels (incident_id, channel, attached_by) VALUES (:id, :channel, :by)
            ON CONFLICT DO NOTHING""",
@@ -93,16 +114,6 @@ def attach(tx: Transaction, incident_id: int, channel: str, by: dict[str, Any]) 
         by=by,
     )
     return done.rowcount == 1
-
-
-def name_channel(tx: Transaction, channel: str, name: str) -> None:
-    """Remember what the chat calls a channel, for people who read its id otherwise."""
-    tx.execute(
-        """INSERT INTO chat_channels (channel, name) VALUES (:channel, :name)
-           ON CONFLICT (channel) DO UPDATE SET name = excluded.name WHERE chat_channels.name <> excluded.name""",
-        channel=channel,
-        name=name,
-    )
 
 
 def move_run(tx: Transaction, run_id: str, incident_id: int) -> None:

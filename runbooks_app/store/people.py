@@ -150,6 +150,17 @@ def by_chat_user(tx: Transaction, team: str, chat_user: str, hours: int) -> Pers
     return Person(row.subject, row.name, row.email, frozenset(row.roles)) if row else None
 
 
+def name_in_chat(tx: Transaction, team: str, chat_user: str) -> str:
+    """Name of the person linked to a chat account, however long ago they signed in; empty where nobody is."""
+    row = tx.execute(
+        """SELECT p.name FROM chat_people c JOIN people p USING (subject)
+           WHERE c.team = :team AND c.chat_user = :chat_user""",
+        team=team,
+        chat_user=chat_user,
+    ).first()
+    return str(row.name) if row else ""
+
+
 def offer_link(tx: Transaction, code: str, team: str, chat_user: str, chat_name: str, minutes: int) -> None:
     """Store a one-time link for a chat account."""
     tx.execute(

@@ -23,6 +23,7 @@ from runbooks_app.store.database import Transaction, transaction
 from runbooks_app.worker import views
 from runbooks_app.worker.context import Worker
 from runbooks_app.worker.conversation import tell_next
+from runbooks_app.worker.incidents import told_of_incident, told_of_postmortem
 from runbooks_app.worker.waking_people import told_of_waking
 
 
@@ -53,6 +54,8 @@ def told_of_storm(tx: Transaction, service: Service, storm_id: str) -> tuple[Tol
 
 TELLERS: Mapping[str, Callable[[Transaction, Service, str], tuple[Told, ...]]] = {
     "run": told_of_run,
+    "incident": told_of_incident,
+    "postmortem": told_of_postmortem,
     "storm": told_of_storm,
     "waking": told_of_waking,
 }

@@ -31,7 +31,8 @@ def place():
 
 
 def run_in(service, channel, **given):
-    return running.request_run(service, ANNA, SURFACE, "db-latency", {"database": "orders-db"}, channel=channel, **given)
+    asked = {"database": "orders-db"}
+    return running.request_run(service, ANNA, SURFACE, "db-latency", asked, channel=channel, **given)
 
 
 def opened(service, title="Checkout is slow", channel=""):
@@ -68,10 +69,8 @@ def test_an_incident_worked_in_a_second_channel_takes_the_runs_asked_for_there(s
 
 
 def test_its_page_names_the_channels_and_leads_to_them(service, story, anna, place):
-    incident = opened(service, channel=place)
+    incident = incidents.open_incident(service, ANNA, SURFACE, "Checkout is slow", place, channel_name="inc-<b>123")
     incidents.attach_channel(service, ANNA, SURFACE, incident.id, "C0ALERTS")
-    with transaction(service.engine) as tx:
-        rows.name_channel(tx, place, "inc-<b>123")
     page = anna.get(f"/incidents/{incident.id}")
     assert "Worked in #inc-<b>123 , C0ALERTS" in page.text
     assert "<b>123" not in page.html

@@ -23,12 +23,13 @@ from runbooks_app.chat import replies
 from runbooks_app.chat.blocks import APPROVE, CANCEL_RUN, DENY
 from runbooks_app.chat.commands import Command, Verb, parse
 from runbooks_app.chat.forms import ASK_FORM, RUN_FORM, first_block, said
+from runbooks_app.chat.incidents import ATTACH, CLOSE
 from runbooks_app.chat.replies import OPEN_FORM
 from runbooks_app.chat.scopes import SHORTCUT
 from runbooks_app.core.errors import Refused, RunbooksError, Unavailable
 from runbooks_app.core.people import Person
 from runbooks_app.store.database import transaction
-from runbooks_app.web.slack import asking, commands, deciding, forms, here, suggesting
+from runbooks_app.web.slack import asking, commands, deciding, forms, here, incidents, suggesting
 from runbooks_app.web.slack.asked import Answer, Asked, Kind
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ VERBS: Mapping[Verb, commands.VerbHandler] = {
     Verb.STATUS: commands.status,
     Verb.CANCEL: commands.cancel,
     Verb.NOTE: commands.note,
+    Verb.INCIDENT: incidents.incident,
+    Verb.ATTACH: incidents.attach,
+    Verb.CLOSE: incidents.close,
     Verb.POSTMORTEM: commands.postmortem,
     Verb.HELP: commands.help_,
 }
@@ -64,16 +68,22 @@ PRESSED: Mapping[str, Handler] = {
     OPEN_FORM: forms.pressed,
     APPROVE: deciding.approve,
     DENY: deciding.deny,
+    ATTACH: incidents.choose_attach,
+    CLOSE: incidents.press_close,
 }
 """Buttons and menus, by `action_id`. Buttons that only open a page are told to us as well: they are not in here."""
 
 SHORTCUTS: Mapping[str, Handler] = {SHORTCUT: asking.opened}
 """Shortcuts of a message, by `callback_id`."""
 
-SUBMITTED: Mapping[str, Handler] = {RUN_FORM: forms.sent_off, ASK_FORM: partial(asking.sent_off, VERBS)}
+SUBMITTED: Mapping[str, Handler] = {
+    RUN_FORM: forms.sent_off,
+    ASK_FORM: partial(asking.sent_off, VERBS),
+    CLOSE: incidents.submit_close,
+}
 """Forms sent off, by `callback_id`."""
 
-EVENTS: Mapping[str, Handler] = {}
+EVENTS: Mapping[str, Handler] = {"pin_added": incidents.pinned}
 """Events, by type. They are nobody's question: what goes wrong is logged and told to nobody."""
 
 _TABLES = {

@@ -16,7 +16,7 @@ from runbooks_app.core.errors import InvalidInput, NotFound
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.core.run import ENDED, CellState
 from runbooks_app.core.runbook import Runbook, Stage
-from runbooks_app.store import proposals, runs
+from runbooks_app.store import incidents, proposals, runs
 from runbooks_app.store.database import Transaction, reading, transaction
 from runbooks_app.web.slack import forms, here
 from runbooks_app.web.slack.asked import Answer, Asked, Kind
@@ -49,7 +49,10 @@ def run(service: Service, person: Person, asked: Asked, command: Command) -> Ans
         if forms.missing(service, person, command):
             return forms.form(service, person, asked, command)
         raise
-    return Answer(replies.asked_reply(found.runbook, here.url_of(service, f"/runs/{found.id}")))
+    with reading(service.engine) as tx:
+        several = len(incidents.open_in(tx, asked.channel)) > 1
+        joined = here.named(incidents.get(tx, found.incident_id)) if several else ""
+    return Answer(replies.asked_reply(found.runbook, here.url_of(service, f"/runs/{found.id}"), incident=joined))
 
 
 def cancel(service: Service, person: Person, asked: Asked, command: Command) -> Answer:
@@ -73,10 +76,10 @@ def cancel(service: Service, person: Person, asked: Asked, command: Command) -> 
 
 def note(service: Service, person: Person, asked: Asked, command: Command) -> Answer:
     """Put a line on the incident's timeline."""
-    incident = here.incident(service, person, asked)
+    incident = here.incident(service, person, asked, command.incident)
     add_note(service, person, asked.signed_in(), incident.id, command.text, delivery=asked.delivery)
     url = here.url_of(service, f"/incidents/{incident.id}")
-    return Answer(replies.done_reply("Noted.", url=url, label="The incident"))
+    return Answer(replies.done_reply(f"Noted on {here.named(incident)}.", url=url, label="The incident"))
 
 
 def help_(service: Service, person: Person, asked: Asked, command: Command) -> Answer:  # noqa: ARG001 -- one shape

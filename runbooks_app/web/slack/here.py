@@ -1,4 +1,7 @@
-"""What "here" means: in a thread that tells of a run, that run and its incident; elsewhere, the channel's."""
+"""What "here" means: in a thread that tells of a run, that run and its incident; elsewhere, the channel's.
+
+A thread may tell of an incident as well. Of a channel's open incidents the newest is meant, unless a number names one.
+"""
 
 from __future__ import annotations
 
@@ -26,28 +29,42 @@ def open_incident_of_thread(service: Service, asked: Asked) -> int | None:
     if not asked.thread_ts:
         return None
     with reading(service.engine) as tx:
-        found = run_of_thread(tx, asked)
-        incident = incidents.get(tx, found.incident_id) if found else None
-    return incident.id if incident and incident.closed_at is None else None
+        found = incident_of_thread(tx, asked)
+    return found.id if found and found.closed_at is None else None
+
+
+def incident_of_thread(tx: Transaction, asked: Asked) -> Incident | None:
+    """The incident that the thread tells of, itself or by a run."""
+    return incidents.told_in(tx, asked.channel, asked.thread_ts) if asked.thread_ts else None
 
 
 def open_incident(tx: Transaction, asked: Asked) -> Incident | None:
-    """The incident of the thread's run, else the channel's newest that is open."""
-    found = run_of_thread(tx, asked)
-    if found is not None:
-        return incidents.get(tx, found.incident_id)
-    return next(iter(incidents.open_in(tx, asked.channel)), None)
+    """The incident of the thread, else the channel's newest that is open."""
+    return incident_of_thread(tx, asked) or next(iter(incidents.open_in(tx, asked.channel)), None)
 
 
-def incident(service: Service, person: Person, asked: Asked, *, closed_too: bool = False) -> Incident:
-    """The incident that is meant here; where that is enough, its latest. Raises `InvalidInput` where there is none."""
+def incident(
+    service: Service, person: Person, asked: Asked, number: int | None = None, *, closed_too: bool = False
+) -> Incident:
+    """The incident of this number, else the one that is meant here; where that is enough, its latest.
+
+    Raises `InvalidInput` where there is none.
+    """
     person.require(Permission.READ)
     with reading(service.engine) as tx:
-        of_thread = run_of_thread(tx, asked)
-        found = incidents.get(tx, of_thread.incident_id) if of_thread else incidents.latest_in(tx, asked.channel)
+        if number is not None:
+            return incidents.get(tx, number)
+        found = incident_of_thread(tx, asked) or incidents.latest_in(tx, asked.channel)
     if found is None or (found.closed_at is not None and not closed_too):
-        raise InvalidInput("No incident is open in this channel. Running a runbook here opens one.")
+        raise InvalidInput(
+            "No incident is open in this channel. Running a runbook here opens one, and so does `incident TITLE`."
+        )
     return found
+
+
+def named(found: Incident) -> str:
+    """An incident as it is called: its number and title."""
+    return f"#{found.id} {found.title}"
 
 
 def going(tx: Transaction, channel: str) -> list[Run]:

@@ -1,0 +1,45 @@
+"""What of a run's story may leave the pages where it reached restricted connections: that and when, not what it saw."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runbooks_app.core.incident import FindingStory, ProposalStory, RunStory
+
+
+def shareable(run: RunStory) -> RunStory:
+    """The run without what its cells printed, its evidence, inputs, and the system's own words on what happened.
+
+    Severities, one-sentence summaries, titles, people, times and entries stay, as they do in messages.
+    """
+    if not run.restricted:
+        return run
+    return replace(
+        run,
+        reason="",
+        cells=(),
+        findings=_findings(run.findings),
+        proposals=tuple(_proposal(proposal) for proposal in run.proposals),
+    )
+
+
+def _findings(found: Iterable[FindingStory]) -> tuple[FindingStory, ...]:
+    return tuple(replace(finding, evidence=None) for finding in found)
+
+
+def _proposal(proposal: ProposalStory) -> ProposalStory:
+    done, verified = proposal.remediation, proposal.verification
+    return replace(
+        proposal,
+        inputs={},
+        reason="",
+        closed_reason="",
+        remediation=replace(done, reason="", cells=()) if done else None,
+        verification=replace(verified, reason="", cells=(), findings=_findings(verified.findings))
+        if verified
+        else None,
+    )
