@@ -239,6 +239,12 @@ def test_roles_are_those_of_the_linked_person_and_a_refusal_is_told_and_entered(
         ("disk-full limt=5", "/runbook disk-full limit=5"),
         ('disk-fulll nota="two words" limit=5', '/runbook disk-full note="two words" limit=5'.replace('"', '\\"')),
         ("disk-ful ?", "/runbook disk-full ?"),
+        ("disk-ful ? limt=5", "/runbook disk-full ? limit=5"),
+        ("disk-full orders-db", "/runbook disk-full database=orders-db"),
+        ("disk-full database=order-db", "/runbook disk-full database=orders-db"),
+        ("statsu", "/runbook status"),
+        ("nte it was the log", "/runbook note it was the log"),
+        ("Disk-Ful limit=5", "/runbook disk-full limit=5"),
     ],
 )
 def test_a_misspelt_command_is_answered_with_the_corrected_one(slack, linked, service, typed, meant):
@@ -246,6 +252,19 @@ def test_a_misspelt_command_is_answered_with_the_corrected_one(slack, linked, se
     told = said(slack.command(typed))
     assert f"Did you mean: `{meant}`" in told
     assert runs_in(service, slack.channel) == []
+
+
+@pytest.mark.parametrize("typed", ["zzz", "disk-full x=1 limit=many", "disk-full what", "disk-full limit=many", "\x00"])
+def test_nothing_is_suggested_where_nothing_is_close_or_names_are_right(slack, linked, typed):
+    linked("responder")
+    assert "Did you mean: `" not in said(slack.command(typed))
+
+
+def test_connections_that_a_person_may_not_use_are_not_suggested_to_them(slack, linked, service, monkeypatch):
+    linked("responder")
+    hidden = replace(service.connections["orders-db"], diagnosers=("admin",))
+    monkeypatch.setitem(service.connections, "orders-db", hidden)
+    assert "orders-db" not in said(slack.command("disk-full database=order-db"))
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,19 @@ def test_a_form_that_is_sent_off_twice_asks_for_one_run(slack, opened, service):
     assert "asked already" in json.dumps(told.json)
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("slow-orders size=lage", "/runbook slow-orders size=large"),
+        ("slow-orders large datbase=orders-d", "/runbook slow-orders size=large database=orders-db"),
+    ],
+)
+def test_a_misspelt_value_is_corrected_too(slack, linked, said_later, typed, meant):
+    linked("responder")
+    assert f"Did you mean: `{meant}`" in json.dumps(slack.command(typed).json)
+    assert said_later("open_form") == []
+
+
 @pytest.mark.parametrize("value", ["prometheus", "orders-db2", "", "__import__('os')", "x" * 9_000, 5, ["orders-db"]])
 def test_an_option_that_was_not_offered_is_refused(slack, opened, service, value):
     told = slack.submit(opened, filled_in(opened, database={"selected_option": {"value": value}})).json
