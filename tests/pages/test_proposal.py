@@ -19,7 +19,7 @@ from runbooks_app.connections import Connection
 from runbooks_app.core.digests import decision_nonce
 from runbooks_app.core.people import Person
 from runbooks_app.core.proposal import ProposalState
-from runbooks_app.store import proposals
+from runbooks_app.store import proposals, wakings
 from runbooks_app.store.database import reading, transaction
 
 
@@ -360,3 +360,28 @@ def test_somebody_who_only_re_ran_it_cannot_approve_either(story, browser, servi
         )  # fmt: skip
     assert {ANNA.subject, both.subject} == set(stored(service, story.proposals(again.id)[0]).requesters)
     assert DEV.subject not in stored(service, story.proposals(again.id)[0]).requesters
+
+
+@pytest.mark.chat
+def test_it_tells_who_was_woken_by_which_way_and_what_went_wrong(story, dev, service):
+    _, proposal_id = story.diagnosed()
+    assert "Woken" not in dev.get(path(proposal_id)).text
+    with transaction(service.engine) as tx:
+        wakings.insert(tx, proposal_id, 0, "slack", "https://idp#ben", "Ben <b>Bold</b>")
+        wakings.insert(tx, proposal_id, 0, "pagerduty", "pd", "pd")
+        (page,) = wakings.pages(tx, proposal_id)
+        wakings.ended(tx, page.id, "pagerduty (pd) answers 400.")
+    told = dev.get(path(proposal_id)).text
+    assert "Woken: Ben <b>Bold</b>, pd" in told
+    assert "not all of them" in told
+    assert "by direct message" in told
+    assert "pagerduty (pd) answers 400." in told
+
+
+@pytest.mark.chat
+def test_what_is_decided_no_longer_tells_who_was_woken(story, dev, service):
+    _, proposal_id = story.diagnosed()
+    with transaction(service.engine) as tx:
+        wakings.insert(tx, proposal_id, 0, "pagerduty", "pd", "pd")
+    decide(dev, proposal_id, "deny")
+    assert "Woken" not in dev.get(path(proposal_id)).text

@@ -15,9 +15,10 @@ from runbooks_app.core.deciding import closed_reason, why_not
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.core.proposal import OPEN, ProposalState, Verification
 from runbooks_app.store import break_glass as break_glass_rows
-from runbooks_app.store import people, proposals, runs
+from runbooks_app.store import people, proposals, runs, wakings
 from runbooks_app.store.database import Transaction
 from runbooks_app.store.records import Attempt, BreakGlass, Proposal, Run
+from runbooks_app.store.wakings import Waking
 from runbooks_app.web.context import service
 from runbooks_app.web.pages.evidence import CellView, cell_views
 from runbooks_app.web.pages.words import proposal_state
@@ -45,6 +46,7 @@ class ProposalView:
     may_break_glass: bool
     without_provider: bool
     glass: BreakGlass | None
+    woken: list[Waking]
     least_words: int = break_glass.LEAST_WORDS
 
     @property
@@ -110,6 +112,7 @@ def read_state(tx: Transaction, proposal_id: str, person: Person) -> ProposalVie
         may_break_glass=not diagnose_only and not break_glass.why_not(asked, person, mode, tx.now),
         without_provider=mode is Mode.SESSION,
         glass=break_glass_rows.find(tx, proposal_id),
+        woken=wakings.of_proposal(tx, proposal_id),
     )
 
 
