@@ -79,7 +79,7 @@ def stand_in(noting_service: tuple[str, Received]) -> Iterator[StandIn]:
     url, received = noting_service
     received.requests.clear()
     received.answer, received.hold = ("", 200), None
-    app = create_slack(SlackConfig(TOKEN, SECRET, url))
+    app = create_slack(SlackConfig(TOKEN, SECRET, url, rates=False))
     with serve(app) as own:
         yield StandIn(own, app, received)
 

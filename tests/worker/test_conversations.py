@@ -110,7 +110,7 @@ def parts(*summaries: str) -> tuple[Told, ...]:
 
 @pytest.fixture
 def room(house):
-    app = create_slack(SlackConfig(TOKEN, "the signing secret", "http://127.0.0.1:9"))
+    app = create_slack(SlackConfig(TOKEN, "the signing secret", "http://127.0.0.1:9", rates=False))
     with serve(app) as url:
         slack = Slack(TOKEN, base_url=f"{url}api/", timeout=5)
         yield Room(house, app.extensions["slack_workspace"], slack, parts("one"))

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, current_app, jsonify, request, url_for
 
 from runbooks_app.main.demo.slack.limits import check_message
-from runbooks_app.main.demo.slack.workspace import BOT_USER, SlackError, Standing, Upload, Workspace
+from runbooks_app.main.demo.slack.workspace import BOT_USER, Fault, SlackError, Standing, Upload, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runbooks_app.main.demo.slack.workspace import Fault
+    from runbooks_app.main.demo.slack.delivery import Deliveries
+    from runbooks_app.main.demo.slack.rates import Rates
+    from runbooks_app.main.demo.slack.views import Views
 
 Arguments = dict[str, Any]
 Answer = dict[str, Any]
@@ -41,7 +43,11 @@ def call(method: str) -> Response:
         handler = METHODS.get(method)
         if handler is None:
             raise SlackError("unknown_method", req_method=method)  # noqa: TRY301 (answered like every other error)
-        answer: Answer = {"ok": True, **handler(workspace, _arguments())}
+        arguments = _arguments()
+        rates: Rates | None = current_app.extensions["slack_rates"]
+        if rates and (wait := rates.wait(method, str(arguments.get("channel", "")))):
+            return _trouble(Fault(method, "ratelimited", retry_after=wait))
+        answer: Answer = {"ok": True, **handler(workspace, arguments)}
     except SlackError as error:
         answer = {"ok": False, "error": error.code, **error.told}
     if fault:
@@ -158,16 +164,13 @@ def _complete_upload(workspace: Workspace, told: Arguments) -> Answer:
     return {"files": [{"id": u.id, "title": u.title, "name": u.name} for u in uploads]}
 
 
-def _open_view(workspace: Workspace, told: Arguments) -> Answer:
-    view = _json(told.get("view"))
-    if not told.get("trigger_id"):
-        raise SlackError("invalid_trigger_id")
-    if not isinstance(view, dict) or view.get("type") != "modal":
-        raise SlackError("invalid_arguments")
-    # Blocks of a form (`input`) are accepted as they are: this page shows no forms.
-    view = {**view, "id": "V" + secrets.token_hex(6).upper()}
-    workspace.views.append({"trigger_id": told["trigger_id"], "view": view})
-    return {"view": view}
+def _open_view(_workspace: Workspace, told: Arguments) -> Answer:
+    return {"view": _views().open(str(told.get("trigger_id") or ""), _json(told.get("view")))}
+
+
+def _update_view(_workspace: Workspace, told: Arguments) -> Answer:
+    view_id = _wanted(told, "view_id", "not_found")
+    return {"view": _views().update(view_id, _json(told.get("view")), str(told.get("hash") or ""))}
 
 
 METHODS: dict[str, Callable[[Workspace, Arguments], Answer]] = {
@@ -181,6 +184,7 @@ METHODS: dict[str, Callable[[Workspace, Arguments], Answer]] = {
     "files.getUploadURLExternal": _get_upload_url,
     "files.completeUploadExternal": _complete_upload,
     "views.open": _open_view,
+    "views.update": _update_view,
 }
 
 
@@ -223,6 +227,11 @@ def respond_with(workspace: Workspace, channel: str, user: str, body: Arguments,
 def _workspace() -> Workspace:
     found: Workspace = current_app.extensions["slack_workspace"]
     return found
+
+
+def _views() -> Views:
+    found: Deliveries = current_app.extensions["slack_deliveries"]
+    return found.views
 
 
 def _authenticate() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Thread
@@ -15,6 +16,7 @@ from runbooks_app.main.demo.slack.api import api, respond_with
 from runbooks_app.main.demo.slack.control import control
 from runbooks_app.main.demo.slack.delivery import Deliveries
 from runbooks_app.main.demo.slack.pages import pages
+from runbooks_app.main.demo.slack.rates import Rates
 from runbooks_app.main.demo.slack.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class SlackConfig:
     team_id: str = "T0DEMO"
     app_id: str = "A0RUNBOOKS"
     state: Path | None = None
+    rates: bool = True
+    """Whether Slack's rate limits hold, as they do there."""
 
 
 def create_slack(config: SlackConfig) -> Flask:
@@ -56,6 +60,7 @@ def create_slack(config: SlackConfig) -> Flask:
     )  # fmt: skip
     workspace = Workspace(config.people, config.channels, config.state)
     app.extensions["slack_workspace"] = workspace
+    app.extensions["slack_rates"] = Rates(time.monotonic) if config.rates else None
     app.extensions["slack_deliveries"] = Deliveries(
         workspace, service_url=config.service_url, signing_secret=config.signing_secret,
         team_id=config.team_id, app_id=config.app_id, respond_with=respond_with,
