@@ -19,7 +19,7 @@ from runbooks_app.core.connection_tests import Standing
 from runbooks_app.core.errors import DatabaseAway, Misconfigured, Problem, RunbooksError, Unavailable
 from runbooks_app.library import Library
 from runbooks_app.live.streams import client
-from runbooks_app.main import assemble, doctor_oncall, doctor_slack, identity
+from runbooks_app.main import assemble, doctor_alerts, doctor_oncall, doctor_slack, identity
 from runbooks_app.main.worker import start_engine
 from runbooks_app.oidc import OpenIDProvider
 from runbooks_app.settings import PREFIX, Settings
@@ -134,6 +134,8 @@ def secrets(settings: Settings) -> str:
             for option, value in source.options.items() if source else ():
                 if option.endswith("_file"):
                     files[f"[{name}.{stage}] {option}"] = Path(value)
+    for sender in assemble.alerting(settings).sources.values():
+        files |= {f"[source.{sender.name}] {path.name}": path for path in sender.files}
     for name, service in assemble.oncall(settings).services.items():
         files |= {f"[service.{name}] {option}": path for option, path in service.files.items()}
     problems = tuple(problem for where, path in files.items() if (problem := _secret(where, path)))
@@ -169,6 +171,12 @@ def slack(settings: Settings) -> str:
     if remarks:
         raise Remark("; ".join([says, *remarks]))
     return says
+
+
+def alerts(settings: Settings) -> str:
+    """The alerts file and the catalogue can be used, and each rule can run what it names."""
+    library = Library(settings.path(settings.library), settings.ceilings)
+    return doctor_alerts.examine(assemble.alerting(settings), library, _connections(settings))
 
 
 def oncall(settings: Settings) -> str:
@@ -211,6 +219,7 @@ CHECKS: Mapping[str, Callable[[Settings], str]] = {
         provider,
         run_identity,
         slack,
+        alerts,
         oncall,
         artifacts,
         sandbox,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from itertools import chain
 from typing import Any
 
@@ -14,11 +15,13 @@ from runbooks_app import telemetry
 from runbooks_app.alerting import read_secrets
 from runbooks_app.chat.client import Slack
 from runbooks_app.kernels.processes import PR_SET_DUMPABLE, prctl
-from runbooks_app.main import assemble
+from runbooks_app.main import assemble, doctor_alerts
 from runbooks_app.settings import Settings
 from runbooks_app.web.app import create_app
 from runbooks_app.web.context import EXTENSION
 from runbooks_app.web.slack.socket import SocketMode
+
+log = logging.getLogger(__name__)
 
 
 def app(settings: Settings) -> Flask:
@@ -99,6 +102,9 @@ def serve(settings: Settings) -> None:
     probe = assemble.service(settings)
     probe.engine.dispose()
     read_secrets(probe.alerting)
+    for problem in doctor_alerts.faults(probe.alerting, probe.library, probe.connections):
+        # No reason not to serve: a runbook may be mended while the service runs.
+        log.warning("The alerts file: %s Until then such alerts run nothing.", problem)
     assemble.web_key(settings)
     # All that is imported by now is shared by the processes and lives as long as they do: the collector need never
     # look at it again, neither in the middle of a request (some 50 ms) nor at the end of the process.
