@@ -125,7 +125,7 @@ def as_typed(text: str) -> str:
         address, _, label = match.group()[1:-1].partition("|")
         return label or address.removeprefix("mailto:") if address.startswith("mailto:") else address
 
-    text = _NAMED.sub(r"", _LINK.sub(unlinked, text))
+    text = _NAMED.sub(r"\1\2", _LINK.sub(unlinked, text))
     text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     return text.replace("\u00a0", " ").replace("\u202f", " ")
 

@@ -49,6 +49,8 @@ VALUES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=40).fi
         ("db-latency", Command(Verb.RUN, "db-latency")),
         ("DB-Latency", Command(Verb.RUN, "db-latency")),
         ("db-latency ?", Command(Verb.FORM, "db-latency")),
+        ("db-latency service=orders ?", Command(Verb.FORM, "db-latency", (("service", "orders"),))),
+        ("db-latency ? service=orders", Command(Verb.FORM, "db-latency", (("service", "orders"),))),
         ("db-latency service=orders", Command(Verb.RUN, "db-latency", (("service", "orders"),))),
         ("db-latency\nservice=orders", Command(Verb.RUN, "db-latency", (("service", "orders"),))),
         ("db-latency\u00a0service=orders", Command(Verb.RUN, "db-latency", (("service", "orders"),))),
@@ -80,6 +82,8 @@ def test_a_command_is_read_as_it_was_meant(typed, meant):
         ("n=<https://x.example/a?b=1&amp;c=2>", "https://x.example/a?b=1&c=2"),
         ("n=<http://x.example|x.example>", "http://x.example"),
         ("n=<mailto:ana@x.example|ana@x.example>", "ana@x.example"),
+        ("n=<@U123|ana>", "@ana"),
+        ("n=<#C123|orders>", "#orders"),
         ("n=__import__('os').system('id')", "__import__('os').system('id')"),
         ("n='; DROP TABLE runs; --'", "; DROP TABLE runs; --"),
         ("n=$(id)", "$(id)"),
@@ -135,9 +139,9 @@ def test_any_text_is_a_command_or_refused(text):
     assert command.verb in Verb
 
 
-@given(NAMES, st.dictionaries(KEYS, VALUES, max_size=4))
-def test_a_corrected_command_reads_as_what_it_tells(name, arguments):
-    command = Command(Verb.RUN, name, tuple(arguments.items()))
+@given(st.sampled_from([Verb.RUN, Verb.FORM]), NAMES, st.dictionaries(KEYS, VALUES, max_size=4))
+def test_a_corrected_command_reads_as_what_it_tells(verb, name, arguments):
+    command = Command(verb, name, tuple(arguments.items()))
     assert parse(tell(command)) == command
 
 
