@@ -23,5 +23,5 @@ def progress_from(made_at: datetime, shown_at: datetime) -> datetime:
 
 
 def again_after(tries: int) -> timedelta:
-    """How long what has failed so many times waits for its next try: 2, 4, 8 … seconds, at most a minute."""
+    """How long what has failed so many times before waits for its next try: 1, 2, 4 … seconds, at most a minute."""
     return min(timedelta(seconds=2 ** min(tries, 6)), _MOST)
