@@ -1,0 +1,46 @@
+"""The one line that tells of alerts for which nothing ran."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from runbooks_app.chat.alerts import StormTold, storm_message
+
+pytestmark = pytest.mark.chat
+
+BEGAN = datetime(2026, 11, 23, 3, 12, tzinfo=UTC)
+KINDS = {"latency: over the budget": 40, "disk: limit: the alert has no label <!channel>.": 2}
+
+
+def text_of(message):
+    return json.dumps(message.blocks, ensure_ascii=False)
+
+
+def test_it_counts_them_by_rule_and_reason_most_first():
+    told = storm_message(StormTold(42, KINDS, "At most 10 runs of alerts start within 10m.", BEGAN))
+    assert told.text == "⏸️ 42 alerts without a diagnosis"
+    text = text_of(told)
+    assert "• latency: over the budget (40)" in text
+    assert text.index("latency") < text.index("disk")
+    assert "At most 10 runs" in text
+
+
+def test_what_an_alert_says_calls_nobody():
+    assert "<!channel>" not in text_of(storm_message(StormTold(42, KINDS, "", BEGAN)))
+
+
+def test_however_many_kinds_there_are_it_stays_one_message():
+    kinds = {f"rule {n}: {'x' * 5_000}": n for n in range(1, 101)}
+    told = storm_message(StormTold(5_050, kinds, "", BEGAN))
+    assert len(told.blocks) < 10
+    assert "• others (4095)" in text_of(told)
+
+
+def test_when_it_is_over_it_says_so():
+    told = storm_message(StormTold(1, {"a: b": 1}, "At most", BEGAN, BEGAN + timedelta(minutes=30)))
+    assert told.text == "⏸️ 1 alert without a diagnosis, over"
+    assert "It was over at" in text_of(told)
+    assert "At most" not in text_of(told)
