@@ -27,16 +27,15 @@ def examine(settings: Settings, connections: Mapping[str, Connection]) -> tuple[
     if not oncall.groups:
         return NOBODY, tuple(remarks)
     wanted = {group for one in connections.values() for group in one.floor.approvers}
-    remarks += [
-        f"[group.{name}] is of nobody: no connection is approved by {name}"
-        for name in sorted(oncall.groups.keys() - wanted)
-    ]
+    idle = sorted(oncall.groups.keys() - wanted)
+    remarks += [f"[group.{name}] wakes nobody: no connection is approved by {name}" for name in idle]
     remarks += [f"{name} approves, and there is no [group.{name}]" for name in sorted(wanted - oncall.groups.keys())]
     named = _named(oncall)
     if missing := sorted(named - _known(settings)):
         remarks.append(f"no approver has signed in and linked a chat account by {', '.join(missing)}")
     groups = ", ".join(sorted(oncall.groups))
-    return f"{len(named)} addresses are on call for {groups}; pages are not tried", tuple(remarks)
+    people = "1 person is" if len(named) == 1 else f"{len(named)} people are"
+    return f"{people} named for {groups}; pages are not tried", tuple(remarks)
 
 
 def _named(oncall: OnCall) -> frozenset[str]:
