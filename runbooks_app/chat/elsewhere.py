@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -157,6 +158,24 @@ def proposal_said(told: ProposalTold) -> Said:
         lines.append("What happened stands on its page alone." if told.restricted else harmless(outcome, 500))
     standing = _PROPOSAL[told.state] + (_VERIFICATION[told.verification] if told.verification else "")
     return _said(f"{harmless(told.title, 200)}: {standing}", lines, told.url)
+
+
+def storm_said(held: int, kinds: Mapping[str, int], url: str, *, over: bool) -> Said:
+    """Alerts for which nothing ran: how many of what, at the beginning and when it is over."""
+    most = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))[:MOST_FINDINGS]
+    lines = [f"{harmless(kind, 300)} ({number})" for kind, number in most]
+    return _said(f"{held} alerts without a diagnosis{', over' if over else ''}", lines, f"{url}/incidents")
+
+
+def untold_said(body: Mapping[str, object], url: str) -> Said:
+    """Something could not be told in a channel of Slack."""
+    lines = [harmless(body.get("why", ""), 500)]
+    return _said(f"Slack's channel {harmless(body.get('channel', ''), 80)} takes nothing more", lines, url)
+
+
+def slack_said(why: str, url: str) -> Said:
+    """Nothing at all can be told in Slack."""
+    return _said("Nothing can be told in Slack", [harmless(why, 500)], url)
 
 
 def _said(title: str, lines: list[str], url: str) -> Said:

@@ -240,6 +240,12 @@ def held_back(tx: Transaction) -> tuple[dict[str, datetime], set[str]]:
     }
 
 
+def gone(tx: Transaction) -> tuple[str, datetime] | None:
+    """Why nothing at all can be told, and since when; None where something can."""
+    row = tx.execute("SELECT gone, gone_at FROM chat_channels WHERE channel = '' AND gone <> ''").first()
+    return (row.gone, row.gone_at) if row else None
+
+
 def untold(tx: Transaction, about: str) -> dict[str, str]:
     """The channels in which this cannot be told any more, and why."""
     rows = tx.execute(

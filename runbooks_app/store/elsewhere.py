@@ -6,6 +6,7 @@ So whatever commits is told, whoever committed it, in order; and a place that is
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from runbooks_app.core.audit import Entry
 from runbooks_app.store.database import Transaction
@@ -58,6 +59,17 @@ def told(tx: Transaction, place: str, seq: int) -> None:
         seq=seq,
         held=HELD,
     )
+
+
+def knows(tx: Transaction, place: str, since: datetime) -> bool:
+    """Whether it was told there that Slack takes nothing since then."""
+    query = "SELECT slack_gone_at = :since FROM elsewhere_places WHERE place = :place"
+    return bool(tx.execute(query, place=place, since=since).scalar())
+
+
+def knows_now(tx: Transaction, place: str, since: datetime) -> None:
+    """Note that it was told there."""
+    tx.execute("UPDATE elsewhere_places SET slack_gone_at = :since WHERE place = :place", place=place, since=since)
 
 
 def failed(tx: Transaction, place: str, trouble: str) -> int:

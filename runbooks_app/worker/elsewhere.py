@@ -11,12 +11,21 @@ import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from runbooks_app.chat.elsewhere import Place, Said, proposal_said, run_said, send
+from runbooks_app.chat.elsewhere import (
+    Place,
+    Said,
+    proposal_said,
+    run_said,
+    send,
+    slack_said,
+    storm_said,
+    untold_said,
+)
 from runbooks_app.core.audit import Entry, Event
 from runbooks_app.core.errors import NotFound
 from runbooks_app.core.proposal import ProposalState, Verification
 from runbooks_app.core.run import ENDED, RunState
-from runbooks_app.store import elsewhere, proposals, runs
+from runbooks_app.store import alerts, chat, elsewhere, proposals, runs
 from runbooks_app.store.database import Transaction, reading, transaction
 from runbooks_app.worker import views
 from runbooks_app.worker.context import Worker
@@ -37,6 +46,8 @@ TOLD = {
     Event.BREAK_GLASS_USED,
     Event.REMEDIATION_ENDED,
     Event.VERIFICATION_ENDED,
+    Event.ALERTS_HELD,
+    Event.CHAT_UNTOLD,
 }
 """Entries that may be told; what a message then says is how things stand when it is sent."""
 
@@ -69,8 +80,24 @@ def _bring_forward(worker: Worker, place: Place) -> None:
             else:
                 elsewhere.told(tx, place.key, entry.seq)
                 log.error("%s was not told of entry %d (%s): it was tried for hours.", place.name, entry.seq, trouble)
+    if _slack_is_told_of(worker, place):
+        with transaction(worker.service.engine) as tx:
+            elsewhere.release(tx, place.key)
+
+
+def _slack_is_told_of(worker: Worker, place: Place) -> bool:
+    """Tell that Slack takes nothing at all, once each time that it begins; False where that has to be tried again."""
+    with reading(worker.service.engine) as tx:
+        gone = chat.gone(tx)
+        if gone is None or elsewhere.knows(tx, place.key, gone[1]):
+            return True
+    trouble = send(place, slack_said(gone[0], worker.service.settings.public_url))
     with transaction(worker.service.engine) as tx:
-        elsewhere.release(tx, place.key)
+        if trouble:
+            elsewhere.failed(tx, place.key, trouble)
+            return False
+        elsewhere.knows_now(tx, place.key, gone[1])
+        return True
 
 
 def _said(tx: Transaction, worker: Worker, entry: Entry) -> Said | None:
@@ -79,6 +106,10 @@ def _said(tx: Transaction, worker: Worker, entry: Entry) -> Said | None:
     try:
         if entry.event in {Event.RUN_ENDED, Event.RUN_LOST}:
             return _run(tx, worker, about["run"], lost=entry.event == Event.RUN_LOST)
+        if entry.event == Event.ALERTS_HELD:
+            return _storm(tx, worker, about.get("storm"), entry)
+        if entry.event == Event.CHAT_UNTOLD:
+            return untold_said(json.loads(entry.body), worker.service.settings.public_url)
         return _proposal(tx, worker, about["proposal"], entry.event)
     except NotFound:
         return None
@@ -89,6 +120,17 @@ def _run(tx: Transaction, worker: Worker, run_id: str, *, lost: bool) -> Said | 
     if run.purpose != "diagnosis" or run.state not in ENDED or lost != (run.state is RunState.LOST):
         return None
     return run_said(views.run_told(tx, worker.service, run))
+
+
+def _storm(tx: Transaction, worker: Worker, storm_id: int | None, entry: Entry) -> Said | None:
+    """Alerts that are held back: once when that begins, and once when it is over, whatever is held in between."""
+    if storm_id is None:
+        return None  # held by maintenance that somebody planned
+    storm = alerts.storm(tx, storm_id)
+    over = json.loads(entry.actor)["kind"] == "timer"
+    if not over and entry.at[:16] != f"{storm.began_at:%Y-%m-%dT%H:%M}":
+        return None
+    return storm_said(storm.held, storm.rules, worker.service.settings.public_url, over=over)
 
 
 def _proposal(tx: Transaction, worker: Worker, proposal_id: str, event: str) -> Said | None:

@@ -7,6 +7,7 @@ import logging
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -15,9 +16,14 @@ from signing import approve
 from worker.conftest import BEN, CAT, WEB
 
 from runbooks_app.actions import deciding
+from runbooks_app.actions.alerting import end_storms
 from runbooks_app.chat import elsewhere as chat
 from runbooks_app.chat.elsewhere import read_places
+from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import Misconfigured
+from runbooks_app.core.people import Actor
+from runbooks_app.store import alerts
+from runbooks_app.store import chat as slack_rows
 from runbooks_app.store.database import reading, transaction
 from runbooks_app.worker import elsewhere
 
@@ -27,6 +33,7 @@ pytestmark = [
 ]
 
 TOKEN = "canary-in-the-address-9f31c6"
+SOURCE = Actor("alert", "alert:prod", "prod")
 ROWS = """
 kit.finding("info", "3 rows")
 kit.finding("critical", "Session 7 blocks @everyone, see https://evil.example and <@U123>", {"email": "jane@customer"})
@@ -300,3 +307,48 @@ def test_nobody_is_told_where_nothing_is_configured(house, mail):
     assert house.worker.elsewhere == ()
     elsewhere.tell_elsewhere(house.worker)
     assert places(house) == []
+
+
+def test_a_storm_of_alerts_is_told_when_it_begins_and_when_it_is_over(told, mail):
+    with transaction(told.service.engine) as tx:
+        storm, first = alerts.hold(tx, "C1", {"slow-orders: budget": 3, "other": 1}, {})
+        assert first
+        tx.audit(SOURCE, Event.ALERTS_HELD, {"storm": storm.id}, {})
+        tx.audit(SOURCE, Event.ALERTS_HELD, {}, {"maintenance": "patch night", "held": 7})
+    tell(told)
+    assert mail.titles == ["4 alerts without a diagnosis"]
+    assert mail.got[0][1]["message"].startswith("slow-orders: budget (3)\nother (1)\nhttp")
+    with transaction(told.service.engine) as tx:
+        tx.execute("UPDATE alert_storms SET began_at = began_at - interval '1 h', last_at = last_at - interval '1 h'")
+        tx.audit(SOURCE, Event.ALERTS_HELD, {"storm": storm.id}, {})
+    assert end_storms(told.service) == 1
+    tell(told)
+    assert mail.titles[1:] == ["4 alerts without a diagnosis, over"]
+
+
+def test_that_slack_takes_nothing_is_told_once_each_time_that_it_begins(told, mail, teams):
+    teams.answers = 500
+    for _ in range(2):
+        with transaction(told.service.engine) as tx:
+            slack_rows.hold_back(tx, "", timedelta(seconds=60), gone="The bot token is revoked (token_revoked).")
+        for _ in range(2):
+            tell(told)
+        with transaction(told.service.engine) as tx:
+            slack_rows.back(tx, "")
+    assert mail.titles == ["Nothing can be told in Slack"] * 2
+    assert "token_revoked" in mail.got[0][1]["message"]
+    with transaction(told.service.engine) as tx:
+        slack_rows.hold_back(tx, "", timedelta(seconds=60), gone="The bot token is revoked (token_revoked).")
+    teams.answers = 200
+    at_once(told)
+    tell(told)
+    assert teams.titles == ["Nothing can be told in Slack"]
+
+
+def test_what_a_channel_could_not_be_told_is_told_here(told, mail):
+    run, _ = told.diagnosed(name="rows")
+    with transaction(told.service.engine) as tx:
+        body = {"channel": "C1", "why": "The channel is archived.", "instead": ""}
+        tx.audit(SOURCE, Event.CHAT_UNTOLD, {"run": run.id}, body)
+    tell(told)
+    assert mail.titles[-1] == "Slack's channel C1 takes nothing more"

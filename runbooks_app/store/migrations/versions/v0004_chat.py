@@ -122,6 +122,7 @@ UP = (
         seq     bigint NOT NULL,                 -- the last entry that was told there or wants no telling
         due_at  timestamptz NOT NULL DEFAULT now(),  -- when a worker may take it
         told_at timestamptz,
+        slack_gone_at timestamptz,               -- since when Slack takes nothing, as it was told there
         tries   integer NOT NULL DEFAULT 0,      -- of the entry after `seq`
         trouble text NOT NULL DEFAULT ''
     )""",
