@@ -74,9 +74,11 @@ def test_a_person_can_be_written_to_directly(slack, stand_in):
 
 
 def test_a_form_is_opened(slack, stand_in):
-    slack.open_view("123.456", {"type": "modal", "title": {"type": "plain_text", "text": "Run"}, "blocks": []})
-    views = requests.get(f"{stand_in.url}control/views", timeout=5).json()["views"]
-    assert views[0]["trigger_id"] == "123.456"
+    stand_in.control("command", channel="incidents", user="U0ANA", text="/runbook db-latency ?")
+    trigger = stand_in.service.form()["trigger_id"]
+    slack.open_view(trigger, {"type": "modal", "title": {"type": "plain_text", "text": "Run"}, "blocks": []})
+    (standing,) = requests.get(f"{stand_in.url}control/views", timeout=5).json()["views"]
+    assert (standing["user"], standing["view"]["title"]["text"]) == ("U0ANA", "Run")
 
 
 def test_a_rate_limit_tells_how_long_to_wait(slack, stand_in):

@@ -2,9 +2,14 @@
 
     GET  /control/messages?channel=incidents[&as=U1]    what stands there, oldest first
     GET  /control/deliveries                            what was sent to the service, and how it answered
-    GET  /control/views                                 forms that were opened
+    GET  /control/views                                 forms that stand open, and for whom
     POST /control/command   {channel, user, text}       type a command
-    POST /control/press     {channel, ts, user, action_id[, block_id]}
+    POST /control/press     {channel, ts, user, action_id[, block_id, option]}
+    POST /control/say       {channel, user, text[, thread_ts]}    plain words; those with @runbooks are a mention
+    POST /control/shortcut  {channel, ts, user[, callback_id]}    use the shortcut on a message
+    POST /control/submit    {user, values: {block_id: value or list}}    send the form before somebody off
+    POST /control/pin       {channel, ts, user}         pin a message
+    POST /control/verify                                ask whether the events' address is the service's
     POST /control/redeliver                             send the last request to the service once more
     POST /control/faults    {method, kind[, code, retry_after, times]}    see `workspace.Fault`
     POST /control/archive   {channel}                   archive a channel
@@ -20,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
-from runbooks_app.main.demo.slack.pages import deliveries, find_button, own_url
+from runbooks_app.chat.scopes import SHORTCUT
+from runbooks_app.main.demo.slack.pages import deliveries, find_element, own_url, speak
 from runbooks_app.main.demo.slack.rendering import flat
-from runbooks_app.main.demo.slack.workspace import Fault, SlackError, Workspace
+from runbooks_app.main.demo.slack.workspace import Fault, SlackError, Standing, Workspace
 
 if TYPE_CHECKING:
     from runbooks_app.main.demo.slack.delivery import Delivery
@@ -60,8 +66,8 @@ def delivered() -> Response:
 
 @control.get("/views")
 def views() -> Response:
-    """Forms that were opened."""
-    return jsonify({"views": _workspace().views})
+    """Forms that stand open."""
+    return jsonify({"views": [asdict(one) for one in deliveries().views.standing.values()]})
 
 
 @control.post("/command")
@@ -74,15 +80,55 @@ def command() -> Response:
 
 @control.post("/press")
 def press() -> Response:
-    """Press a button as somebody."""
+    """Press a button as somebody, or choose a menu's option."""
+    told = _body()
+    standing = _standing(told)
+    where = {name: told.get(name, "") for name in ("block_id", "option")}
+    found = find_element(standing, where["block_id"], told["action_id"])
+    if found is None:
+        raise SlackError("no_such_button")
+    return _told(deliveries().press(own_url(), standing, told["user"], found, **where))
+
+
+@control.post("/say")
+def say() -> Response:
+    """Say something as somebody."""
     told = _body()
     channel = _workspace().channel(told["channel"])
-    standing = _workspace().message(channel, told["ts"])
-    block_id = told.get("block_id", "")
-    found = find_button(standing, block_id, told["action_id"]) if standing else None
-    if standing is None or found is None:
-        raise SlackError("no_such_button")
-    return _told(deliveries().press(own_url(), standing, told["user"], found, block_id))
+    standing = speak(channel, told["user"], told["text"], told.get("thread_ts", ""))
+    return jsonify({"ts": standing.ts})
+
+
+@control.post("/shortcut")
+def shortcut() -> Response:
+    """Use a shortcut on a message."""
+    told = _body()
+    name = told.get("callback_id", SHORTCUT)
+    return _told(deliveries().shortcut(own_url(), _standing(told), told["user"], name))
+
+
+@control.post("/submit")
+def submit() -> Response:
+    """Send the form before somebody off."""
+    told = _body()
+    before = deliveries().views.before(told["user"])
+    if before is None:
+        raise SlackError("no_form_is_open")
+    given = {block: value if isinstance(value, list) else [value] for block, value in told["values"].items()}
+    return _told(deliveries().submit(before.view["id"], told["user"], given))
+
+
+@control.post("/pin")
+def pin() -> Response:
+    """Pin a message."""
+    told = _body()
+    return _told(deliveries().pin(own_url(), _standing(told), told["user"]))
+
+
+@control.post("/verify")
+def verify() -> Response:
+    """Ask whether the events' address is the service's."""
+    return jsonify({"ok": deliveries().verify_url()})
 
 
 @control.post("/redeliver")
@@ -125,6 +171,14 @@ def forget() -> Response:
 def _workspace() -> Workspace:
     found: Workspace = current_app.extensions["slack_workspace"]
     return found
+
+
+def _standing(told: dict[str, Any]) -> Standing:
+    """The message that is meant."""
+    standing = _workspace().message(_workspace().channel(told["channel"]), told["ts"])
+    if standing is None:
+        raise SlackError("message_not_found")
+    return standing
 
 
 def _body() -> dict[str, Any]:

@@ -5,6 +5,7 @@ Whoever looks says who they are (`?as=`), and sees what Slack would show that pe
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,7 +21,9 @@ from flask import (
     url_for,
 )
 
+from runbooks_app.chat.scopes import SHORTCUT
 from runbooks_app.main.demo.slack import rendering
+from runbooks_app.main.demo.slack.payloads import escaped
 from runbooks_app.main.demo.slack.workspace import BOT_USER, SLACKBOT, SlackError, Standing, Workspace
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 pages = Blueprint("pages", __name__)
 COMMAND = "/runbook"
+MENTION = re.compile(r"(?<!\w)@runbooks\b", re.IGNORECASE)
 PATIENCE = 20.0
 """Seconds that a page waits for a change before it asks again."""
 CSP = (
@@ -68,6 +72,14 @@ def messages() -> str:
     return render_template("slack/messages.html", **_shown())
 
 
+@pages.get("/form")
+def form() -> str:
+    """The form before this person alone, for the page's script."""
+    viewer = _person(request.args.get("as", ""))
+    here = request.args.get("channel", "")
+    return render_template("slack/form.html", viewer=viewer, here=here, form=deliveries().views.before(viewer))
+
+
 @pages.get("/changes")
 def changes() -> Response:
     """Wait until something has changed since `since`."""
@@ -90,29 +102,81 @@ def say() -> AnyResponse:
     """What a person typed: a command goes to the service, anything else into the channel."""
     workspace = _workspace()
     here, user = _channel(request.form.get("channel", "")), _person(request.form.get("as", ""))
-    typed = request.form.get("text", "").strip()[:8000]
+    typed, thread = request.form.get("text", "").strip()[:8000], request.form.get("thread_ts", "")
     if typed == COMMAND or typed.startswith(COMMAND + " "):
         # Slack shows nobody what was typed after the slash; here its author sees it, to follow the story.
-        workspace.post(here, user, _as_typed(typed), [], only_for=user)
-        deliveries().command(own_url(), here, user, typed)
+        workspace.post(here, user, escaped(typed), [], only_for=user, thread_ts=thread)
+        if thread:
+            text = f"`{COMMAND}` is not supported in threads. Sorry!"
+            workspace.post(here, SLACKBOT, text, [], only_for=user, thread_ts=thread)
+        else:
+            deliveries().command(own_url(), here, user, typed)
     elif typed.startswith("/"):
         word = typed.split()[0][:60]
-        workspace.post(here, SLACKBOT, f"`{_as_typed(word)}` is not a valid command.", [], only_for=user)
+        workspace.post(here, SLACKBOT, f"`{escaped(word)}` is not a valid command.", [], only_for=user)
     elif typed:
-        workspace.post(here, user, _as_typed(typed), [])
+        speak(here, user, typed, thread)
     return _back(here, user)
+
+
+def speak(channel: str, user: str, typed: str, thread: str = "") -> Standing:
+    """Plain words of somebody; where they mention the app, it is told."""
+    said = MENTION.sub(f"<@{BOT_USER}>", escaped(typed))
+    standing = _workspace().post(channel, user, said, [], thread_ts=thread)
+    if f"<@{BOT_USER}>" in said:
+        deliveries().mention(standing)
+    return standing
 
 
 @pages.post("/press")
 def press() -> AnyResponse:
-    """A button."""
-    here, user = _channel(request.form.get("channel", "")), _person(request.form.get("as", ""))
-    standing = _workspace().message(here, request.form.get("ts", ""))
+    """A button, or a menu's option."""
+    here, user, standing = _meant()
     block_id, action_id = request.form.get("block", ""), request.form.get("action", "")
-    pressed = find_button(standing, block_id, action_id) if standing else None
-    if standing is None or pressed is None or standing.only_for not in {"", user}:
+    pressed = find_element(standing, block_id, action_id) if standing else None
+    if standing is None or pressed is None:
         return _back(here, user, "That button is no longer there; this is how things stand now.")
-    deliveries().press(own_url(), standing, user, pressed, block_id)
+    where = {"block_id": block_id, "option": request.form.get("option", "")}
+    deliveries().press(own_url(), standing, user, pressed, **where)
+    return _back(here, user)
+
+
+@pages.post("/shortcut")
+def shortcut() -> AnyResponse:
+    """The app's shortcut on a message."""
+    here, user, standing = _meant()
+    if standing is None:
+        return _back(here, user, "That message is no longer there.")
+    deliveries().shortcut(own_url(), standing, user, SHORTCUT)
+    return _back(here, user)
+
+
+@pages.post("/pin")
+def pin() -> AnyResponse:
+    """Pin a message."""
+    here, user, standing = _meant()
+    if standing is None:
+        return _back(here, user, "That message is no longer there.")
+    deliveries().pin(own_url(), standing, user)
+    return _back(here, user)
+
+
+@pages.post("/submit")
+def submit() -> AnyResponse:
+    """Send the form before somebody off, or close it. Fields are named by their block."""
+    here, user = _channel(request.form.get("channel", "")), _person(request.form.get("as", ""))
+    before = deliveries().views.before(user)
+    if before is None or before.view["id"] != request.form.get("view"):
+        return _back(here, user, "That form is no longer open.")
+    if "close" in request.form:
+        deliveries().views.close(before.view["id"])
+        return _back(here, user)
+    blocks = [block["block_id"] for block in before.view["blocks"] if block.get("type") == "input"]
+    try:
+        deliveries().submit(before.view["id"], user, {b: request.form.getlist(f"block:{b}") for b in blocks})
+    except SlackError as error:
+        before.errors = {str(error.told.get("block_id", "")): "Please complete this required field."}
+        _workspace().changed()
     return _back(here, user)
 
 
@@ -128,13 +192,13 @@ def respond(token: str) -> Response:
     return Response(refused or "ok", 404 if refused else 200)
 
 
-def find_button(standing: Standing, block_id: str, action_id: str) -> dict[str, Any] | None:
-    """The button in a message's blocks; with an empty `block_id` the first of this action."""
+def find_element(standing: Standing, block_id: str, action_id: str) -> dict[str, Any] | None:
+    """The button or menu in a message's blocks; with an empty `block_id` the first of this action."""
     for block in standing.blocks:
         if block_id and block.get("block_id") != block_id:
             continue
         for element in [*block.get("elements", ()), block.get("accessory") or {}]:
-            if element.get("type") == "button" and element.get("action_id") == action_id:
+            if element.get("type") in {"button", "static_select"} and element.get("action_id") == action_id:
                 return dict(element)
     return None
 
@@ -171,6 +235,7 @@ def _shown() -> dict[str, Any]:
     return {
         "revision": revision, "viewer": viewer, "here": here, "people": workspace.humans,
         "channels": workspace.channels, "direct": direct, "archived": here in workspace.archived,
+        "form": deliveries().views.before(viewer),
         "name": workspace.channels.get(here, "Runbooks"),
         "messages": [{**_message(m), "replies": [] if m.thread_ts else threads.get(m.ts, [])} for m in roots],
     }  # fmt: skip
@@ -219,8 +284,11 @@ def _channel(named: str, viewer: str = "") -> str:
     return next(iter(workspace.channels))
 
 
-def _as_typed(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _meant() -> tuple[str, str, Standing | None]:
+    """The channel, the person, and the message that they see there and mean."""
+    here, user = _channel(request.form.get("channel", "")), _person(request.form.get("as", ""))
+    standing = _workspace().message(here, request.form.get("ts", ""))
+    return here, user, standing if standing is not None and standing.only_for in {"", user} else None
 
 
 def _back(here: str, user: str, problem: str = "") -> AnyResponse:

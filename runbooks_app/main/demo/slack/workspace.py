@@ -86,7 +86,6 @@ class Workspace:
         self.direct: dict[str, str] = {}
         self.messages: list[Standing] = []
         self.uploads: dict[str, Upload] = {}
-        self.views: list[dict[str, Any]] = []
         self.faults: list[Fault] = []
         self.revision = 0
         self._changed = threading.Condition(threading.RLock())

@@ -4,12 +4,30 @@
 const page = document.body.dataset;
 const list = document.getElementById("messages");
 const form = document.getElementById("say");
+const modal = document.getElementById("form");
 let revision = page.revision;
 
 const atEnd = () => list.scrollHeight - list.scrollTop - list.clientHeight < 80;
 const toEnd = () => { list.scrollTop = list.scrollHeight; };
 
+// A form in which somebody writes stays as it is, unless the app has answered it.
+async function showForm() {
+  const answer = await fetch(`/form?${new URLSearchParams({ channel: page.channel, as: page.as })}`);
+  if (!answer.ok) return;
+  const fresh = document.createElement("template");
+  fresh.innerHTML = await answer.text();
+  const state = (place) => place.querySelector("form")?.dataset.state;
+  if (state(fresh.content) === state(modal)) return;
+  const typed = [...modal.querySelectorAll("[id]")].map((field) => [field.id, field.value]);
+  const same = modal.querySelector("[name=view]")?.value === fresh.content.querySelector("[name=view]")?.value;
+  modal.replaceChildren(fresh.content);
+  if (same) for (const [id, value] of typed) if (value !== undefined) document.getElementById(id).value = value;
+  modal.querySelector("input:not([type=hidden]), select, textarea")?.focus();
+}
+
 async function show() {
+  await showForm();
+  if (list.contains(document.activeElement) && document.activeElement.matches("input, select")) return;
   const query = new URLSearchParams({ channel: page.channel, as: page.as });
   const answer = await fetch(`/messages?${query}`);
   if (!answer.ok) return;
@@ -43,7 +61,7 @@ document.addEventListener("submit", async (event) => {
   if (sent.method !== "post") return;
   event.preventDefault();
   // Not `sent.action`: a field of that name stands in its place.
-  const data = new FormData(sent);
+  const data = new FormData(sent, event.submitter);
   const button = sent.querySelector("button");
   button.disabled = true;
   if (sent === form) form.elements.text.value = "";
@@ -53,6 +71,8 @@ document.addEventListener("submit", async (event) => {
   } finally {
     button.disabled = false;
     if (sent === form) form.elements.text.focus();
+    else if (list.contains(sent)) sent.querySelector("input[name=text]")?.blur();
+    show();
   }
 });
 
