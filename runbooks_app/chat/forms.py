@@ -81,7 +81,7 @@ def ask_form(runbooks: Iterable[RunbookTold], verbs: Mapping[str, str], text: st
         ("This incident", [(verb, does) for verb, does in verbs.items()]),
         ("Run a runbook", [(f"{book.name} ?", book.title or book.name) for book in runbooks]),
     ]
-    select = {
+    select: Block = {
         "type": "static_select",
         "action_id": WHAT,
         "placeholder": _plain("Choose", 150),
@@ -94,7 +94,7 @@ def ask_form(runbooks: Iterable[RunbookTold], verbs: Mapping[str, str], text: st
             if some
         ],
     }
-    note = {"type": "plain_text_input", "action_id": TEXT, "multiline": True, "max_length": MAX_TYPED}
+    note: Block = {"type": "plain_text_input", "action_id": TEXT, "multiline": True, "max_length": MAX_TYPED}
     if kept := plain(text, MAX_TYPED, lines=True):
         note["initial_value"] = kept
     blocks = [_input(WHAT, "What to do", select), _input(TEXT, "Text of the note", note, optional=True)]
