@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row
 
 from runbooks_app.core.pacing import LEAST
 from runbooks_app.store.database import Transaction
@@ -244,6 +247,28 @@ def gone(tx: Transaction) -> tuple[str, datetime] | None:
     """Why nothing at all can be told, and since when; None where something can."""
     row = tx.execute("SELECT gone, gone_at FROM chat_channels WHERE channel = '' AND gone <> ''").first()
     return (row.gone, row.gone_at) if row else None
+
+
+def troubles(tx: Transaction) -> list[Row[Any]]:
+    """Where nothing can be told: `channel`, `gone` (why) and `gone_at`. A channel that is gone for a day is let be."""
+    return list(
+        tx.execute(
+            """SELECT channel, gone, gone_at FROM chat_channels WHERE gone <> ''
+               AND (channel = '' OR channel LIKE '%.%' OR gone_at > now() - interval '1 day')
+               ORDER BY channel LIMIT 20"""
+        )
+    )
+
+
+def troubles_of(tx: Transaction, about: str) -> list[Row[Any]]:
+    """What the chat said where this could not be told: `channel`, `trouble`, and `ended_at` where that is for good."""
+    return list(
+        tx.execute(
+            """SELECT channel, trouble, ended_at FROM chat_threads WHERE about = :about AND trouble <> ''
+               ORDER BY channel""",
+            about=about,
+        )
+    )
 
 
 def untold(tx: Transaction, about: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from runbooks_app.core.people import Permission, Person
 from runbooks_app.core.quotas import in_line
 from runbooks_app.core.run import RunState
 from runbooks_app.core.runbook import Runbook
-from runbooks_app.store import incidents, proposals, runs
+from runbooks_app.store import chat, incidents, proposals, runs
 from runbooks_app.store.database import Transaction, reading
 from runbooks_app.store.records import Proposal
 from runbooks_app.web.context import service
@@ -40,6 +40,7 @@ def show() -> str:
         recent = [run for run in runs.recent(tx, limit=RECENT + len(going)) if run not in going][:RECENT]
         open_incidents = incidents.listed(tx)
         to_review = reviewable(tx, g.person)
+        untold = chat.troubles(tx)
         waiting_now = mine_now(tx, g.person)
     mine = [proposal for proposal, _ in waiting_now]
     others = [proposal for proposal in undecided if proposal not in mine]
@@ -51,6 +52,7 @@ def show() -> str:
         mine=mine,
         together=together,
         to_review=to_review,
+        untold=untold,
         others=others,
         going=going,
         in_line={run_id: in_line(place.place) for run_id, place in line.items() if not place.may_begin},

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 
 from runbooks_app.actions.running import cancel_run, request_run
 from runbooks_app.core.people import Permission
-from runbooks_app.store import incidents, runs
+from runbooks_app.store import chat, incidents, runs
 from runbooks_app.store.database import reading
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import guard, signed_in
@@ -23,8 +23,9 @@ def show(run_id: str) -> str:
     """Show the run: findings first, worst first."""
     with reading(service().engine) as tx:
         view = run_view.read(tx, run_id)
+        untold = chat.troubles_of(tx, f"run:{run_id}")
     parts = run_view.parts(view, g.person, g.session.csrf)
-    return render_template("run.html", view=view, parts=parts, segments=run_view.segments_part(view))
+    return render_template("run.html", view=view, parts=parts, segments=run_view.segments_part(view), untold=untold)
 
 
 @blueprint.post("/runs/<run_id>/cancel")
