@@ -18,6 +18,7 @@ from runbooks_app.connections import PROVIDERS, read_connections
 from runbooks_app.core import kernel_limits, proposal, run
 from runbooks_app.core.audit import GENESIS, Entry, Event, canonical, entry_hash
 from runbooks_app.main.cli import app
+from runbooks_app.oncall import read_oncall
 from runbooks_app.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -146,10 +147,18 @@ def test_the_settings_and_connections_of_the_readme_can_be_read(tmp_path):
 def test_the_connections_of_the_operators_page_can_be_read(tmp_path):
     shown = {}
     for block in blocks(text("docs/operating.md"), "toml"):
-        (tmp_path / "connections.toml").write_text(block)
-        shown |= read_connections(tmp_path / "connections.toml")
+        if not block.startswith("[group."):
+            (tmp_path / "connections.toml").write_text(block)
+            shown |= read_connections(tmp_path / "connections.toml")
     assert {"static", "vault", "aws"} <= {connection.diagnose.provider for connection in shown.values()}
     assert shown["prometheus"].remediates
+
+
+def test_the_on_call_file_of_the_operators_page_can_be_read(tmp_path):
+    (block,) = [block for block in blocks(text("docs/operating.md"), "toml") if block.startswith("[group.")]
+    (tmp_path / "oncall.toml").write_text(block)
+    shown = read_oncall(tmp_path / "oncall.toml")
+    assert [service.name for service in shown.pages(("database", "payments"))] == ["pagerduty", "opsgenie"]
 
 
 def test_the_script_for_verifying_finds_what_was_altered(tmp_path):
