@@ -41,7 +41,7 @@ QUIET = 600
 """Seconds without another held alert after which a storm is over."""
 
 NAMED = 20
-"""Alerts that an entry names; it counts them all."""
+"""Names of alerts in an entry; it counts them all, and has the fingerprint of each."""
 
 _HELD = {Outcome.STORM, Outcome.REFUSED}
 _RAN = {Outcome.RUN, Outcome.JOINED}
@@ -125,7 +125,7 @@ class _Taking:
                 "source": self.source,
                 "rules": sorted({row.rule for row in rows}),
                 "alerts": len(rows),
-                "fingerprints": [row.fingerprint for row in rows[:NAMED]],
+                "fingerprints": [row.fingerprint for row in rows],
             }
             self.tx.audit(self._actor(), Event.ALERT_RESOLVED, {"incident": incident}, body)
             for run_id in sorted({row.run_id for row in rows if row.run_id}):
@@ -258,7 +258,7 @@ class _Taking:
                 "outcome": str(outcome),
                 "alerts": len(of),
                 "names": sorted({alert.name for alert in of})[:NAMED],
-                "fingerprints": [alert.fingerprint for alert in of[:NAMED]],
+                "fingerprints": [alert.fingerprint for alert in of],
                 **({"cut": self.cut} if self.cut else {}),
             }
             objects = {"incident": incident_id, "run": run_id}

@@ -19,6 +19,7 @@ from runbooks_app.core.incident import (
     RunStory,
     Told,
 )
+from runbooks_app.core.people import ALERT
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.store.records import Incident
 
@@ -118,7 +119,7 @@ def _run_items(story: RunStory) -> list[Told]:
             Happened.RUN,
             f"{story.runbook} requested",
             story.requested_by,
-            human=True,
+            human=story.source != ALERT,
             run_id=story.id,
             entry=story.requested,
         )

@@ -9,6 +9,7 @@ import pytest
 from alert_sender import Sender
 
 from runbooks_app.actions import alerting, incidents
+from runbooks_app.core.incident import durations
 from runbooks_app.store.database import reading, transaction
 
 pytestmark = pytest.mark.chat
@@ -35,6 +36,20 @@ def test_an_alert_brings_its_diagnosis_with_no_human_act(sender):
     assert threads
     (entry,) = sender.entries("alert.received")
     assert (entry["outcome"], entry["alerts"], entry["names"]) == ("run", 1, ["LatencyHigh"])
+
+
+def test_no_run_of_an_alert_counts_as_somebody_who_has_taken_it_up(sender, sign_in_as):
+    sender.outcomes(sender.alert())
+    (run,) = sender.runs()
+
+    def acknowledged():
+        with reading(sender.service.engine) as tx:
+            return durations(incidents.incident_story(tx, sender.service, run.incident_id)).acknowledge
+
+    assert acknowledged() is None
+    person = sign_in_as("responder").person
+    incidents.add_note(sender.service, person, {"surface": "web"}, run.incident_id, "I am looking.")
+    assert acknowledged() is not None
 
 
 def test_alerts_of_one_group_that_ask_for_the_same_run_bring_one(sender):
