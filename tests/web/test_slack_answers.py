@@ -7,15 +7,14 @@ import re
 import time
 
 import pytest
+import requests
 from slack_signing import SIGNING_SECRET
 from web.conftest import ORIGIN, TEAM
 
 from runbooks_app.actions import people
 from runbooks_app.chat import forms
 from runbooks_app.chat.client import Slack
-from runbooks_app.chat.forms import Where
 from runbooks_app.core.errors import Unavailable
-from runbooks_app.core.forms import Field
 from runbooks_app.main.demo.slack.app import SlackConfig, create_slack, serve
 from runbooks_app.main.demo.slack.workspace import Fault
 from runbooks_app.store.database import reading
@@ -142,27 +141,64 @@ def test_after_half_an_hour_nobody_waits_for_an_answer(slack, worker, workspace)
     assert workspace[0].seen(slack.channel, slack.user) == []
 
 
-def test_a_command_opens_its_form_over_slack(slack, linked, worker, workspace, said_later):
+@pytest.fixture
+def act(workspace):
+    """`act("command", …)`: do something in the workspace, as people do; `act("views")`: look at it."""
+
+    def control(what: str, **told) -> dict:
+        answer = requests.request("POST" if told else "GET", f"{workspace[1]}control/{what}", json=told, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    return control
+
+
+def test_a_form_opens_is_corrected_and_runs_all_within_slack(slack, linked, worker, said_later, act, service):
     linked("responder")
-    slack.command("disk-full ? limit=5")
+    act("command", channel="inc", user=slack.user, text="/runbook disk-full ? limit=5")
     (job,) = said_later("open_form")
     answering.open_form(worker, **job)
-    (shown,) = workspace[0].views
-    assert shown["trigger_id"] == job["trigger_id"]
+    (shown,) = act("views")["views"]
+    assert shown["user"] == slack.user
     assert shown["view"]["callback_id"] == forms.RUN_FORM
+    act("submit", user=slack.user, values={"database": "orders-db", "limit": "many", "note": "it was the log"})
+    (shown,) = act("views")["views"]
+    assert "whole number" in shown["errors"]["limit"]
+    act("submit", user=slack.user, values={"database": "orders-db", "limit": "7", "note": "it was the log"})
+    assert act("views")["views"] == []
+    with reading(service.engine) as tx:
+        run = tx.execute("SELECT * FROM runs WHERE channel = :channel", channel=slack.channel).one()
+    assert run.parameters == {"database": "orders-db", "limit": 7, "note": "it was the log"}
 
 
-def test_a_form_whose_trigger_has_run_out_is_not_tried_and_one_that_slack_refuses_is_let_be(
-    slack, worker, workspace, caplog
+def test_a_message_shortcut_leads_to_a_runs_form_and_the_run_within_slack(
+    slack, linked, worker, said_later, act, workspace, service
 ):
-    view = forms.run_form("disk-full", "Disk full", [Field("limit", "limit", "", "number", "10")], Where(slack.channel))
-    answering.open_form(worker, trigger_id="12345.98765.abcd", view=view, asked_at=time.time() - 2.6)
-    assert workspace[0].views == []
-    workspace[0].faults.append(Fault("views.open", "error", "expired_trigger_id"))
-    answering.open_form(worker, trigger_id="12345.98765.abcd", view=view, asked_at=time.time())
-    assert workspace[0].views == []
-    assert "expired_trigger_id" in caplog.text
-    assert "12345.98765.abcd" not in caplog.text
+    linked("responder")
+    asked = workspace[0].post(slack.channel, "U0BEN", "orders are slow", [])
+    act("shortcut", channel="inc", user=slack.user, ts=asked.ts)
+    (job,) = said_later("open_form")
+    answering.open_form(worker, **job)
+    act("submit", user=slack.user, values={"what": "disk-full ?", "text": "orders are slow"})
+    (shown,) = act("views")["views"]
+    assert shown["view"]["callback_id"] == forms.RUN_FORM
+    act("submit", user=slack.user, values={"database": "orders-db", "limit": "7"})
+    assert act("views")["views"] == []
+    with reading(service.engine) as tx:
+        assert tx.execute("SELECT state FROM runs WHERE channel = :c", c=slack.channel).scalars().all() == ["queued"]
+
+
+def test_a_form_is_opened_once_and_not_by_a_trigger_that_has_run_out(slack, linked, worker, said_later, act, caplog):
+    linked("responder")
+    act("command", channel="inc", user=slack.user, text="/runbook disk-full ?")
+    (job,) = said_later("open_form")
+    answering.open_form(worker, **{**job, "asked_at": job["asked_at"] - 2.5})
+    assert act("views")["views"] == []
+    for _ in range(2):  # a job may be handed out again
+        answering.open_form(worker, **job)
+    assert len(act("views")["views"]) == 1
+    assert "exchanged_trigger_id" in caplog.text
+    assert job["trigger_id"] not in caplog.text
 
 
 def test_without_a_token_nothing_is_tried(slack, service):
