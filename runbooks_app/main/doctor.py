@@ -19,7 +19,7 @@ from runbooks_app.core.connection_tests import Standing
 from runbooks_app.core.errors import DatabaseAway, Misconfigured, Problem, RunbooksError, Unavailable
 from runbooks_app.library import Library
 from runbooks_app.live.streams import client
-from runbooks_app.main import assemble, doctor_alerts, doctor_oncall, doctor_slack, identity
+from runbooks_app.main import assemble, doctor_alerts, doctor_elsewhere, doctor_oncall, doctor_slack, identity
 from runbooks_app.main.worker import start_engine
 from runbooks_app.oidc import OpenIDProvider
 from runbooks_app.settings import PREFIX, Settings
@@ -187,6 +187,11 @@ def oncall(settings: Settings) -> str:
     return says
 
 
+def other_chats(settings: Settings) -> str:
+    """The addresses of other chats and mail can be read, and those places take what they are told."""
+    return doctor_elsewhere.examine(settings)
+
+
 def artifacts(settings: Settings) -> str:
     """Large outputs can be stored: one of a few bytes is."""
     try:
@@ -221,6 +226,7 @@ CHECKS: Mapping[str, Callable[[Settings], str]] = {
         slack,
         alerts,
         oncall,
+        other_chats,
         artifacts,
         sandbox,
     )

@@ -85,6 +85,12 @@ def failed(tx: Transaction, place: str, trouble: str) -> int:
     return tries
 
 
+def troubled(tx: Transaction) -> dict[str, tuple[int, str]]:
+    """The places that take nothing just now: how often in a row, and what went wrong."""
+    rows = tx.execute("SELECT place, tries, trouble FROM elsewhere_places WHERE tries > 0")
+    return {row.place: (row.tries, row.trouble) for row in rows}
+
+
 def release(tx: Transaction, place: str) -> None:
     """All is told: whichever worker looks next may."""
     tx.execute("UPDATE elsewhere_places SET due_at = now() WHERE place = :place", place=place)

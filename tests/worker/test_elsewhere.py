@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -12,16 +13,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from notebooks import cell, write
+from service_database import APP_PASSWORD
 from signing import approve
-from worker.conftest import BEN, CAT, WEB
+from worker.conftest import ANA, BEN, CAT, WEB, while_working
 
-from runbooks_app.actions import deciding
+from runbooks_app.actions import deciding, running
 from runbooks_app.actions.alerting import end_storms
 from runbooks_app.chat import elsewhere as chat
 from runbooks_app.chat.elsewhere import read_places
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import Misconfigured
 from runbooks_app.core.people import Actor
+from runbooks_app.main import doctor
+from runbooks_app.settings import Settings
 from runbooks_app.store import alerts
 from runbooks_app.store import chat as slack_rows
 from runbooks_app.store.database import reading, transaction
@@ -352,3 +356,40 @@ def test_what_a_channel_could_not_be_told_is_told_here(told, mail):
         tx.audit(SOURCE, Event.CHAT_UNTOLD, {"run": run.id}, body)
     tell(told)
     assert mail.titles[-1] == "Slack's channel C1 takes nothing more"
+
+
+def test_doctor_names_the_places_that_take_nothing_and_no_address(told, mail, teams, tmp_path):
+    addresses, password = tmp_path / "notify", tmp_path / "password"
+    addresses.write_text(f"{mail.address()}\n{teams.address()}\n")
+    password.write_text(APP_PASSWORD)
+    url = told.database.server.url("runbooks_app", told.database.name)
+    settings = Settings(database_url=url, database_password_file=password, notify_urls_file=addresses)
+    places = read_places(addresses.read_text())
+    told = replace(told, worker=replace(told.worker, elsewhere=places))
+    tell(told)
+    assert doctor.other_chats(settings) == "JSON, line 1, JSON, line 2"
+    mail.answers = 500
+    told.diagnosed(name="rows")
+    tell(told)
+    with pytest.raises(Misconfigured) as found:
+        doctor.other_chats(settings)
+    assert [problem.where for problem in found.value.problems] == ["JSON, line 1"]
+    assert "took nothing, 1 time in a row (failure)" in str(found.value)
+    addresses.write_text(f"{mail.address()}\nnonsense://{TOKEN}\n")
+    with pytest.raises(Misconfigured, match="line 2") as found:
+        doctor.other_chats(settings)
+    assert TOKEN not in str(found.value)
+    assert doctor.other_chats(Settings()) == "none is named"
+
+
+def test_a_worker_tells_by_itself(told, mail):
+    run = running.request_run(told.service, ANA, WEB, "rows", {})
+
+    def wait() -> None:
+        ends = time.monotonic() + 30
+        while len(mail.got) < 2:
+            assert time.monotonic() < ends, "nothing was told"
+            time.sleep(0.05)
+
+    while_working(told, wait)
+    assert any(run.id in body["message"] for _, body in mail.got)
