@@ -19,6 +19,7 @@ from flask import Flask, Response, jsonify, request
 from simple_websocket import ConnectionClosed, Server
 
 from runbooks_app.main.demo.slack.app import serve
+from runbooks_app.main.demo.slack.delivery import Delivery
 
 APP_TOKEN = "xapp-a-token-that-no-log-may-hold"
 
@@ -42,11 +43,19 @@ class SocketModeServer:
         self._changed = threading.Condition()
         self._numbers = itertools.count(1)
 
-    def app(self) -> Flask:
-        app = Flask(__name__)
+    def join(self, app: Flask) -> Flask:
+        """Take connections under the addresses of this app, such as the stand-in for Slack."""
         app.add_url_rule("/api/apps.connections.open", view_func=self._open, methods=["POST"])
         app.add_url_rule("/link/", view_func=self._link, websocket=True)
         return app
+
+    def carry(self, kind: str, payload: dict[str, Any], retry: int) -> Delivery:
+        """Take what the stand-in delivers to the app that is connected; see `Deliveries.carry`."""
+        began = time.monotonic()
+        told = self.deliver(kind, payload, **({"retry_attempt": retry} if kind == "events_api" else {}))
+        answer = json.dumps(told["payload"]) if told and "payload" in told else "" if told else "operation_timeout"
+        body = json.dumps(payload).encode()
+        return Delivery("socket", body, {}, 200 if told else 0, answer, time.monotonic() - began)
 
     def deliver(
         self, kind: str, payload: Any, *, patience: float = 3.0, on: Server | None = None, **more: Any
@@ -86,6 +95,12 @@ class SocketModeServer:
     def drop(self) -> None:
         """End the newest connection without a word, as a network does."""
         self.newest().sock.shutdown(socket.SHUT_RDWR)
+
+    def leave(self) -> None:
+        """End all connections."""
+        for connection in self.connections:
+            if connection.connected:
+                connection.close()
 
     def left(self, connection: Server, patience: float = 10.0) -> bool:
         """Whether the other side has left a connection."""
@@ -137,9 +152,7 @@ class SocketModeServer:
 def serve_socket_mode():
     """A server that runs until the end of the block."""
     server = SocketModeServer()
-    with serve(server.app()) as url:
+    with serve(server.join(Flask(__name__))) as url:
         server.url = url
         yield server
-        for connection in server.connections:
-            if connection.connected:
-                connection.close()
+        server.leave()
