@@ -9,16 +9,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 from chat_journeys import bolt_client
 from chat_journeys.bolt_client import Node
+from chat_journeys.ways import by_socket
+from slack_socket import APP_TOKEN, serve_socket_mode
 from whole_stage import Drill, Person, until
 
 from runbooks_app.main.demo.slack.app import SlackConfig, create_slack, serve
+from runbooks_app.main.demo.slack.delivery import Deliveries
+from runbooks_app.main.demo.slack.workspace import Standing as Message
+from runbooks_app.main.demo.slack.workspace import Workspace
 from runbooks_app.main.demo.stage import TEAM, Stage
 
 pytestmark = pytest.mark.chat
@@ -135,58 +141,105 @@ def test_a_copy_that_bolt_still_believes_does_nothing_more(send: Any, ana: Perso
     assert len([run for run in ana.api("/runs")["runs"] if run["parameters"].get("word") == "once"]) == 1
 
 
-@pytest.fixture
-def slack() -> Iterator[Any]:
-    """The stand-in for Slack, and Bolt as the app that it delivers to: `slack.ask(path, **body)`, `slack.bolt`."""
+def test_bolt_and_the_service_take_the_same_events(send: Any, stage: Stage, linked: None):
+    asked = {
+        "type": "url_verification",
+        "token": "deprecated",
+        "challenge": "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7",
+    }
+    told = send("/slack/events", json=asked)
+    assert (told["bolt"], told["status"]) == (True, 200)
+    assert asked["challenge"] in told["text"]
+    before = held(stage)
+    for change in (
+        {"body": ["3eZ", "4eZ"]},
+        {"at": 1},
+        {"signature": "v0=" + "00" * 32},
+        {"drop": ["x-slack-signature"]},
+    ):
+        told = send("/slack/events", json=asked, change=change)
+        assert (told["bolt"], told["status"]) == (False, 403)
+    assert held(stage) == before
+
+
+@pytest.fixture(params=["http", "socket"])
+def slack(request: pytest.FixtureRequest) -> Iterator[Standing]:
+    """The stand-in for Slack, and Bolt as the app that it delivers to, either way."""
     app = create_slack(SlackConfig(token=TOKEN, signing_secret=SECRET, service_url="http://127.0.0.1:9"))
-    with serve(app) as url, bolt_client.running("app.mjs", "http") as node:
-        port = node.ask({"api": f"{url}api/", "token": TOKEN, "secret": SECRET})["port"]
-        app.extensions["slack_deliveries"].service_url = f"http://127.0.0.1:{port}"
-        yield Standing(url, node)
+    deliveries = app.extensions["slack_deliveries"]
+    with ExitStack() as stack:
+        url = stack.enter_context(serve(app))
+        node = stack.enter_context(bolt_client.running("app.mjs"))
+        told = {"api": f"{url}api/", "token": TOKEN}
+        if request.param == "http":
+            port = node.ask({**told, "secret": SECRET})["port"]
+            deliveries.service_url = f"http://127.0.0.1:{port}"
+        else:
+            socket = stack.enter_context(serve_socket_mode())
+            assert node.ask({**told, "appToken": APP_TOKEN, "socketApi": f"{socket.url}api/"})["connected"]
+            deliveries.carry = by_socket(socket)
+        yield Standing(url, node, deliveries, app.extensions["slack_workspace"])
 
 
+@dataclass
 class Standing:
-    """The stand-in, where it is used by hand."""
+    """The stand-in, its deliveries and what stands in it; `bolt` says what it was delivered."""
 
-    def __init__(self, url: str, bolt: Node) -> None:
-        self.url, self.bolt = url, bolt
+    url: str
+    bolt: Node
+    deliveries: Deliveries
+    workspace: Workspace
 
-    def ask(self, path: str, **body: Any) -> dict[str, Any]:
-        """Pull a lever of the stand-in."""
-        answer = httpx.post(f"{self.url}control/{path}", json=body, trust_env=False)
-        assert answer.status_code == 200, answer.text
-        told: dict[str, Any] = answer.json()
-        return told
+    def texts(self, user: str = "") -> list[str]:
+        """What one person alone is shown in the channel."""
+        return [message.text for message in self.workspace.seen("C0INCIDENTS", user) if message.only_for]
 
-    def messages(self, user: str = "") -> list[dict[str, Any]]:
-        """What stands in the channel."""
-        query = {"channel": "incidents", "as": user}
-        found: list[dict[str, Any]] = httpx.get(f"{self.url}control/messages", params=query, trust_env=False).json()[
-            "messages"
-        ]
-        return found
+    def typed(self, text: str) -> Message:
+        """A message that Ana has written in the channel."""
+        return self.workspace.post("C0INCIDENTS", "U0ANA", text, [])
 
 
 def test_bolt_takes_the_commands_and_buttons_that_the_stand_in_delivers(slack: Standing):
-    typed = slack.ask("command", channel="incidents", user="U0ANA", text="/runbook db-latency word='a & b <c>'")
-    assert typed["status"] == 200, typed
+    typed = slack.deliveries.command(slack.url, "C0INCIDENTS", "U0ANA", "/runbook db-latency word='a & b <c>'")
+    assert typed.status == 200, typed
     escaped = "db-latency word='a &amp; b &lt;c&gt;'"
     said = {"command": escaped, "user": "U0ANA", "team": "T0DEMO", "channel": "C0INCIDENTS"}
     assert slack.bolt.told() == said
-    (button,) = until("Bolt's own message", lambda: [m for m in slack.messages() if m["text"] == "Press it"])
-    assert [m["text"] for m in slack.messages("U0ANA") if m["only_for"]] == [f"Bolt took: {escaped}"]
-    pressed = slack.ask(
-        "press", channel="incidents", ts=button["ts"], user="U0BEN", action_id="press", block_id="bolts"
-    )
-    assert pressed["status"] == 200, pressed
+    assert slack.texts("U0ANA") == [f"Bolt took: {escaped}"]
+    (button,) = until("its message", lambda: [m for m in slack.workspace.seen("C0INCIDENTS") if m.text == "Press it"])
+    (element,) = button.blocks[0]["elements"]
+    pressed = slack.deliveries.press(slack.url, button, "U0BEN", element, block_id="bolts")
+    assert pressed.status == 200, pressed
     assert slack.bolt.told() == {"button": "pressed", "user": "U0BEN", "team": "T0DEMO"}
-    assert "Bolt heard of pressed" in [m["text"] for m in slack.messages("U0BEN")]
+    assert slack.texts("U0BEN") == ["Bolt heard of pressed"]
 
 
-def test_bolt_refuses_what_a_stand_in_with_another_secret_delivers():
-    app = create_slack(SlackConfig(token=TOKEN, signing_secret="another", service_url="http://127.0.0.1:9"))
-    with serve(app) as url, bolt_client.running("app.mjs", "http") as node:
-        port = node.ask({"api": f"{url}api/", "token": TOKEN, "secret": SECRET})["port"]
-        app.extensions["slack_deliveries"].service_url = f"http://127.0.0.1:{port}"
-        told = Standing(url, node).ask("command", channel="incidents", user="U0ANA", text="/runbook help")
-        assert told["status"] == 401
+def test_bolt_opens_a_form_from_a_shortcut_and_takes_what_is_filled_in(slack: Standing):
+    used = slack.deliveries.shortcut(slack.url, slack.typed("it is slow"), "U0ANA", "ask")
+    assert used.status == 200, used
+    assert slack.bolt.told() == {"shortcut": "ask", "text": "it is slow", "user": "U0ANA"}
+    (view_id,) = slack.deliveries.views.standing
+    for value, errors in (("wrong", {"what": "Bolt wants another"}), ("right", None)):
+        assert slack.deliveries.submit(view_id, "U0ANA", {"what": [value]}).status == 200
+        assert slack.bolt.told() == {"view": "asks", "value": value, "user": "U0ANA"}
+        standing = slack.deliveries.views.standing.get(view_id)
+        assert (standing.errors if standing else None) == errors
+
+
+def test_bolt_takes_the_events_that_the_stand_in_delivers(slack: Standing):
+    message = slack.typed("<@U0RUNBOOKS> help")
+    assert slack.deliveries.mention(message).status == 200
+    assert slack.bolt.told() == {"event": "app_mention", "text": message.text, "user": "U0ANA"}
+    assert slack.deliveries.pin(slack.url, message, "U0BEN").status == 200
+    assert slack.bolt.told() == {"event": "pin_added", "text": message.text, "user": "U0BEN"}
+
+
+def test_bolt_gives_the_challenge_back_and_refuses_what_another_secret_signed():
+    for secret, status in ((SECRET, 200), ("another", 401)):
+        app = create_slack(SlackConfig(token=TOKEN, signing_secret=secret, service_url="http://127.0.0.1:9"))
+        deliveries = app.extensions["slack_deliveries"]
+        with serve(app) as url, bolt_client.running("app.mjs") as node:
+            port = node.ask({"api": f"{url}api/", "token": TOKEN, "secret": SECRET})["port"]
+            deliveries.service_url = f"http://127.0.0.1:{port}"
+            assert deliveries.verify_url() is (status == 200)
+            assert deliveries.command(url, "C0INCIDENTS", "U0ANA", "/runbook help").status == status

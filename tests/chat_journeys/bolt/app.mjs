@@ -1,18 +1,17 @@
 // An app in Bolt for JavaScript that takes what Slack's stand-in delivers, says so, and answers as apps do.
 //
-//   node app.mjs http|socket      settings as one line of JSON on standard input; ends when that does
+//   node app.mjs      settings as one line of JSON on standard input; ends when that does
 //
-//   http:   {"api", "token", "secret"}          prints {"port"}, then takes /slack/commands, /interactivity, /events
-//   socket: {"api", "token", "appToken"}        prints {"connected": true}, then takes the same over Socket Mode
+//   {"api", "token", "secret"}                  HTTP: prints {"port"}, takes /slack/commands, /interactivity, /events
+//   {"api", "token", "appToken", "socketApi"}   Socket Mode: prints {"connected": true}, takes the same there
 //
-// Then a line of JSON for each delivery that Bolt believed: {"command" | "button" | "event" | "view", …}
+// Then a line of JSON for each delivery that Bolt believed: {"command" | "button" | "shortcut" | "view" | "event", …}
 
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
 import bolt from "@slack/bolt";
 
-const [way] = process.argv.slice(2);
 const lines = createInterface({ input: process.stdin });
 const told = JSON.parse((await once(lines, "line"))[0]);
 const say = (what) => console.log(JSON.stringify(what));
@@ -20,8 +19,12 @@ const clientOptions = { slackApiUrl: told.api };
 const quiet = { logLevel: bolt.LogLevel.ERROR };
 
 const receiver =
-  way === "socket"
-    ? new bolt.SocketModeReceiver({ appToken: told.appToken, installerOptions: { clientOptions }, ...quiet })
+  told.appToken !== undefined
+    ? new bolt.SocketModeReceiver({
+        appToken: told.appToken,
+        installerOptions: { clientOptions: { slackApiUrl: told.socketApi } },
+        ...quiet,
+      })
     : new bolt.HTTPReceiver({
         signingSecret: told.secret,
         endpoints: ["/slack/commands", "/slack/interactivity", "/slack/events"],
@@ -54,13 +57,29 @@ app.action("press", async ({ action, body, ack, respond }) => {
   await respond({ response_type: "ephemeral", text: `Bolt heard of ${action.value}` });
   say({ button: action.value, user: body.user.id, team: body.team.id });
 });
-app.event("app_mention", async ({ event, body }) => say({ event: event.type, text: event.text, id: body.event_id }));
-app.view(/.*/, async ({ view, ack }) => {
+app.shortcut("ask", async ({ shortcut, ack, client }) => {
   await ack();
-  say({ view: view.callback_id, values: view.state.values });
+  const input = { type: "plain_text_input", action_id: "given" };
+  const label = { type: "plain_text", text: "What" };
+  const view = {
+    type: "modal",
+    callback_id: "asks",
+    title: { type: "plain_text", text: "Bolt asks" },
+    submit: { type: "plain_text", text: "Send" },
+    blocks: [{ type: "input", block_id: "what", label, element: input }],
+  };
+  await client.views.open({ trigger_id: shortcut.trigger_id, view });
+  say({ shortcut: shortcut.callback_id, text: shortcut.message.text, user: shortcut.user.id });
 });
+app.view("asks", async ({ view, body, ack }) => {
+  const { value } = view.state.values.what.given;
+  await ack(value === "wrong" ? { response_action: "errors", errors: { what: "Bolt wants another" } } : undefined);
+  say({ view: view.callback_id, value, user: body.user.id });
+});
+app.event("app_mention", async ({ event }) => say({ event: event.type, text: event.text, user: event.user }));
+app.event("pin_added", async ({ event }) => say({ event: event.type, text: event.item.message.text, user: event.user }));
 
-if (way === "socket") {
+if (told.appToken !== undefined) {
   await app.start();
   say({ connected: true });
 } else {
