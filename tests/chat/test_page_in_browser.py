@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from runbooks_app.chat.messages import run_message
-from runbooks_app.chat.views import RunTold
+from runbooks_app.chat.views import Message, RunTold
 from runbooks_app.core.run import RunState
 
 if TYPE_CHECKING:
@@ -20,6 +20,28 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.journey
+
+
+def plain(text):
+    return {"type": "plain_text", "text": text}
+
+
+FORM = {
+    "type": "modal", "title": plain("Run a runbook"), "submit": plain("Run"), "close": plain("Cancel"),
+    "blocks": [
+        {
+            "type": "input", "block_id": "database", "label": plain("Database"),
+            "element": {
+                "type": "static_select", "action_id": "database",
+                "options": [{"text": plain("Orders"), "value": "orders"}],
+            },
+        },
+        {
+            "type": "input", "block_id": "limit", "label": plain("Rows"), "optional": True,
+            "element": {"type": "number_input", "action_id": "limit", "is_decimal_allowed": False},
+        },
+    ],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +90,40 @@ def test_a_person_types_watches_presses_and_opens(browser, slack, stand_in, widt
     pressed = [b.decode() for path, b, _ in stand_in.service.requests if path == "interactivity"]
     assert any("cancel_run" in body for body in pressed)
     assert any("open_run" in body for body in pressed)
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_person_fills_in_a_form_is_told_what_is_wrong_and_replies_in_a_thread(browser, slack, stand_in, width):
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(stand_in.url)
+    page.fill("input[name=text]", "/runbook db-latency ?")
+    with page.expect_response("**/say"):
+        page.keyboard.press("Enter")
+    slack.open_view(stand_in.service.form()["trigger_id"], FORM)
+    page.get_by_role("dialog", name="Run a runbook").wait_for()
+    stand_in.service.answer = ({"response_action": "errors", "errors": {"limit": "At most 100."}}, 200)
+    page.get_by_label("Database").select_option("orders")
+    page.get_by_label("Rows").fill("500")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("At most 100.").wait_for()
+    assert page.get_by_label("Database").input_value() == "orders"
+    assert page.get_by_label("Rows").input_value() == "500"
+    assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    stand_in.service.answer = ("", 200)
+    page.get_by_label("Rows").fill("5")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("dialog").wait_for(state="detached")
+
+    posted = slack.post("incidents", Message("a run", ()))
+    page.locator(f"[id='o{posted.ts}'] summary").click()
+    page.locator(f"[id='o{posted.ts}']").get_by_label("Reply in thread").fill("@runbooks status")
+    page.keyboard.press("Enter")
+    page.get_by_text("1 reply").wait_for()
+    assert stand_in.service.requests[-1][0] == "events"
+    assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    assert complaints == []
+    context.close()
