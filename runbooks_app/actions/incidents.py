@@ -18,18 +18,18 @@ from runbooks_app.actions.telling import tell
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import Conflict, InvalidInput, Problem, Refused
 from runbooks_app.core.incident import IncidentStory
-from runbooks_app.core.people import Actor, Permission, Person
+from runbooks_app.core.people import ALERT, Actor, Permission, Person
 from runbooks_app.store import incidents, runs
 from runbooks_app.store.database import Transaction, transaction
 from runbooks_app.store.records import Incident, Note
-
-ALERT = "alert"
-"""Kind of the actor that an alert is."""
 
 EXPORTS = ("ipynb", "html", "md")
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{1,39}")
 """Ids of a chat's channels; direct messages, whose ids begin with D, are none."""
 
+
+MOST_OFFERED = 20
+"""Runs of alerts whose messages are brought up to date when an incident opens that they may be attached to."""
 
 MOST_TOLD = 5
 """Runs that are told in a channel in which their incident is worked from now on; its page tells them all."""
@@ -281,6 +281,9 @@ def export_postmortem(
 def _opened(tx: Transaction, actor: Actor, title: str, channel: str, channel_name: str = "") -> Incident:
     incident = incidents.insert(tx, title, channel, actor.as_json(), channel_name)
     tx.audit(actor, Event.INCIDENT_OPENED, {"incident": incident.id}, {"title": title, "channel": channel})
+    if actor.kind != ALERT:
+        for run_id in incidents.runs_of_alerts(tx, MOST_OFFERED):
+            tell(tx, f"run:{run_id}")  # their messages offer to attach them to this one
     return incident
 
 

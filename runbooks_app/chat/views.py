@@ -120,6 +120,7 @@ class RunTold:
     `problems` are those failures, one sentence each, with what to do; `attempt` counts from 1. `waiting` says where in
     line it stands and why ("3rd in line; 5 of Ana's runs are going, …"); empty: it only wants a worker.
     `incident_title` and `incident_url` name the incident that it belongs to.
+    `attaches_to` are numbers and titles of the incidents that it may be attached to, where an alert brought it.
     """
 
     run_id: str
@@ -141,6 +142,7 @@ class RunTold:
     cancelled_by: str = ""
     incident_title: str = ""
     incident_url: str = ""
+    attaches_to: tuple[tuple[int, str], ...] = ()
     sandbox_off: bool = False
     remediation_off: bool = False
 

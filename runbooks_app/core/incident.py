@@ -267,7 +267,10 @@ class AlertStory:
 
 @dataclass(frozen=True)
 class ChannelStory:
-    """A channel in which the incident is worked; `name` is empty where the chat has not told it."""
+    """A channel in which the incident is worked; `name` is empty where the chat has not told it.
+
+    `id` is a name too where the settings name the channel so.
+    """
 
     id: str
     name: str = ""
@@ -275,7 +278,14 @@ class ChannelStory:
     @property
     def shown(self) -> str:
         """The channel as people read it."""
-        return f"#{self.name}" if self.name else self.id
+        if self.name:
+            return f"#{self.name}"
+        return self.id if self.has_id or self.id.startswith("#") else f"#{self.id}"
+
+    @property
+    def has_id(self) -> bool:
+        """Whether the chat knows the channel by what is known of it, so that it can be opened."""
+        return self.id.isascii() and self.id.isalnum() and self.id.isupper()
 
 
 @dataclass(frozen=True)

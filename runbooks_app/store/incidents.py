@@ -127,6 +127,17 @@ def move_run(tx: Transaction, run_id: str, incident_id: int) -> None:
     tx.execute("UPDATE alerts SET incident_id = :incident WHERE run_id = :run", incident=incident_id, run=run_id)
 
 
+def runs_of_alerts(tx: Transaction, most: int) -> list[str]:
+    """Ids of the latest runs whose open incident an alert opened: nobody has attached them yet."""
+    rows = tx.execute(
+        """SELECT r.id FROM incidents i JOIN runs r ON r.incident_id = i.id AND r.purpose = 'diagnosis'
+           WHERE i.closed_at IS NULL AND i.opened_by ->> 'kind' = 'alert'
+           ORDER BY r.requested_at DESC LIMIT :most""",
+        most=most,
+    )
+    return list(rows.scalars())
+
+
 def has_runs(tx: Transaction, incident_id: int) -> bool:
     """Whether any run belongs to an incident."""
     return bool(tx.execute("SELECT EXISTS (SELECT FROM runs WHERE incident_id = :id)", id=incident_id).scalar_one())

@@ -8,6 +8,7 @@ from runbooks_app.actions import waiting
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.outputs import outputs_of
 from runbooks_app.actions.restricting import reached, restricted
+from runbooks_app.chat.incidents import MOST_CHOSEN
 from runbooks_app.chat.views import (
     BreakGlassTold,
     CellTold,
@@ -21,6 +22,7 @@ from runbooks_app.chat.views import (
     TargetTold,
 )
 from runbooks_app.core.deciding import why_not_in_chat
+from runbooks_app.core.people import ALERT
 from runbooks_app.core.policy import Policy
 from runbooks_app.core.proposal import Verification
 from runbooks_app.core.run import CellState, RunState
@@ -29,7 +31,7 @@ from runbooks_app.documents.images import read_image
 from runbooks_app.documents.unreadable import Unreadable
 from runbooks_app.store import break_glass, incidents, proposals, runs
 from runbooks_app.store.database import Transaction
-from runbooks_app.store.records import Cell, Proposal, Run
+from runbooks_app.store.records import Cell, Incident, Proposal, Run
 
 MOST_CHARTS = 4
 
@@ -66,6 +68,7 @@ def run_told(tx: Transaction, service: Service, run: Run) -> RunTold:
         proposals=tuple(proposal_told(tx, service, p, run) for p in proposals.of_run(tx, run.id)),
         incident_title=incident.title,
         incident_url=f"{service.settings.public_url}/incidents/{incident.id}",
+        attaches_to=_attaches_to(tx, incident),
         sandbox_off=service.settings.sandbox == "off",
         remediation_off=service.settings.remediation == "off",
     )
@@ -171,6 +174,14 @@ def details_told(tx: Transaction, service: Service, run: Run) -> DetailsTold:
             for png, alt in _charts(outputs[c.cell_id])
         )[:MOST_CHARTS],
     )
+
+
+def _attaches_to(tx: Transaction, incident: Incident) -> tuple[tuple[int, str], ...]:
+    """The incidents that an alert's run may be attached to: open ones, until it belongs to one that a person opened."""
+    if incident.opened_by["kind"] != ALERT or incident.closed_at is not None:
+        return ()
+    others = (other for other in incidents.listed(tx, limit=MOST_CHOSEN + 1) if other.id != incident.id)
+    return tuple((other.id, other.title) for other in others)[:MOST_CHOSEN]
 
 
 def _diagnosis(tx: Transaction, run: Run) -> tuple[list[Cell], int]:

@@ -78,6 +78,12 @@ def test_its_page_names_the_channels_and_leads_to_them(service, story, anna, pla
     assert "Worked in C0ALERTS too" in page.text
 
 
+def test_a_channel_that_the_settings_name_is_shown_by_its_name_and_leads_nowhere(service, story, anna):
+    page = anna.get(f"/incidents/{opened(service, channel='incidents').id}")
+    assert "Worked in #incidents" in page.text
+    assert "app_redirect" not in page.html
+
+
 def test_an_alerts_run_belongs_to_the_incident_that_it_is_attached_to_and_the_alerts_own_is_a_part_of_it(
     service, story, anna, place
 ):

@@ -139,6 +139,34 @@ def test_an_alerts_incident_that_became_a_part_says_so_where_it_was_told(room):
     assert "is part of" in room.tops(HOME)[0]
 
 
+def menu(message: Standing) -> list[str]:
+    elements = [element for block in message.blocks for element in block.get("elements", ())]
+    chosen = [element for element in elements if element.get("type") == "static_select"]
+    return [option["text"]["text"] for element in chosen for option in element["options"]]
+
+
+def test_an_alerts_run_offers_the_open_incidents_also_one_that_opens_later_until_it_is_attached(room):
+    with transaction(room.house.service.engine) as tx:
+        alerted = incidents.open_for_alert(tx, ALERT, "DatabaseLatencyHigh", OTHER)
+    run = ran(room, incident_id=alerted.id)
+    room.tell_all()
+    assert menu(room.standing(OTHER)[0]) == []
+    incident = opened(room, "Checkout <!channel> is slow " * 7)
+    room.tell_all()
+    (offered,) = menu(room.standing(OTHER)[0])
+    assert offered.startswith(f"#{incident.id} Checkout")
+    incidents.attach_run(room.house.service, ANA, WEB, run.id, incident.id)
+    room.tell_all()
+    assert menu(room.standing(OTHER)[0]) == []
+
+
+def test_a_persons_run_offers_no_incident(room):
+    opened(room, channel=HOME)
+    ran(room)
+    room.tell_all()
+    assert menu(room.standing(OTHER)[0]) == []
+
+
 def test_the_postmortem_goes_as_a_file_into_the_channel_that_wanted_it(room):
     incident = opened(room)
     ran(room, channel=HOME, incident_id=incident.id)

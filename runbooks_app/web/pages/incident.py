@@ -11,10 +11,10 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 from runbooks_app.actions import incidents as actions
 from runbooks_app.actions.story import incident_story
 from runbooks_app.core.errors import InvalidInput, Problem
-from runbooks_app.core.incident import durations
+from runbooks_app.core.incident import ChannelStory, durations
 from runbooks_app.core.people import Permission
 from runbooks_app.documents import postmortem
-from runbooks_app.store import incidents
+from runbooks_app.store import incidents, proposals
 from runbooks_app.store.database import reading
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import guard, signed_in
@@ -91,9 +91,11 @@ def export(incident_id: int) -> Response:
 def _page(incident_id: int, *, note: str = "", cause: str = "", problems: tuple[Problem, ...] = ()) -> str:
     with reading(service().engine) as tx:
         story = incident_story(tx, service(), incident_id)
+        undecided = proposals.undecided(tx, incident_id)
     return render_template(
         "incident.html",
         story=story,
+        undecided=undecided,
         took=durations(story),
         note=note,
         cause=cause,
@@ -102,10 +104,12 @@ def _page(incident_id: int, *, note: str = "", cause: str = "", problems: tuple[
     )
 
 
-def _channel_url(channel: str) -> str:
-    """Where Slack opens a channel: in the person's own app or browser. Empty where no workspace is known."""
+def _channel_url(channel: ChannelStory) -> str:
+    """Where Slack opens a channel: in the person's own app or browser. Empty where that is not known."""
     team = service().settings.slack_team
-    return f"https://slack.com/app_redirect?{urlencode({'team': team, 'channel': channel})}" if team else ""
+    if not team or not channel.has_id:
+        return ""
+    return f"https://slack.com/app_redirect?{urlencode({'team': team, 'channel': channel.id})}"
 
 
 def _list(title: str = "", problems: tuple[Problem, ...] = ()) -> str:
