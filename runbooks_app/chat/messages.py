@@ -77,6 +77,8 @@ def run_message(told: RunTold) -> Message:
     if len(told.proposals) > MOST_PROPOSALS:
         rest = count(len(told.proposals) - MOST_PROPOSALS, "more proposal")
         blocks.append(context(f"{rest}: {link(told.url, 'all proposals')}"))
+    if told.incident_url and sum(proposal.state is ProposalState.PROPOSED for proposal in told.proposals) > 1:
+        blocks.append(context(link(f"{told.incident_url}/decide", "Decide several of them together, with one sign-in")))
     buttons = [button("Open the run", "open_run", url=told.url)] if told.url else []
     if told.state in {RunState.QUEUED, RunState.DIAGNOSING}:
         buttons.append(button("Cancel", CANCEL_RUN, value=told.run_id))

@@ -27,7 +27,7 @@ def examine(settings: Settings) -> str:
     finally:
         engine.dispose()
     problems = tuple(
-        Problem(place.name, f"took nothing, {count(tries, 'time')} in a row ({trouble}).", "Mend its address, or the service.")
+        Problem(place.name, f"took nothing, {count(tries, 'time')} in a row ({trouble}).", "Mend its address.")
         for place in places
         for tries, trouble in (troubled.get(place.key, (0, "")),)
         if tries

@@ -16,11 +16,13 @@ from page_stories import ANNA, DEV, VERA, Story, service_on
 from playwright.sync_api import Page, expect
 from werkzeug.serving import make_server
 
+from runbooks_app.chat.messages import run_message
 from runbooks_app.core.people import Person
 from runbooks_app.store import proposals, runs
 from runbooks_app.store.database import reading, transaction
 from runbooks_app.web.app import create_app
 from runbooks_app.web.pages.now import waits_for
+from runbooks_app.worker.views import run_told
 
 pytestmark = pytest.mark.chat
 
@@ -129,6 +131,11 @@ def test_several_of_an_incident_are_offered_together(story, dev, anna):
     assert told.status == 303, told.text
     page = dev.get("/")
     assert where in page.html
+    assert f'href="{where}">2 proposals wait: decide</a>' in dev.get(f"/incidents/{incident_id}").html
+    assert where not in anna.get(f"/incidents/{incident_id}").html
+    with reading(story.service.engine) as tx:
+        told = run_message(run_told(tx, story.service, runs.get(tx, run_id)))
+    assert f"{where}|Decide several of them together" in json.dumps(told.blocks)
     assert f"Decide all 2 of incident #{incident_id} together" in page.text
 
 
