@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import rfc8785
 
 from runbooks_app.core import durations
+from runbooks_app.core.addresses import http_address
 from runbooks_app.core.alerts import PLACE, WEEK, Budget, Maintenance, Rule
 from runbooks_app.core.audit import canonical
 from runbooks_app.core.errors import InvalidInput, Misconfigured, Problem
@@ -127,7 +128,8 @@ def _catalogue(document: dict[str, Any], _folder: Path, problems: list[Problem])
             elif key == "dashboards":
                 inner = table.inner(key)
                 for title in inner.fields:
-                    inner.text(title, fix="Write the dashboard's address.")
+                    if http_address(inner.text(title)) is None:
+                        inner.wrong(title, "is no http or https address.", "Write the dashboard's address.")
             elif not _is_plain(value):
                 table.wrong(key, "must be a text, a number, true, false, or a list of these.")
     return document

@@ -1,14 +1,14 @@
-"""The one line of a channel that tells of alerts for which nothing ran."""
+"""What the channel is told of alerts: of those behind a run, and in one line of those for which nothing ran."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from runbooks_app.chat.blocks import context, message, sections
-from runbooks_app.chat.mrkdwn import count, moment, safe
+from runbooks_app.chat.mrkdwn import count, link, moment, safe
 
 if TYPE_CHECKING:
     from runbooks_app.chat.blocks import Block
@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """Kinds that are named; the rest are counted together."""
+
+
+@dataclass(frozen=True)
+class AlertsTold:
+    """The alerts behind a run: how many there are and still fire, since when, and when the last of them was over.
+
+    `owners` and `links` (addresses by their names) are what the catalogue says of their service.
+    """
+
+    count: int
+    firing: int
+    since: datetime
+    resolved_at: datetime | None = None
+    owners: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -27,6 +42,20 @@ class StormTold:
     budget: str
     began_at: datetime
     ended_at: datetime | None = None
+
+
+def alerts_line(told: AlertsTold) -> Block:
+    """Whether they still fire, and where people look and ask next."""
+    alerts = count(told.count, "alert")
+    if told.resolved_at is not None:
+        parts = [f"✅ {alerts}, resolved at {moment(told.resolved_at)}"]
+    else:
+        some = "" if told.firing == told.count else f"{told.firing} still "
+        parts = [f"🔔 {alerts}, {some}firing since {moment(told.since)}"]
+    parts += [link(url, name, 100) for name, url in list(told.links.items())[:SHOWN]]
+    if told.owners:
+        parts.append(f"owned by {', '.join(safe(owner, 80) for owner in told.owners[:SHOWN])}")
+    return context(" · ".join(parts))
 
 
 def storm_message(told: StormTold) -> Message:

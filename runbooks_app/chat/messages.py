@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runbooks_app.chat.alerts import alerts_line
 from runbooks_app.chat.blocks import (
     APPROVE,
     CANCEL_RUN,
@@ -79,6 +80,8 @@ def run_message(told: RunTold) -> Message:
         blocks.append(context(f"{rest}: {link(told.url, 'all proposals')}"))
     if told.incident_url and sum(proposal.state is ProposalState.PROPOSED for proposal in told.proposals) > 1:
         blocks.append(context(link(f"{told.incident_url}/decide", "Decide several of them together, with one sign-in")))
+    if told.alerts is not None:
+        blocks.append(alerts_line(told.alerts))
     buttons = [button("Open the run", "open_run", url=told.url)] if told.url else []
     if told.state in {RunState.QUEUED, RunState.DIAGNOSING}:
         buttons.append(button("Cancel", CANCEL_RUN, value=told.run_id))

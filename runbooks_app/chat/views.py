@@ -2,7 +2,7 @@
 
 Whoever sends a message fills one of these from what it has loaded; `messages` and `replies` turn it into
 text and blocks. Every text in here is untrusted (it came from a notebook, a database or a person) and is
-escaped there; every `url` is the service's own. Times are aware datetimes, durations seconds.
+escaped there; every `url` is the service's own, or its catalogue's. Times are aware datetimes, durations seconds.
 
 What a `restricted` connection showed stays on pages: where a view says `restricted`, its tables, charts and
 error texts are left out and the page is named instead. Severities and one-sentence summaries are told, since
@@ -19,6 +19,7 @@ from runbooks_app.core.policy import Risk
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from runbooks_app.chat.alerts import AlertsTold
     from runbooks_app.core.proposal import ProposalState, Verification
     from runbooks_app.core.run import CellState, RunState
 
@@ -119,7 +120,7 @@ class RunTold:
     `target` is what it looks at ("orders-db"); `part` says that some cells failed while others stand;
     `problems` are those failures, one sentence each, with what to do; `attempt` counts from 1. `waiting` says where in
     line it stands and why ("3rd in line; 5 of Ana's runs are going, …"); empty: it only wants a worker.
-    `incident_title` and `incident_url` name the incident that it belongs to.
+    `incident_title` and `incident_url` name the incident that it belongs to; `alerts` brought it, where no person did.
     `attaches_to` are numbers and titles of the incidents that it may be attached to, where an alert brought it.
     """
 
@@ -143,6 +144,7 @@ class RunTold:
     incident_title: str = ""
     incident_url: str = ""
     attaches_to: tuple[tuple[int, str], ...] = ()
+    alerts: AlertsTold | None = None
     sandbox_off: bool = False
     remediation_off: bool = False
 

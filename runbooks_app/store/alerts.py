@@ -44,6 +44,17 @@ class Previous(Record):
 
 
 @dataclass(frozen=True)
+class Behind(Record):
+    """The alerts behind a run: how many, how many still fire, since when; the labels of the first."""
+
+    count: int
+    firing: int
+    since: datetime
+    resolved_at: datetime | None
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Storm(Record):
     """Alerts of a channel for which nothing ran: how many, and of each kind."""
 
@@ -125,6 +136,18 @@ def previous(
         values=values,
     ).first()
     return Previous.of(row) if row else None
+
+
+def of_run(tx: Transaction, incident_id: int, run_id: str) -> Behind | None:
+    """The alerts that brought a run of this incident or joined it; None where there are none."""
+    row = tx.execute(
+        """SELECT count(*) AS count, count(*) FILTER (WHERE status = 'firing') AS firing, min(starts_at) AS since,
+                  max(resolved_at) AS resolved_at, (array_agg(labels ORDER BY id))[1] AS labels
+           FROM alerts WHERE incident_id = :incident AND run_id = :run""",
+        incident=incident_id,
+        run=run_id,
+    ).one()
+    return Behind.of(row) if row.count else None
 
 
 def open_incident(tx: Transaction, source: str, rule: str, group_key: str) -> int | None:

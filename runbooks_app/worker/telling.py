@@ -10,17 +10,15 @@ from collections.abc import Callable, Mapping
 
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.telling import tell
-from runbooks_app.chat.alerts import StormTold, storm_message
 from runbooks_app.chat.break_glass import break_glass_message
 from runbooks_app.chat.details import details_files, details_messages
 from runbooks_app.chat.messages import proposal_message, run_message
-from runbooks_app.chat.mrkdwn import count
 from runbooks_app.chat.views import Told
-from runbooks_app.core import durations
 from runbooks_app.core.run import ENDED
-from runbooks_app.store import alerts, break_glass, proposals, runs
+from runbooks_app.store import break_glass, proposals, runs
 from runbooks_app.store.database import Transaction, transaction
 from runbooks_app.worker import views
+from runbooks_app.worker.alerts import told_of_storm
 from runbooks_app.worker.context import Worker
 from runbooks_app.worker.conversation import tell_next
 from runbooks_app.worker.incidents import told_of_incident, told_of_postmortem
@@ -42,14 +40,6 @@ def told_of_run(tx: Transaction, service: Service, run_id: str) -> tuple[Told, .
         parts += [Told(f"run:{run_id}:detail:{n}", m) for n, m in enumerate(details_messages(details))]
         parts += [Told(f"run:{run_id}:chart:{n}", None, file) for n, file in enumerate(details_files(details))]
     return tuple(parts)
-
-
-def told_of_storm(tx: Transaction, service: Service, storm_id: str) -> tuple[Told, ...]:
-    """The line of a channel that counts alerts for which nothing ran."""
-    storm, budget = alerts.storm(tx, int(storm_id)), service.alerting.budget
-    said = f"At most {count(budget.runs, 'run')} of alerts start within {durations.tell(budget.per)}."
-    told = StormTold(storm.held, storm.rules, said, storm.began_at, storm.ended_at)
-    return (Told(f"storm:{storm_id}", storm_message(told)),)
 
 
 TELLERS: Mapping[str, Callable[[Transaction, Service, str], tuple[Told, ...]]] = {

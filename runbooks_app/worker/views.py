@@ -32,6 +32,7 @@ from runbooks_app.documents.unreadable import Unreadable
 from runbooks_app.store import break_glass, incidents, proposals, runs
 from runbooks_app.store.database import Transaction
 from runbooks_app.store.records import Cell, Incident, Proposal, Run
+from runbooks_app.worker.alerts import alerts_told
 
 MOST_CHARTS = 4
 
@@ -69,6 +70,7 @@ def run_told(tx: Transaction, service: Service, run: Run) -> RunTold:
         incident_title=incident.title,
         incident_url=f"{service.settings.public_url}/incidents/{incident.id}",
         attaches_to=_attaches_to(tx, incident),
+        alerts=alerts_told(tx, service, run),
         sandbox_off=service.settings.sandbox == "off",
         remediation_off=service.settings.remediation == "off",
     )

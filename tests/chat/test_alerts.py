@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runbooks_app.chat.alerts import StormTold, storm_message
+from runbooks_app.chat.alerts import AlertsTold, StormTold, alerts_line, storm_message
 
 pytestmark = pytest.mark.chat
 
@@ -17,6 +17,21 @@ KINDS = {"latency: over the budget": 40, "disk: limit: the alert has no label <!
 
 def text_of(message):
     return json.dumps(message.blocks, ensure_ascii=False)
+
+
+def line(**told):
+    return alerts_line(AlertsTold(**{"count": 3, "firing": 3, "since": BEGAN, **told}))["elements"][0]["text"]
+
+
+def test_a_run_says_whether_its_alerts_still_fire_and_where_people_look_next():
+    links = {"dashboard latency": "https://grafana.example.com/d/orders", "deploys": "https://ci.example.com"}
+    told = line(links=links, owners=("team-orders", "<!channel>"))
+    assert told.startswith("🔔 3 alerts, firing since")
+    assert "<https://grafana.example.com/d/orders|dashboard latency>" in told
+    assert "owned by team-orders" in told
+    assert "<!channel>" not in told
+    assert "1 still firing" in line(firing=1)
+    assert line(firing=0, resolved_at=BEGAN).startswith("✅ 3 alerts, resolved at")
 
 
 def test_it_counts_them_by_rule_and_reason_most_first():

@@ -80,6 +80,10 @@ def test_the_diagnosis_stands_in_the_channel_and_nobody_asked_for_it(room, stuck
     told = str(message.blocks)
     assert "alert OrdersStuck" in told
     assert "<!channel>" not in told + message.text
+    assert "1 alert, firing since" in told
+    room.fire(1, "resolved")
+    (message,) = room.tell_all()
+    assert "1 alert, resolved at" in str(message.blocks)
     with reading(room.house.service.engine) as tx:
         run = runs.get(tx, became.run_id)
         (proposal,) = proposals.of_run(tx, became.run_id)
