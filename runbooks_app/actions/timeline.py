@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from runbooks_app.actions.trail import Trail, moment
-from runbooks_app.core.audit import Event
+from runbooks_app.core.audit import Entry, Event
 from runbooks_app.core.incident import (
     AlertStory,
     AuditRef,
@@ -21,6 +21,7 @@ from runbooks_app.core.incident import (
 )
 from runbooks_app.core.people import ALERT
 from runbooks_app.core.proposal import ProposalState
+from runbooks_app.core.waking import Step
 from runbooks_app.store.records import Incident
 
 
@@ -39,6 +40,7 @@ def timeline(
         told += _run_items(story)
         for proposal in story.proposals:
             told += _proposal_items(proposal, story.id)
+    told += _woken(trail)
     for alert in alerts:
         told += _alert_items(alert)
     told += [Told(n.at, Happened.NOTE, _said(n), n.by, human=True, link=n.link, entry=n.entry) for n in notes]
@@ -86,6 +88,29 @@ def _attached(trail: Trail, channels: tuple[ChannelStory, ...], stories: tuple[R
             )
         )
     return told
+
+
+def _woken(trail: Trail) -> list[Told]:
+    """Who was woken for proposals: one line for all of one step and way."""
+    steps: dict[tuple[str, int, str], list[Entry]] = {}
+    for entry, objects, _ in trail.every(Event.APPROVER_WOKEN):
+        body = json.loads(entry.body)
+        steps.setdefault((str(objects["proposal"]), body["step"], body["way"]), []).append(entry)
+    return [
+        Told(
+            moment(entries[0].at),
+            Happened.PROPOSAL,
+            f"{'Break-glass offered to' if step == Step.BREAK_GLASS else 'Woken'}: {_names(entries)}",
+            proposal_id=proposal_id,
+            entry=AuditRef(entries[0].seq, entries[0].hash),
+        )
+        for (proposal_id, step, _), entries in steps.items()
+    ]
+
+
+def _names(entries: list[Entry]) -> str:
+    bodies = [json.loads(entry.body) for entry in entries]
+    return ", ".join(body["name"] if "name" in body else f"{body['way']} ({body['service']})" for body in bodies)
 
 
 def _alert_items(alert: AlertStory) -> list[Told]:

@@ -11,6 +11,7 @@ from signing import approve
 from worker.conftest import ANA, BEN, CAT, WEB, House, while_working
 
 from runbooks_app.actions import deciding, people, sweeping
+from runbooks_app.actions.story import incident_story
 from runbooks_app.chat.client import Slack
 from runbooks_app.core.errors import Refused, Unavailable
 from runbooks_app.core.people import Person
@@ -197,6 +198,19 @@ def test_each_who_is_woken_is_in_the_trail(night):
     assert BEN.subject in objects
     assert proposal.id in objects
     assert body == '{"name":"Ben","step":0,"way":"slack"}'
+
+
+def test_the_incident_tells_who_was_woken_when(night):
+    run, _ = night.house.diagnosed(ANA)
+    for _ in Step:
+        night.step()
+    with reading(night.house.service.engine) as tx:
+        story = incident_story(tx, night.house.service, run.incident_id)
+    told = [line.text for line in story.items if "Woken" in line.text or "offered" in line.text]
+    assert [text.split(": ")[0] for text in told] == ["Woken", "Break-glass offered to"]
+    assert "Ben" in told[0]
+    assert "Cat" in told[0]
+    assert told[1].endswith("Eve")
 
 
 # ---- schedules: whom to tell first, and nothing more
