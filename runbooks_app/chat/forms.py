@@ -97,7 +97,7 @@ def ask_form(runbooks: Iterable[RunbookTold], verbs: Mapping[str, str], text: st
     note: Block = {"type": "plain_text_input", "action_id": TEXT, "multiline": True, "max_length": MAX_TYPED}
     if kept := plain(text, MAX_TYPED, lines=True):
         note["initial_value"] = kept
-    blocks = [_input(WHAT, "What to do", select), _input(TEXT, "Text of the note", note, optional=True)]
+    blocks = [_input(WHAT, "What to do", select), _input(TEXT, "Note, title, cause or number", note, optional=True)]
     return _modal("Runbooks", blocks, ASK_FORM, submit="Next", metadata=where.written())
 
 

@@ -241,7 +241,8 @@ def test_the_shortcut_of_a_message_offers_what_can_be_done_there(slack, linked, 
     View(**job["view"]).validate_json()
     groups = elements(job["view"])["what"]["option_groups"]
     offered = [option["value"] for group in groups for option in group["options"]]
-    assert {"status", "note", "cancel", "postmortem", "disk-full ?", "slow-orders ?"} <= set(offered)
+    assert {"status", "note", "incident", "attach", "close", "postmortem", "disk-full ?"} <= set(offered)
+    assert {"cancel", "slow-orders ?"} <= set(offered)
     assert elements(job["view"])["text"]["initial_value"] == "p99 is at 4 s <!channel>"
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 
 import pytest
+from slack_sdk.models.views import View
 
 from runbooks_app.actions import incidents as actions
 from runbooks_app.core.people import Actor
@@ -226,6 +227,7 @@ def test_a_form_asks_for_the_cause_and_offers_the_postmortem(slack, linked, here
     slack.command("incident One")
     (one,) = here()
     view = form(slack, said_later)
+    View(**view).validate_json()
     assert "Close incident" in view["title"]["text"]
     told = slack.submit(view, {"cause": words("A full disk"), "postmortem": POSTMORTEM})
     assert told.status_code == 200
@@ -264,6 +266,29 @@ def test_what_is_wrong_stands_beside_the_field_and_closes_nothing(slack, linked,
     again = slack.submit(view, {"cause": words("Another")})
     assert "is closed already" in again.json["errors"]["cause"]
     assert get(one.id).cause == "A full disk"
+
+
+def by_shortcut(slack, said_later, ts: str, what: str, text: str):
+    """Choose this in the form that the shortcut of a message opens."""
+    message = {"ts": ts, "text": "p99 is at 4 s"}
+    slack.interact("message_action", callback_id="run_runbook", channel={"id": slack.channel}, message=message)
+    view = said_later("open_form")[-1]["view"]
+    return slack.submit(view, {"what": {"selected_option": {"value": what}}, "text": {"value": text}})
+
+
+def test_the_shortcut_of_a_message_opens_attaches_and_closes(slack, linked, here, alerted, get, service, said_later):
+    linked("responder")
+    slack.command("disk-full")
+    by_shortcut(slack, said_later, "1700000900.000100", "incident", "Checkout is slow")
+    incident = here()[0]
+    assert incident.title == "Checkout is slow"
+    old, run_id = alerted(slack.channel)
+    stands(service, f"run:{run_id}", slack.channel, "1700000901.000100")
+    by_shortcut(slack, said_later, "1700000901.000100", "attach", f"#{incident.id}")
+    assert get(old.id).merged_into == incident.id
+    by_shortcut(slack, said_later, "1700000901.000100", "close", "A full disk")
+    assert get(incident.id).cause == "A full disk"
+    assert "Say what is attached" in by_shortcut(slack, said_later, "1700000901.000100", "attach", " ").text
 
 
 # What somebody tries.

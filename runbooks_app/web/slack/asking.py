@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 OFFERED = {
     Verb.STATUS: "What goes on here",
     Verb.NOTE: "Note this on the timeline",
+    Verb.INCIDENT: "Open an incident with this title",
+    Verb.ATTACH: "Attach the run to the incident of this number",
+    Verb.CLOSE: "Close the incident with this cause",
     Verb.CANCEL: "Cancel the run",
     Verb.POSTMORTEM: "The incident's document",
 }
@@ -43,6 +46,9 @@ def sent_off(verbs: Mapping[Verb, commands.VerbHandler], service: Service, perso
     """Do what was chosen, as if it had been typed where the message stands."""
     where = Where.read(asked.view)
     what, text = forms.chosen(asked.view)
-    command = Command(Verb.NOTE, text=text) if what == Verb.NOTE else parse(what)
+    if what in {Verb.NOTE, Verb.INCIDENT, Verb.CLOSE}:
+        command = Command(Verb(what), text=text)
+    else:
+        command = parse(f"{what} {text}" if what == Verb.ATTACH else what)
     asked = replace(asked, channel=place(where.channel), thread_ts=where.thread_ts)
     return verbs[command.verb](service, person, asked, command)
