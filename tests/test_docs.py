@@ -14,6 +14,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from runbooks_app.alerting import read_alerting
+from runbooks_app.alerting.reading import KINDS
 from runbooks_app.connections import PROVIDERS, read_connections
 from runbooks_app.core import kernel_limits, proposal, run
 from runbooks_app.core.audit import GENESIS, Entry, Event, canonical, entry_hash
@@ -147,7 +149,7 @@ def test_the_settings_and_connections_of_the_readme_can_be_read(tmp_path):
 def test_the_connections_of_the_operators_page_can_be_read(tmp_path):
     shown = {}
     for block in blocks(text("docs/operating.md"), "toml"):
-        if not block.startswith("[group."):
+        if not block.startswith(("[group.", "[source.", "[orders]")):
             (tmp_path / "connections.toml").write_text(block)
             shown |= read_connections(tmp_path / "connections.toml")
     assert {"static", "vault", "aws"} <= {connection.diagnose.provider for connection in shown.values()}
@@ -159,6 +161,17 @@ def test_the_on_call_file_of_the_operators_page_can_be_read(tmp_path):
     (tmp_path / "oncall.toml").write_text(block)
     shown = read_oncall(tmp_path / "oncall.toml")
     assert [service.name for service in shown.pages(("database", "payments"))] == ["pagerduty", "opsgenie"]
+
+
+def test_the_alerts_file_and_the_catalogue_of_the_operators_page_can_be_read(tmp_path):
+    shown = blocks(text("docs/operating.md"), "toml")
+    for name, begin in (("alerts", "[source."), ("catalogue", "[orders]")):
+        (block,) = [block for block in shown if block.startswith(begin)]
+        (tmp_path / f"{name}.toml").write_text(block)
+    found = read_alerting(tmp_path / "alerts.toml", tmp_path / "catalogue.toml")
+    assert [rule.runbook for rule in found.rules] == ["db-latency"]
+    kinds = re.findall(r"^\| `(\w+)` \| (?:`token_file`|`secret_file)", text("docs/operating.md"), re.MULTILINE)
+    assert kinds == list(KINDS)
 
 
 def test_the_script_for_verifying_finds_what_was_altered(tmp_path):
