@@ -218,6 +218,9 @@ def test_two_proposals_of_an_incident_are_approved_on_a_phone_with_one_sign_in(s
     assert idp.asked[asked:].count("/token") == 1
     with reading(story.service.engine) as tx:
         assert [proposals.get(tx, one).state for one in (first, second.id)] == ["approved", "approved"]
+    for one in (first, second.id):  # what a worker makes of what the provider signed
+        checked = story.checked(one)
+        assert (checked.doubts, list(checked.groups)) == ((), [dev_of(story).subject])
 
 
 def test_everything_of_the_library_is_reached_by_keyboard(served, visit):
