@@ -99,6 +99,8 @@ def wake(service: Service, worker: str, proposal_id: str, step: Step, on_call: f
             rows.insert(tx, proposal_id, step, pager.kind, pager.name, pager.name)
         if pages:
             tx.defer("page", proposal_id=proposal_id)
+        if people:
+            tell(tx, f"run:{run.id}")
         if not (people or pages or before):
             log.warning(
                 "Nobody could be woken for proposal %s: who may decide has linked no chat account, and nothing pages.",
@@ -127,6 +129,7 @@ def sent(service: Service, worker: str, page: Due) -> None:
     """The service has taken the page."""
     with transaction(service.engine) as tx:
         rows.sent(tx, page.page.id)
+        tell(tx, f"run:{page.run.id}")
         tx.audit(
             worker_actor(worker),
             Event.APPROVER_WOKEN,
@@ -139,9 +142,11 @@ def ended(service: Service, page: Due, trouble: str = "") -> None:
     """The page is over: resolved, or with trouble that does not pass."""
     with transaction(service.engine) as tx:
         rows.ended(tx, page.page.id, trouble)
+        tell(tx, f"run:{page.run.id}")
 
 
 def troubled(service: Service, page: Due, trouble: str) -> None:
     """It did not work this time; it is tried again."""
     with transaction(service.engine) as tx:
         rows.troubled(tx, page.page.id, trouble)
+        tell(tx, f"run:{page.run.id}")

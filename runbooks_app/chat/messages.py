@@ -192,6 +192,8 @@ def _proposal_lines(told: ProposalTold, *, short: bool = False) -> tuple[str, li
         lines.append(_who_may(told))
         if told.proposed_by:
             lines.append(f"Proposed by hand by {safe(told.proposed_by, 80)}; not proposed by the diagnosis.")
+        if told.woken and told.state is ProposalState.PROPOSED:
+            lines.append(f"Woken: {', '.join(safe(name, 80) for name in told.woken[:10])}")
         if told.sponsor_needed:
             lines.append("No person asked for this run: it needs a sponsor, who cannot decide it.")
     lines += [

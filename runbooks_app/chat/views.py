@@ -84,7 +84,7 @@ class ProposalTold:
     `decides` is what buttons that decide it carry, where it may be decided in the chat.
     `outcome` is what is known to have happened, `advice` what to do next; `advice` overrides what the message
     would otherwise advise. `checks` are the verification's results, one sentence each. `since_alert` is the
-    time from the alert (or the incident's start) to the verified end.
+    time from the alert (or the incident's start) to the verified end. `woken` names who was told directly.
     """
 
     proposal_id: str
@@ -109,6 +109,7 @@ class ProposalTold:
     seconds: float | None = None
     since_alert: float | None = None
     successor_url: str = ""
+    woken: tuple[str, ...] = ()
     restricted: bool = False
     decides: str = ""
 

@@ -29,7 +29,7 @@ from runbooks_app.core.run import CellState, RunState
 from runbooks_app.core.runbook import Stage
 from runbooks_app.documents.images import read_image
 from runbooks_app.documents.unreadable import Unreadable
-from runbooks_app.store import break_glass, incidents, proposals, runs
+from runbooks_app.store import break_glass, incidents, proposals, runs, wakings
 from runbooks_app.store.database import Transaction
 from runbooks_app.store.records import Cell, Incident, Proposal, Run
 from runbooks_app.worker.alerts import alerts_told
@@ -114,6 +114,9 @@ def proposal_told(tx: Transaction, service: Service, proposal: Proposal, run: Ru
         seconds=(attempt.ended_at - attempt.started_at).total_seconds() if attempt and attempt.ended_at else None,
         since_alert=since,
         successor_url=base + successor if successor else "",
+        woken=tuple(
+            one.name + (" (not reached)" if one.trouble else "") for one in wakings.of_proposal(tx, proposal.id)
+        ),
         restricted=hidden,
         decides="" if elsewhere else f"{proposal.id}:{proposal.digest}",
     )

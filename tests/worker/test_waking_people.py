@@ -13,6 +13,7 @@ from worker.conftest import ANA, BEN, CAT, WEB, House, while_working
 from runbooks_app.actions import deciding, people, sweeping
 from runbooks_app.actions.story import incident_story
 from runbooks_app.chat.client import Slack
+from runbooks_app.chat.messages import proposal_message
 from runbooks_app.core.errors import Refused, Unavailable
 from runbooks_app.core.people import Person
 from runbooks_app.core.waking import Step
@@ -20,10 +21,10 @@ from runbooks_app.main.demo.slack.app import SlackConfig, create_slack, serve
 from runbooks_app.main.demo.slack.workspace import Workspace
 from runbooks_app.oncall import pagers, read_oncall
 from runbooks_app.store import people as people_rows
-from runbooks_app.store import wakings
+from runbooks_app.store import runs, wakings
 from runbooks_app.store.database import reading, transaction
 from runbooks_app.store.records import Proposal
-from runbooks_app.worker import telling, waking_people
+from runbooks_app.worker import telling, views, waking_people
 
 pytestmark = pytest.mark.chat
 
@@ -362,10 +363,28 @@ def test_a_page_that_fails_is_tried_again_and_its_trouble_stands_with_it(night, 
     assert len(pages.open) == 1
 
 
+def test_a_page_whose_answer_is_lost_is_sent_again_and_stands_once(night, pages):
+    proposal = paged(night, pages)
+
+    def takes_it_and_hangs_up(request):
+        pages.open[f"runbooks-{proposal.id}"] = {}
+        request.close_connection = True
+
+    pages.spell.append(takes_it_and_hangs_up)
+    with pytest.raises(Unavailable):
+        night.page()
+    waking_people.page(night.house.worker, proposal.id)
+    assert list(pages.open) == [f"runbooks-{proposal.id}"]
+    assert night.rows("SELECT count(*) FROM wakings WHERE way <> 'slack' AND sent_at IS NOT NULL") == [(1,)]
+
+
 def test_a_page_that_is_refused_is_not_sent_again_and_its_trouble_stands_with_it(night, pages, caplog):
-    paged(night, pages)
+    proposal = paged(night, pages)
     pages.spell.append(says(400))
     night.page()
+    with reading(night.house.service.engine) as tx:
+        told = proposal_message(views.proposal_told(tx, night.house.service, proposal, runs.get(tx, proposal.run_id)))
+    assert "Woken: Ben, Cat, pd (not reached)" in str(told.blocks) or "Cat, Ben, pd (not reached)" in str(told.blocks)
     ((trouble, over),) = night.rows("SELECT trouble, ended_at IS NOT NULL FROM wakings WHERE way <> 'slack'")
     assert "400" in trouble
     assert over
