@@ -283,6 +283,14 @@ def test_a_message_is_noted_by_its_shortcut_once(slack, shortcut, service):
     assert notes == ["it was the log"]
 
 
+def test_what_no_database_holds_is_noted_as_far_as_one_does(slack, shortcut, service):
+    slack.command("disk-full")
+    choose(slack, shortcut, "note", "half \ud800 and \0 none")
+    with reading(service.engine) as tx:
+        noted = tx.execute("SELECT text FROM notes ORDER BY id DESC LIMIT 1").scalar_one()
+    assert noted == "half ? and \ufffd none"
+
+
 def test_what_is_asked_by_the_shortcut_is_answered_in_its_form(slack, shortcut):
     told = choose(slack, shortcut, "status").json
     assert told["response_action"] == "update"

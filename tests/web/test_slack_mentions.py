@@ -161,7 +161,16 @@ def test_a_mention_without_what_must_be_named_is_answered_with_a_button_for_its_
     assert limit["element"]["initial_value"] == "5"
 
 
-@pytest.mark.parametrize("value", ["", "cancel", "disk-full", "note x", "\x00", "unheard-of ?", "x" * 9_000])
+@pytest.mark.parametrize("name", ["\x00", "\ud800", "x" * 99_999, "../runs"])
+def test_a_run_that_cannot_be_named_is_not_cancelled(slack, linked, service, said_later, name):
+    linked("responder")
+    slack.command("disk-full")
+    assert slack.press("cancel_run", name, response_url="https://hooks.slack.com/x").status_code == 200
+    assert "There is no run" in words(said_later()[0])
+    assert [run.state for run in runs_in(service, slack.channel)] == ["queued"]
+
+
+@pytest.mark.parametrize("value", ["", "cancel", "disk-full", "note x", "\x00 ?", "unheard-of ?", "x" * 9_000])
 def test_a_forged_button_for_a_form_does_nothing(slack, linked, service, said_later, value):
     linked("responder")
     slack.command("disk-full")

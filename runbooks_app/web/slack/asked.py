@@ -12,6 +12,7 @@ things; they give no right to them.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,6 +23,8 @@ from runbooks_app.core.errors import InvalidInput, Refused
 if TYPE_CHECKING:
     from runbooks_app.chat.views import Message
     from runbooks_app.settings import Settings
+
+_STAMP = re.compile(r"[0-9]{1,20}\.[0-9]{1,20}", re.ASCII)
 
 MAX_TEXT = 10_000
 """Characters of a text that are kept; the box for commands ends sooner, and messages may be longer."""
@@ -58,10 +61,10 @@ class Asked:
     channel_name: str
     delivery: str
     at: float
-    text: str = ""
+    text: str = field(default="", repr=False)
     command: str = "/runbook"
     name: str = ""
-    value: str = ""
+    value: str = field(default="", repr=False)
     thread_ts: str = ""
     message: Mapping[str, Any] = field(default_factory=dict, repr=False)
     view: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -119,8 +122,7 @@ def from_interaction(payload: Mapping[str, Any], *, settings: Settings, copy: st
 
     Raises as `from_command` does, and `Refused` for somebody of another workspace in a shared channel.
     """
-    if not isinstance(payload, Mapping):
-        raise InvalidInput("The interaction cannot be read.")
+    payload = _read(payload, "interaction")
     user, channel = _mapping(payload.get("user")), _mapping(payload.get("channel"))
     team = _team(_mapping(payload.get("team")).get("id"), settings)
     _team(user.get("team_id") or team, settings)
@@ -148,7 +150,7 @@ def from_interaction(payload: Mapping[str, Any], *, settings: Settings, copy: st
         text=_text(message.get("text")),
         name=name,
         value=value,
-        thread_ts=_text(message.get("thread_ts") or message.get("ts")),
+        thread_ts=stamp(message.get("thread_ts") or message.get("ts")),
         message=message,
         view=view,
         response_url=_text(payload.get("response_url")),
@@ -161,8 +163,7 @@ def from_event(envelope: Mapping[str, Any], *, settings: Settings, copy: str, at
 
     Raises as `from_command` does.
     """
-    if not isinstance(envelope, Mapping):
-        raise InvalidInput("The event cannot be read.")
+    envelope = _read(envelope, "event")
     team, event = _team(envelope.get("team_id"), settings), _mapping(envelope.get("event"))
     theirs = {_text(event[name]) for name in ("user_team", "source_team", "team") if event.get(name)}
     if theirs - {team} or event.get("bot_id") or event.get("subtype") or not event.get("user"):
@@ -181,7 +182,7 @@ def from_event(envelope: Mapping[str, Any], *, settings: Settings, copy: str, at
         text=text,
         command="",
         name=name,
-        thread_ts=_text(event.get("thread_ts") or event.get("ts")),
+        thread_ts=stamp(event.get("thread_ts") or event.get("ts")),
         message=_mapping(item.get("message")) or event,
     )
 
@@ -228,6 +229,11 @@ def place(channel: Any) -> str:
     return channel if isinstance(channel, str) and _is_id(channel) else ""
 
 
+def stamp(ts: Any) -> str:
+    """What names a message in its channel ("1700000000.000100"), or nothing where it is none."""
+    return ts if isinstance(ts, str) and _STAMP.fullmatch(ts) else ""
+
+
 def _is_id(text: str) -> bool:
     return text.isascii() and text.isalnum() and len(text) <= 40
 
@@ -246,4 +252,24 @@ def _list(value: Any) -> list[Any]:
 
 
 def _text(value: Any) -> str:
-    return value.encode("utf-8", "replace").decode()[:MAX_TEXT] if isinstance(value, str) else ""
+    return _storable(value)[:MAX_TEXT] if isinstance(value, str) else ""
+
+
+def _read(told: Any, what: str) -> Mapping[str, Any]:
+    """An object of Slack's with texts as a database can hold them; raises `InvalidInput` for anything else."""
+    try:
+        found = _storable(told)
+    except RecursionError:
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidInput(f"The {what} cannot be read.")
+    return found
+
+
+def _storable(value: Any) -> Any:
+    """Without NUL and halves of characters."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_storable(name): _storable(inner) for name, inner in value.items()}
+    return [_storable(inner) for inner in value] if isinstance(value, list) else value

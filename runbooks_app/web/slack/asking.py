@@ -15,7 +15,7 @@ from runbooks_app.chat.commands import Command, Verb, parse
 from runbooks_app.chat.forms import Where
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.web.slack import commands
-from runbooks_app.web.slack.asked import Answer, Asked, place
+from runbooks_app.web.slack.asked import Answer, Asked, place, stamp
 
 if TYPE_CHECKING:
     from runbooks_app.actions.context import Service
@@ -50,5 +50,5 @@ def sent_off(verbs: Mapping[Verb, commands.VerbHandler], service: Service, perso
         command = Command(Verb(what), text=text)
     else:
         command = parse(f"{what} {text}" if what == Verb.ATTACH else what)
-    asked = replace(asked, channel=place(where.channel), thread_ts=where.thread_ts)
+    asked = replace(asked, channel=place(where.channel), thread_ts=stamp(where.thread_ts))
     return verbs[command.verb](service, person, asked, command)

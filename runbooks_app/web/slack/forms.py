@@ -22,7 +22,7 @@ from runbooks_app.core.errors import InvalidInput, Problem
 from runbooks_app.core.forms import fields
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.web.slack import here
-from runbooks_app.web.slack.asked import Answer, Asked, Kind, place
+from runbooks_app.web.slack.asked import Answer, Asked, Kind, place, stamp
 
 if TYPE_CHECKING:
     from runbooks_app.actions.context import Service
@@ -72,7 +72,7 @@ def pressed(service: Service, person: Person, asked: Asked) -> Answer:
 def sent_off(service: Service, person: Person, asked: Asked) -> Answer:
     """Ask for a run with what was filled in; what cannot be used is told beside its field, and the form stays."""
     where = Where.read(asked.view)
-    asked = replace(asked, channel=place(where.channel), thread_ts=where.thread_ts)
+    asked = replace(asked, channel=place(where.channel), thread_ts=stamp(where.thread_ts))
     runbook = service.library.get(where.runbook)
     listed = fields(runbook.parameters, usable_connections(service, person), {})
     try:
