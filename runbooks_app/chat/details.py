@@ -120,9 +120,10 @@ def _evidence_message(item: EvidenceTold, run_url: str) -> Message:
     if item.restricted:
         return message(head, [section(f"{head}\n🔒 Restricted data: only on {where}.")])
     url = item.url or run_url
-    if len(item.rows) == 1 and 1 <= len(item.columns) <= FIELDS and not item.omitted:
+    if [len(row) for row in item.rows] == [len(item.columns)] and 1 <= len(item.columns) <= FIELDS and not item.omitted:
         row = [
-            (safe(name, 100), safe(value, 300) or "-") for name, value in zip(item.columns, item.rows[0], strict=False)
+            (safe(name, 100) or "-", safe(value, 300) or "-")
+            for name, value in zip(item.columns, item.rows[0], strict=False)
         ]
         return message(head, [section(f"{head} ({where})"), fields(row)], url=url)
     shown = _table(item, 2600) if item.columns else (item.text, "")
@@ -135,8 +136,8 @@ def _table(
     item: EvidenceTold, room: int, *, columns: int = 8, rows: int = MOST_ROWS, cell: int = 40
 ) -> tuple[str, str]:
     """Rows as aligned text within `room` characters, and what was left out."""
-    names = [_cell(name, cell) for name in item.columns[:columns]]
-    shown = [[_cell(value, cell) for value in row[: len(names)]] for row in item.rows[:rows]]
+    names = [plain(name, cell) for name in item.columns[:columns]]
+    shown = [[plain(value, cell) for value in row[: len(names)]] for row in item.rows[:rows]]
     widths = [max(len(line[i]) if i < len(line) else 0 for line in [names, *shown]) for i in range(len(names))]
     lines: list[str] = []
     for line in [names, ["─" * width for width in widths], *shown]:
@@ -150,8 +151,3 @@ def _table(
     if len(item.columns) > len(names):
         notes.append(count(len(item.columns) - len(names), "more column"))
     return "\n".join(lines), ", ".join(notes)
-
-
-def _cell(value: str, most: int) -> str:
-    text = " ".join(value[:200].split())
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
 from runbooks_app.chat import details, messages, replies, views
+from runbooks_app.chat.blocks import headline
 from runbooks_app.chat.break_glass import break_glass_message
 from runbooks_app.chat.mrkdwn import BREAK, clip, code, duration, link, safe, units
+from runbooks_app.chat.untold import untold_message
 from runbooks_app.core.errors import InvalidInput, NotFound, Problem
 from runbooks_app.core.policy import Risk
 from runbooks_app.core.proposal import ProposalState, Verification
@@ -69,9 +71,13 @@ EVIDENCE = st.builds(
     st.lists(st.lists(TEXT, max_size=3).map(tuple), max_size=3).map(tuple), st.integers(0, 10**9), TEXT, URLS,
     st.booleans(),
 )  # fmt: skip
+LONG = st.builds(
+    views.EvidenceTold, TEXT, st.lists(TEXT, min_size=1, max_size=3).map(tuple),
+    st.lists(TEXT, max_size=3).map(lambda row: (tuple(row),) * 21), st.integers(0, 10**9), TEXT, URLS,
+)  # fmt: skip
 CHARTS = st.builds(views.ChartTold, st.just(b""), TEXT, TEXT, URLS, st.booleans())
 DETAILS = st.builds(
-    views.DetailsTold, URLS, st.lists(CELLS, max_size=3).map(tuple), st.lists(EVIDENCE, max_size=3).map(tuple),
+    views.DetailsTold, URLS, st.lists(CELLS, max_size=3).map(tuple), st.lists(EVIDENCE | LONG, max_size=3).map(tuple),
     st.lists(CHARTS, max_size=3).map(tuple),
 )  # fmt: skip
 PROBLEMS = st.lists(st.builds(Problem, TEXT, TEXT, TEXT), max_size=3).map(tuple)
@@ -134,11 +140,49 @@ def test_a_break_glass_s_message_is_within_limits_and_says_only_what_we_mean(tol
     check(break_glass_message(told))
 
 
+@pytest.mark.chat
+@settings(max_examples=25, deadline=None)
+@given(TEXT, TEXT)
+def test_what_is_said_of_a_lost_channel_is_within_limits_and_says_only_what_we_mean(channel, why):
+    check(untold_message(channel, why))
+
+
+@pytest.mark.chat
+@settings(max_examples=25, deadline=None)
+@given(RUNS)
+def test_a_headline_is_within_limits_and_says_only_what_we_mean(told):
+    short = headline(messages.run_message(told))
+    assert short.blocks == ()
+    check(short)
+
+
+@pytest.mark.chat
+def test_a_long_table_is_a_file_with_all_its_rows_and_a_single_row_stands_as_fields():
+    rows = tuple((str(number), "x" * 50) for number in range(30))
+    long = views.EvidenceTold("Who waits, @channel", ("pid", "query"), rows, 5, url=URL)
+    (file,) = details.details_files(views.DetailsTold(URL, evidence=(long,)))
+    assert (file.name, len(file.data.decode().splitlines())) == ("who-waits-channel.txt", 32)
+    assert f"<{URL}|its cell>" in file.comment
+    assert "5 more rows were not kept" in file.comment
+    (message,) = details.details_messages(views.DetailsTold(URL, evidence=(long,)))
+    assert "15 more rows" in json.dumps(message.blocks)
+    short = replace(long, rows=(("4711", "ALTER TABLE orders"),), omitted=0)
+    assert details.details_files(views.DetailsTold(URL, evidence=(short,))) == ()
+    (message,) = details.details_messages(views.DetailsTold(URL, evidence=(short,)))
+    assert [field["text"] for field in message.blocks[1]["fields"]] == ["*pid*\n4711", "*query*\nALTER TABLE orders"]
+    hidden = replace(long, restricted=True)
+    assert details.details_files(views.DetailsTold(URL, evidence=(hidden,))) == ()
+
+
 @settings(max_examples=15, deadline=None)
 @given(DETAILS)
 def test_details_are_within_limits_and_say_only_what_we_mean(told):
     made = details.details_messages(told)
     assert len(made) <= details.MOST_DETAILS
+    for file in details.details_files(told):
+        assert re.fullmatch(r"[a-z0-9-]{1,60}\.(png|txt)", file.name)
+        assert units(file.title) <= 200
+        check(views.Message(file.comment))
     for message in made:
         check(message)
 

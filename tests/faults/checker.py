@@ -38,7 +38,7 @@ UNION ALL
 SELECT 'credential ' || identity || ' is held' FROM credentials WHERE ended_at IS NULL
 UNION ALL
 SELECT 'job ' || id || ' (' || task_name || ') is ' || status FROM procrastinate_jobs
-WHERE status IN ('todo', 'doing') AND queue_name <> 'upkeep'
+WHERE status IN ('todo', 'doing') AND queue_name <> 'upkeep' AND NOT (task_name = 'wake' AND scheduled_at > now())
 """
 
 STARTS = """
