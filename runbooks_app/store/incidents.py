@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from runbooks_app.core.errors import NotFound
 from runbooks_app.store.database import Transaction
-from runbooks_app.store.records import AlertRow, Incident, IncidentChannel, Note
+from runbooks_app.store.records import AlertRow, Incident, IncidentChannel, Note, Record
 
 _PARTS = "SELECT id FROM incidents WHERE id = :id OR merged_into = :id"
 """An incident and those that became part of it."""
+
+
+@dataclass(frozen=True)
+class RunElsewhere(Record):
+    """A run of another incident: `incident_id` and `title` are that one's."""
+
+    id: str
+    runbook: str
+    requested_at: datetime
+    incident_id: int
+    title: str
 
 
 def insert(tx: Transaction, title: str, channel: str, opened_by: dict[str, Any], channel_name: str = "") -> Incident:
@@ -136,6 +149,19 @@ def runs_of_alerts(tx: Transaction, most: int) -> list[str]:
         most=most,
     )
     return list(rows.scalars())
+
+
+def runs_of_others(tx: Transaction, incident_id: int, most: int) -> list[RunElsewhere]:
+    """The latest runs of other incidents that are open, newest first."""
+    rows = tx.execute(
+        """SELECT r.id, r.runbook, r.requested_at, i.id AS incident_id, i.title
+           FROM runs r JOIN incidents i ON i.id = r.incident_id
+           WHERE r.purpose = 'diagnosis' AND i.closed_at IS NULL AND i.id <> :id
+           ORDER BY r.requested_at DESC LIMIT :most""",
+        id=incident_id,
+        most=most,
+    )
+    return [RunElsewhere.of(row) for row in rows]
 
 
 def has_runs(tx: Transaction, incident_id: int) -> bool:

@@ -125,6 +125,22 @@ def test_an_alerts_incident_with_another_run_stays_open(service, story, place):
     assert state(service, alerted).closed_at is None
 
 
+def test_its_page_takes_a_run_of_another_open_incident(service, story, anna, vera, place):
+    alerted, run = by_alert(service, place)
+    page = f"/incidents/{opened(service).id}"
+    shown = anna.get(page)
+    assert f'<option value="{run.id}">' in shown.html
+    assert f"#{alerted.id} DatabaseLatencyHigh" in shown.text
+    assert vera.post(f"{page}/runs", run=run.id).status == 403
+    assert anna.post(f"{page}/runs", run=run.id).status == 303
+    assert state(service, alerted).merged_into is not None
+    shown = anna.get(page)
+    assert "db-latency attached, which belonged" in shown.text
+    assert run.id not in shown.html.partition("Attach a run")[2]
+    assert anna.post(f"{page}/runs", run="<b>").status == 404
+    assert "Attach a run" not in vera.get(page).text
+
+
 def test_parts_of_a_part_are_parts_of_the_whole(service, story, anna, place):
     first, run = by_alert(service, place)
     second, other = by_alert(service, place)

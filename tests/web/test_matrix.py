@@ -51,6 +51,7 @@ GET  /incidents/<incident>/decide                     login  no     yes    yes  
 POST /incidents/<incident>/decide                     401    no     no     no     yes    no     no     no     no
 POST /incidents/<incident>/close                      401    no     no     yes    yes    no     no     no     no
 POST /incidents/<incident>/notes                      401    no     no     yes    yes    no     no     no     no
+POST /incidents/<incident>/runs                       401    no     no     yes    yes    no     no     no     no
 POST /incidents/<incident>/postmortem                 401    no     no     yes    yes    yes    yes    yes    no
 GET  /connections                                     login  no     yes    yes    yes    yes    yes    yes    yes
 GET  /audit                                           login  no     no     no     no     no     yes    yes    no
@@ -99,6 +100,7 @@ WITHOUT_SESSION = {
     "POST /login/back-channel": 400,  # wants a token that the provider signed
     "POST /slack/commands": 403,  # wants Slack's signature
     "POST /slack/interactivity": 403,
+    "POST /slack/events": 403,
     "POST /alerts/<source>": 403,  # wants the secret of who sends alerts
 }
 """What everybody is answered who brings no more than an address, whoever they are signed in as."""

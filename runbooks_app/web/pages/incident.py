@@ -21,6 +21,9 @@ from runbooks_app.web.guards import guard, signed_in
 
 blueprint = Blueprint("incident", __name__)
 
+MOST_OFFERED = 50
+"""Runs of other incidents that the page offers to attach."""
+
 _FORMS = {
     "ipynb": (postmortem.as_notebook_text, "application/x-ipynb+json"),
     "html": (postmortem.as_html, "text/html; charset=utf-8"),
@@ -75,6 +78,17 @@ def close(incident_id: int) -> Response:
     )
 
 
+@blueprint.post("/incidents/<int:incident_id>/runs")
+@guard(Permission.NOTE)
+def attach(incident_id: int) -> Response:
+    """Make a run of another incident part of this one."""
+    run_id = request.form.get("run", "")
+    return _done(
+        lambda: actions.attach_run(service(), g.person, signed_in(), run_id, incident_id).id,
+        lambda problems: _page(incident_id, problems=problems),
+    )
+
+
 @blueprint.post("/incidents/<int:incident_id>/postmortem")
 @guard(Permission.EXPORT)
 def export(incident_id: int) -> Response:
@@ -92,6 +106,7 @@ def _page(incident_id: int, *, note: str = "", cause: str = "", problems: tuple[
     with reading(service().engine) as tx:
         story = incident_story(tx, service(), incident_id)
         undecided = proposals.undecided(tx, incident_id)
+        others = [] if story.closed_at else incidents.runs_of_others(tx, incident_id, MOST_OFFERED)
     return render_template(
         "incident.html",
         story=story,
@@ -99,6 +114,7 @@ def _page(incident_id: int, *, note: str = "", cause: str = "", problems: tuple[
         took=durations(story),
         note=note,
         cause=cause,
+        others=others,
         channel_url=_channel_url,
         errors={problem.where: problem.message for problem in problems},
     )
