@@ -40,6 +40,9 @@ from runbooks_app.store.database import Transaction, transaction
 QUIET = 600
 """Seconds without another held alert after which a storm is over."""
 
+KEPT = 30
+"""Days that alerts are kept for which there is no incident."""
+
 NAMED = 20
 """Names of alerts in an entry; it counts them all, and has the fingerprint of each."""
 
@@ -85,6 +88,12 @@ def end_storms(service: Service) -> int:
             tx.audit(TIMER, Event.ALERTS_HELD, {"storm": storm.id}, _held_body(storm))
             tell(tx, f"storm:{storm.id}")
         return len(ended)
+
+
+def forget(service: Service) -> int:
+    """Forget alerts that belong to no incident and were not told for a month; how many."""
+    with transaction(service.engine) as tx:
+        return alerts.forget(tx, KEPT)
 
 
 class _Taking:

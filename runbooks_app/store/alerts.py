@@ -147,7 +147,8 @@ def of_run(tx: Transaction, incident_id: int, run_id: str) -> Behind | None:
         incident=incident_id,
         run=run_id,
     ).one()
-    return Behind.of(row) if row.count else None
+    found = Behind.of(row)
+    return found if found.count else None
 
 
 def open_incident(tx: Transaction, source: str, rule: str, group_key: str) -> int | None:
@@ -222,6 +223,13 @@ def end_quiet(tx: Transaction, seconds: int) -> list[Storm]:
         seconds=seconds,
     )
     return [Storm.of(row) for row in rows]
+
+
+def forget(tx: Transaction, days: int) -> int:
+    """Delete what belongs to no incident and was not told for these days; how many."""
+    return tx.execute(
+        "DELETE FROM alerts WHERE incident_id IS NULL AND last_at < now() - make_interval(days => :days)", days=days
+    ).rowcount
 
 
 def first_held_in_minute(tx: Transaction, window: str) -> bool:

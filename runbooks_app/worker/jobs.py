@@ -294,3 +294,4 @@ def _forget_old_deliveries(worker: Worker) -> None:
         tx.execute("DELETE FROM chat_links WHERE expires_at < now() - interval '1 day'")
         tx.execute("DELETE FROM sessions WHERE expires_at < now() - interval '1 day'")
         tx.execute("DELETE FROM pending_decisions WHERE begun_at < now() - interval '1 day'")
+    alerting.forget(worker.service)

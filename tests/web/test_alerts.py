@@ -191,6 +191,15 @@ def test_an_alert_of_which_no_rule_speaks_is_taken_and_kept(sender):
     assert (row.outcome, row.incident_id) == ("unmatched", None)
 
 
+def test_what_belongs_to_no_incident_is_forgotten_after_a_month_and_the_rest_is_kept(sender):
+    sender.outcomes(sender.alert(), sender.alert(name="Other"), sender.alert(name="Other", pod="b"))
+    with transaction(sender.service.engine) as tx:
+        tx.execute("UPDATE alerts SET last_at = now() - interval '31 days' WHERE labels ->> 'pod' IS NULL")
+    assert alerting.forget(sender.service) >= 1
+    assert {row.outcome for row in sender.kept()} == {"run", "unmatched"}
+    assert len(sender.kept()) == 2
+
+
 def test_what_a_rule_cannot_be_filled_from_is_told_and_not_guessed(sender):
     lacking = sender.alert(service="nope")
     broken = sender.alert(name="Broken")

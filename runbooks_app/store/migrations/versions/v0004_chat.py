@@ -105,7 +105,7 @@ UP = (
     )""",
     "CREATE INDEX alerts_by_group ON alerts (source, rule, group_key, received_at DESC)",
     "CREATE INDEX alerts_by_incident ON alerts (incident_id) WHERE incident_id IS NOT NULL",
-    "CREATE INDEX alerts_maintained ON alerts (last_at) WHERE outcome = 'maintenance'",
+    "CREATE INDEX alerts_by_time ON alerts (last_at)",
     """CREATE TABLE alert_storms (
         id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         channel  text NOT NULL,
@@ -160,8 +160,8 @@ def upgrade() -> None:
     for statement in UP:
         op.execute(statement)
     role = '"' + context.config.attributes["application_role"].replace('"', '""') + '"'
-    op.execute(f"GRANT SELECT, INSERT, UPDATE ON incident_channels, wakings, alerts, alert_storms TO {role}")
-    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON chat_threads, chat_channels, elsewhere_places TO {role}")
+    op.execute(f"GRANT SELECT, INSERT, UPDATE ON incident_channels, wakings, alert_storms TO {role}")
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON alerts, chat_threads, chat_channels, elsewhere_places TO {role}")
 
 
 def downgrade() -> None:
