@@ -21,7 +21,7 @@ OPEN_FORM = "open_form"
 
 _HELP = (
     ("db-latency database=orders-db", "runs a runbook: it only reads, and says what it found"),
-    ("db-latency ?", "a form for its parameters"),
+    ("db-latency ?", "a form for its parameters; values may be given too"),
     ("list", "what can be run here"),
     ("status", "what goes on in this channel"),
     ("cancel", "stops your run"),
@@ -36,8 +36,9 @@ _HELP = (
 def help_reply(command: str = "/runbook", *, docs_url: str = "") -> Message:
     """How the command is used."""
     lines = [f"{_typed(command, rest)} — {what}" for rest, what in _HELP]
+    threads = "In threads, where slash commands do not work: mention me, or use “Run a runbook” in a message's menu."
     tail = "Anything that changes a system is proposed first, and runs only after somebody else has approved it."
-    blocks = [section("*What you can type*"), *sections(lines), context(tail)]
+    blocks = [section("*What you can type*"), *sections(lines), context(threads), context(tail)]
     if docs_url:
         blocks.append(context(link(docs_url, "More")))
     return message("What you can type after " + safe(command, 40), blocks)
