@@ -82,6 +82,7 @@ class Sender:
 
     def __init__(self, service, folder, budget=1_000):
         self.number = f"n{next(_numbers)}"
+        self.now = datetime.now(UTC).replace(microsecond=0)
         self.channel = f"C0ALERTS{self.number.upper()}"
         for name, secret in SECRETS.items():
             (folder / name).write_text(secret)
@@ -105,7 +106,7 @@ class Sender:
 
     def alert(self, status="firing", *, start=0, name="LatencyHigh", **labels):
         told = {"alertname": name, "n": self.number, "service": "orders", "note": "", **labels}
-        began = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=start)
+        began = self.now + timedelta(seconds=start)
         return {
             "status": status,
             "labels": told,
