@@ -161,7 +161,8 @@ def upgrade() -> None:
         op.execute(statement)
     role = '"' + context.config.attributes["application_role"].replace('"', '""') + '"'
     op.execute(f"GRANT SELECT, INSERT, UPDATE ON incident_channels, wakings, alert_storms TO {role}")
-    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON alerts, chat_threads, chat_channels, elsewhere_places TO {role}")
+    forgotten = "alerts, chat_threads, chat_channels, elsewhere_places"
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {forgotten} TO {role}")
 
 
 def downgrade() -> None:
