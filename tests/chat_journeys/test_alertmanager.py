@@ -75,10 +75,8 @@ def night(servers_folder: Path, postgres_programs: Path) -> Iterator[Night]:
     folder.mkdir(mode=0o711)
     ports = {name: free_port() for name in USUAL_PORTS}
     (folder / "ports.json").write_text(json.dumps(ports))
-    own = connection(folder / "shop", ports["shop"])
     # A connection says itself that alerts may diagnose it.
-    opted = own.replace('kind = "postgres"\n', 'kind = "postgres"\ndiagnosers = ["responder", "alert"]\n', 1)
-    assert opted != own
+    opted = connection(folder / "shop", ports["shop"], diagnosers=("responder", "alert"))
     (folder / "opted.toml").write_text(opted)
     (folder / "alerts.toml").write_text(ALERTS)
     (folder / "catalogue.toml").write_text(CATALOGUE)

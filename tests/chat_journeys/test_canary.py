@@ -132,8 +132,7 @@ def everything(servers_folder: Path, postgres_programs: Path) -> Iterator[Everyt
         for name, text in secrets.items():
             (folder / f"{name}.secret").touch(0o600)
             (folder / f"{name}.secret").write_text(text)
-        own = connection(folder / "shop", ports["shop"])
-        opted = own.replace('kind = "postgres"\n', 'kind = "postgres"\ndiagnosers = ["responder", "alert"]\n', 1)
+        opted = connection(folder / "shop", ports["shop"], diagnosers=("responder", "alert"))
         (folder / "opted.toml").write_text(opted)
         (folder / "alerts.toml").write_text(ALERTS)
         pagers = pagerduty.toml(folder, "pd") + opsgenie.toml(folder, "genie")

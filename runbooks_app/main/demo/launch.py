@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from runbooks_app.main.demo import alarm
 from runbooks_app.main.demo.stage import Stage, forget
 
 
@@ -62,6 +63,7 @@ def _hold(stage: Stage, console: Console) -> None:
 
   Ana asks, Ben approves: nobody approves what they asked for.
   To break the shop again: [bold]m[/] + Enter (migration), [bold]r[/] + Enter (a row lock). Ctrl-C stops everything.
+  To let an alert bring the diagnosis into #{alarm.CHANNEL} by itself: [bold]a[/] + Enter.
 """,
         soft_wrap=True,  # a command that is broken in two cannot be copied
     )
@@ -72,9 +74,14 @@ def _hold(stage: Stage, console: Console) -> None:
         ready, _, _ = select.select([sys.stdin], [], [], 1.0)
         if not ready:
             continue
-        kind = {"m": "migration", "r": "idle-row-lock"}.get(sys.stdin.readline().strip())
+        typed = sys.stdin.readline().strip()
+        if typed == "a":
+            alarm.ring(stage)
+            console.print(f"The alert was sent; look into #{alarm.CHANNEL}.")
+            continue
+        kind = {"m": "migration", "r": "idle-row-lock"}.get(typed)
         if kind is None:
-            console.print("m or r, then Enter.")
+            console.print("m, r or a, then Enter.")
             continue
         fault.stop()
         fault = stage.shop.inject(kind)

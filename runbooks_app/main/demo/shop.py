@@ -155,14 +155,20 @@ class Shop:
         return process
 
 
-def connection(folder: Path, port: int, name: str = "orders-db", label: str = "Orders database") -> str:
+def connection(
+    folder: Path,
+    port: int,
+    name: str = "orders-db",
+    label: str = "Orders database",
+    diagnosers: tuple[str, ...] = ("responder",),
+) -> str:
     """A shop in this folder, on this port, as a table for the connections file; it need not run yet."""
     source = (
         f'provider = "postgres-role"\nrole = "{{role}}"\nminter = "{MINTER}"\n'
         f"password_file = {json.dumps(str(folder / 'passwords' / f'{MINTER}.password'))}\n"
     )
     return (
-        f'[{name}]\nkind = "postgres"\nlabel = {json.dumps(label)}\n'
+        f'[{name}]\nkind = "postgres"\nlabel = {json.dumps(label)}\ndiagnosers = {json.dumps(diagnosers)}\n'
         f'host = "127.0.0.1"\nport = {port}\ndatabase = "{DATABASE}"\n'
         f"[{name}.diagnose]\n{source.format(role='orders_reader')}"
         f"[{name}.remediate]\n{source.format(role='orders_operator')}"

@@ -26,6 +26,7 @@ import psycopg
 from psycopg import sql
 
 from runbooks_app.core.errors import Unavailable
+from runbooks_app.main.demo import alarm
 from runbooks_app.main.demo.identity import ROLES
 from runbooks_app.main.demo.shop import Shop, connection
 from runbooks_app.main.embedded import Guarded, Postgres, Redis, remove
@@ -179,7 +180,8 @@ class Stage:
         drill = connection(shop, self.ports["shop"], DRILL, "Orders database (drill)").replace(
             'expires = "30m"', 'expires = "3s"'
         )
-        (self.folder / "connections.toml").write_text(connection(shop, self.ports["shop"]) + "\n" + drill)
+        opted = connection(shop, self.ports["shop"], diagnosers=("responder", "alert"))
+        (self.folder / "connections.toml").write_text(opted + "\n" + drill)
         settings: dict[str, Any] = {
             "public_url": self.url,
             "environment": "demo",
@@ -202,7 +204,9 @@ class Stage:
             "slack_channel": "C0INCIDENTS",
             "lease": 5,
             "verify_timeout": 120,
+            **alarm.prepare(self.folder),
         }
+        self.secret(alarm.PROOF)
         if self.redis is not None:
             (self.folder / "redis.secret").touch(0o600)
             (self.folder / "redis.secret").write_text(self.redis.password)

@@ -14,6 +14,7 @@ import httpx
 import psycopg
 
 from runbooks_app.core import audit
+from runbooks_app.main.demo import alarm
 from runbooks_app.main.demo.stage import DRILL, Stage
 from runbooks_app.main.embedded import Guarded
 
@@ -115,11 +116,10 @@ class Story:
         expect(answer.status_code == 200, f"the command was answered {answer.status_code}: {answer.text[:300]}")
         return self.messages(user)
 
-    def messages(self, user: str = "") -> list[dict[str, Any]]:
-        """What stands in the channel."""
-        answer = self.stage.http.get(
-            f"{self.stage.slack_url}/control/messages", params={"channel": "incidents", "as": user}
-        )
+    def messages(self, user: str = "", channel: str = "incidents") -> list[dict[str, Any]]:
+        """What stands in a channel."""
+        query = {"channel": channel, "as": user}
+        answer = self.stage.http.get(f"{self.stage.slack_url}/control/messages", params=query)
         found: list[dict[str, Any]] = answer.json()["messages"]
         return found
 
@@ -181,6 +181,7 @@ def _tell(story: Story) -> None:
     traffic = stage.shop.traffic()
     story.fault = stage.shop.inject("migration")
     try:
+        _alarmed(story)
         ana, ben = _arrive(story)
         proposal, drill_id = _untouched(story, ana, ben)
         _stale_then_applied(story, ben, proposal, drill_id)
@@ -189,6 +190,19 @@ def _tell(story: Story) -> None:
         traffic.stop()
     _trail(story)
     _postmortem(story, ana)
+
+
+def _alarmed(story: Story) -> None:
+    with story.step("an alert brings the diagnosis into the channel before anyone asks") as checked:
+        pid = until("the session that holds the lock", story.blocker)
+        until("sessions to wait for it", lambda: _blocked(story, pid) >= 3)
+        alarm.ring(story.stage)
+
+        def told() -> list[str]:
+            found = [message for message in story.messages(channel=alarm.CHANNEL) if not message["thread_ts"]]
+            return [m["text"] for m in found if "diagnosed in" in m["text"] and str(pid) in m["plain"]]
+
+        checked.extend(until("the diagnosis in the channel", told))
 
 
 def _arrive(story: Story) -> tuple[Browser, Browser]:
