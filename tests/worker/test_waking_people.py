@@ -214,6 +214,17 @@ def test_the_incident_tells_who_was_woken_when(night):
     assert told[1].endswith("Eve")
 
 
+def test_who_left_the_chat_is_told_as_not_reached_and_the_others_are_woken(night):
+    proposal = night.proposal()
+    del night.workspace.humans["U0BEN"]
+    night.step()
+    assert list(night.told()) == ["Cat"]
+    with reading(night.house.service.engine) as tx:
+        trouble = {waking.name: waking.trouble for waking in wakings.of_proposal(tx, proposal.id)}
+    assert "user_not_found" in trouble["Ben"]
+    assert not trouble["Cat"]
+
+
 # ---- schedules: whom to tell first, and nothing more
 
 
