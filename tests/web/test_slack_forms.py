@@ -283,6 +283,18 @@ def test_a_message_is_noted_by_its_shortcut_once(slack, shortcut, service):
     assert notes == ["it was the log"]
 
 
+def test_an_incident_is_closed_without_a_text_by_a_form_in_the_place_of_the_shortcuts(slack, shortcut, service):
+    slack.command("disk-full")
+    incident = runs_in(service, slack.channel)[0].incident_id
+    told = choose(slack, shortcut, "close", None).json
+    assert told["response_action"] == "update"
+    View(**told["view"]).validate_json()
+    cause = {name: {"type": "plain_text_input", "value": "a migration"} for name in elements(told["view"])}
+    assert slack.submit(told["view"], cause, id=f"Vclose{slack.user}").text == ""
+    with reading(service.engine) as tx:
+        assert tx.execute("SELECT cause FROM incidents WHERE id = :id", id=incident).scalar_one() == "a migration"
+
+
 def test_what_no_database_holds_is_noted_as_far_as_one_does(slack, shortcut, service):
     slack.command("disk-full")
     choose(slack, shortcut, "note", "half \ud800 and \0 none")

@@ -23,7 +23,7 @@ from runbooks_app.core.people import Permission, Person
 from runbooks_app.store import incidents, people
 from runbooks_app.store.database import Transaction, reading
 from runbooks_app.web.slack import here
-from runbooks_app.web.slack.asked import Answer, Asked
+from runbooks_app.web.slack.asked import Answer, Asked, Kind
 
 if TYPE_CHECKING:
     from runbooks_app.actions.context import Service
@@ -170,6 +170,8 @@ def _close_form(service: Service, person: Person, asked: Asked, meant: Incident)
         worked = asked.channel in {each.channel for each in incidents.channels(tx, meant.id)}
         shown = _told(tx, service, meant)
     view = told.close_form(meant.id, meant.title, asked.channel, postmortem=worked and person.may(Permission.EXPORT))
+    if asked.kind is Kind.SUBMITTED:  # chosen in the form of a message's shortcut: it stands in its place
+        return Answer(view=view)
     open_form(service, asked.trigger_id, view, at=asked.at, delivery=asked.delivery)
     return Answer(told.close_reply(shown))
 
