@@ -227,7 +227,7 @@ def hold_back(tx: Transaction, place: str, wait: timedelta, *, gone: str = "") -
         wait=wait,
         gone=gone,
     ).one()
-    tx.execute("UPDATE chat_threads SET turn_at = NULL WHERE :place IN (channel, place) AND :place <> ''", place=place)
+    tx.execute("UPDATE chat_threads SET turn_at = NULL WHERE turn_at IS NOT NULL AND :at IN (channel, place)", at=place)
     at: datetime = row.next_at
     return at
 

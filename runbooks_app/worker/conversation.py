@@ -25,7 +25,7 @@ from runbooks_app.chat.client import Away, Posted, RateLimited, Rejected, Slack
 from runbooks_app.chat.untold import untold_message
 from runbooks_app.chat.views import Message, Told
 from runbooks_app.core import pacing
-from runbooks_app.core.errors import Conflict
+from runbooks_app.core.errors import Conflict, InvalidInput
 from runbooks_app.store import chat
 from runbooks_app.store.database import Transaction, reading, transaction
 from runbooks_app.worker.context import Worker
@@ -104,7 +104,7 @@ class Conversation:
             self._held, self._gone = chat.held_back(tx)
             self._now = tx.now
         notes = [Told(f"{self._thread.about}:untold:{c}", untold_message(c, why)) for c, why in lost.items()]
-        self._first, parts = parts[0], (*parts[:1], *notes, *parts[1:])
+        self._first, parts = parts[0], (parts[0], *notes, *parts[1:])
         try:
             self._open()
             for self._part in parts:
@@ -118,6 +118,8 @@ class Conversation:
             self._away(str(away), maybe_done=away.maybe_done)
         except Rejected as rejected:
             self._rejected(rejected)
+        except InvalidInput as error:  # Slack asks to send what is told to somebody else
+            self._give_up(str(error), gone=False)
         else:
             with self._step() as tx:
                 chat.back(tx, *self._answered & self._gone)

@@ -12,6 +12,11 @@ BEFORE_0004 = """
 INSERT INTO incidents (id, title, channel, opened_by) OVERRIDING SYSTEM VALUE VALUES
     (1, 'db-latency in #inc-7', 'C7', '{"kind": "person", "subject": "https://idp#ana"}'),
     (2, 'from a page', '', '{"kind": "person", "subject": "https://idp#ana"}');
+INSERT INTO revisions (digest, runbook_id, name, notebook) VALUES ('d', 'u', 'look', '{}');
+INSERT INTO runs (id, incident_id, runbook, revision, parameters, purpose, requested_by, requesters, channel, state)
+VALUES
+    ('r1', 1, 'look', 'd', '{}', 'diagnosis', '{}', '[]', '#inc-7', 'diagnosed'),
+    ('r2', 1, 'look', 'd', '{}', 'diagnosis', '{}', '[]', 'C8', 'queued');
 INSERT INTO chat_messages (key, channel, ts, digest) VALUES
     ('run:r1', 'C7', '17.1', 'd1'), ('proposal:p1', 'C7', '17.2', 'd2'), ('run:r2', '', '', '');
 """
@@ -30,6 +35,10 @@ def test_what_stands_in_a_channel_and_which_incident_it_has_is_kept_by_0004(data
     assert owner.execute("SELECT key, channel, ts, about FROM chat_messages ORDER BY key").fetchall() == [
         {"key": "proposal:p1", "channel": "C7", "ts": "17.2", "about": "run:"},
         {"key": "run:r1", "channel": "C7", "ts": "17.1", "about": "run:r1"},
+    ]
+    assert owner.execute("SELECT about, channel, place, wanted, told FROM chat_threads ORDER BY about").fetchall() == [
+        {"about": "run:r1", "channel": "#inc-7", "place": "C7", "wanted": 1, "told": 1},
+        {"about": "run:r2", "channel": "C8", "place": "", "wanted": 1, "told": 1},
     ]
     assert owner.execute("SELECT incident_id, channel FROM incident_channels").fetchall() == [
         {"incident_id": 1, "channel": "C7"}

@@ -43,8 +43,11 @@ UP = (
     """UPDATE chat_messages m SET about = 'run:' || CASE WHEN key LIKE 'run:%' THEN split_part(key, ':', 2)
         ELSE coalesce((SELECT run_id FROM proposals p WHERE p.id = split_part(m.key, ':', 2)), '') END""",
     "CREATE INDEX chat_messages_by_place ON chat_messages (channel, ts) WHERE ts <> ''",
-    """INSERT INTO chat_threads (about, channel, told)
-        SELECT 'run:' || id, channel, 1 FROM runs WHERE channel <> '' AND purpose = 'diagnosis'""",
+    "CREATE INDEX chat_messages_by_about ON chat_messages (about)",
+    """INSERT INTO chat_threads (about, channel, place, told)
+        SELECT 'run:' || r.id, r.channel, coalesce(m.channel, ''), 1
+        FROM runs r LEFT JOIN chat_messages m ON m.key = 'run:' || r.id
+        WHERE r.channel <> '' AND r.purpose = 'diagnosis'""",
     "CREATE INDEX chat_people_by_subject ON chat_people (subject)",
     "CREATE INDEX people_by_email ON people (lower(email)) WHERE email <> ''",
     """CREATE TABLE incident_channels (
@@ -145,6 +148,7 @@ DOWN = (
     "DROP INDEX chat_people_by_subject",
     "DELETE FROM chat_messages a USING chat_messages b WHERE a.key = b.key AND a.channel > b.channel",
     "DROP INDEX chat_messages_by_place",
+    "DROP INDEX chat_messages_by_about",
     "ALTER TABLE chat_messages DROP CONSTRAINT chat_messages_pkey",
     "ALTER TABLE chat_messages ADD PRIMARY KEY (key)",
     "ALTER TABLE chat_messages DROP COLUMN begun_at",
