@@ -23,7 +23,7 @@ from pathlib import Path
 from bench.figures import Figure, at_most, known, percentile
 from bench.parts import Bench, Owed, Part, chosen
 from chat_journeys.line import Cut
-from chat_journeys.workplace import ROOMS, Answer, Workplace, workplace
+from chat_journeys.workplace import GROUPS, ROOMS, Answer, Workplace, workplace
 
 RESULT = Path("build/bench/chat.json")
 
@@ -36,7 +36,7 @@ PATIENCE = 300.0
 LATEST_COPY = 3.0
 """Seconds after which Slack sends once more what it takes for lost, at most; some copies come at the same moment."""
 
-MIX = ("note", "status", "note", "run", "note", "status", "note", "status", "note", "status", "note", "run", "status")
+MIX = ("note", "status", "alert", "run", "note", "status", "note", "alert", "note", "status", "alert", "run", "status")
 
 ACKNOWLEDGED = "1,000 signed deliveries a minute, 30 % copies: acknowledged"
 WRONG = "1,000 deliveries a minute: refused or failed"
@@ -99,7 +99,7 @@ def plan(deliveries: int, seconds: float, copies: float) -> list[Delivery]:
 
 def deliver(place: Workplace, planned: Sequence[Delivery]) -> list[Delivered]:
     """Each at its moment, copies byte for byte; in the order in which they were planned."""
-    signed: dict[str, tuple[bytes, dict[str, str]]] = {}
+    signed: dict[str, tuple[bytes, dict[str, str], str]] = {}
     began = time.monotonic() + 0.1
 
     def send(delivery: Delivery) -> Delivered:
@@ -112,15 +112,19 @@ def deliver(place: Workplace, planned: Sequence[Delivery]) -> list[Delivered]:
     with ThreadPoolExecutor(64) as pool:
         for delivery in planned:
             if delivery.word not in signed:
-                signed[delivery.word] = place.command(delivery.room, text_of(delivery))
+                signed[delivery.word] = proven(place, delivery)
             time.sleep(max(began + delivery.at - time.monotonic(), 0))
             sending.append(pool.submit(send, delivery))
     return [each.result() for each in sending]
 
 
-def text_of(delivery: Delivery) -> str:
-    """What is typed behind `/runbook`."""
-    return {"note": f"note {delivery.word}", "status": "status", "run": f"tells word={delivery.word}"}[delivery.kind]
+def proven(place: Workplace, delivery: Delivery) -> tuple[bytes, dict[str, str], str]:
+    """Body, headers and path of what Slack or the Alertmanager sends."""
+    if delivery.kind == "alert":
+        group = next(group for group, room in GROUPS.items() if room == delivery.room)
+        return *place.alert(group, delivery.word), "/alerts/bench"
+    typed = {"note": f"note {delivery.word}", "status": "status", "run": f"tells word={delivery.word}"}[delivery.kind]
+    return *place.command(delivery.room, typed), "/slack/commands"
 
 
 def opened(place: Workplace) -> None:
@@ -148,19 +152,26 @@ def deliveries(
     yield at_most(WRONG, len(wrong), "deliveries", 0, wrong[0].text[:200] if wrong else "")
     yield effects(place, planned)
     yield notes_in_order(place, done)
-    runs = {each.word: False for each in planned if each.kind == "run"}
+    runs = {each.word: False for each in planned if each.kind == "run"} | dict.fromkeys(GROUPS, False)
     yield from told(place, "1,000 deliveries a minute", runs, took)
 
 
 def effects(place: Workplace, planned: Sequence[Delivery]) -> Figure:
-    """How many notes and runs there are of each that was asked for, once or more."""
+    """Of each that was asked for, once or more: how many notes, runs and alerts there are; a group has one run."""
     asked = {each.word for each in planned if each.kind != "status"}
-    there = Counter(row["word"] for row in place.rows("SELECT text AS word FROM notes"))
-    there.update(row["word"] for row in place.rows("SELECT parameters->>'word' AS word FROM runs"))
-    wrong = [word for word in asked if there[word] != 1]
-    return at_most(
-        ONCE, len(wrong), "effects", 0, f"{len(asked)} notes and runs{'; ' if wrong else ''}{', '.join(wrong[:3])}"
+    asked |= {group for group, room in GROUPS.items() if any((a.kind, a.room) == ("alert", room) for a in planned)}
+    there = Counter(
+        row["word"]
+        for query in (
+            "SELECT text AS word FROM notes",
+            "SELECT parameters->>'word' AS word FROM runs",
+            "SELECT labels->>'word' AS word FROM alerts",
+        )
+        for row in place.rows(query)
     )
+    wrong = [word for word in asked if there[word] != 1]
+    note = f"{len(asked)} notes, runs and alerts{'; ' if wrong else ''}{', '.join(wrong[:3])}"
+    return at_most(ONCE, len(wrong), "effects", 0, note)
 
 
 def notes_in_order(place: Workplace, done: Sequence[Delivered]) -> Figure:
@@ -185,9 +196,8 @@ def told(place: Workplace, when: str, runs: dict[str, bool], took: float) -> Ite
     """What is wrong with what stands in the channels of these runs."""
     verdict = place.verdict(runs)
     for what, wrong in ((LOST, verdict.lost), (DOUBLED, verdict.doubled), (DISORDERED, verdict.disordered)):
-        yield at_most(
-            f"{when}: {what}", len(wrong), "", 0, "; ".join(wrong[:2]) or f"{len(runs)} runs and their threads"
-        )
+        note = "; ".join(wrong[:2]) or f"{len(runs)} runs and their threads"
+        yield at_most(f"{when}: {what}", len(wrong), what.split()[0], 0, note)
     yield known(f"{when}: until all of it was told", took, "s")
 
 

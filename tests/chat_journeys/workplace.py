@@ -25,6 +25,7 @@ from notebooks import cell, notebook
 from psycopg.rows import dict_row
 from slack_signing import signed
 
+from runbooks_app.main.demo import alarm
 from runbooks_app.main.demo.stage import LIBRARY, TEAM, Stage
 from runbooks_app.main.demo.story import Browser, until
 from runbooks_app.main.embedded.ports import free_port
@@ -47,6 +48,23 @@ if chart:
     pyplot.show()
 """,
 }
+GROUPS = {f"group-{room[-2:]}-end": room for room in ROOMS}
+"""Groups of alerts, and where the run of each is told."""
+SOURCE = f"""
+[source.bench]
+kind = "alertmanager"
+token_file = "{alarm.PROOF}.secret"
+[budget]
+runs = 1000
+"""
+RULE = """
+[[rule]]
+name = "{group}"
+match = {{ alertname = "{group}" }}
+runbook = "tells"
+channel = "{room}"
+parameters = {{ word = "{group}" }}
+"""
 THREAD = ("error of {}", "first of {}", "second of {}")
 """What the thread of such a run tells, in this order; then the chart."""
 
@@ -92,6 +110,14 @@ class Workplace:
         body = urlencode(form).encode()
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         return body, kind | signed(body, str(int(time.time())), self.stage.secret("slack_signing"))
+
+    def alert(self, group: str, word: str) -> tuple[bytes, dict[str, str]]:
+        """Body and headers of what an Alertmanager sends of one alert of a group; each group has a run and a room."""
+        labels = {"alertname": group, "word": word}
+        alert = {"status": "firing", "labels": labels, "startsAt": "2026-01-31T03:12:00Z"}
+        body = json.dumps({"version": "4", "groupKey": group, "alerts": [alert]}).encode()
+        proof = f"Bearer {self.stage.secret(alarm.PROOF)}"
+        return body, {"Content-Type": "application/json", "Authorization": proof}
 
     def send(self, body: bytes, headers: dict[str, str], path: str = "/slack/commands") -> Answer:
         """Deliver it over a connection of its own."""
@@ -163,7 +189,13 @@ def workplace(folder: Path, **settings: Any) -> Iterator[Workplace]:
     port = free_port()
     (folder / "ports.json").write_text(json.dumps({"slack": port}))
     line = Line(port)
-    settings = {"slack_api_url": f"http://127.0.0.1:{line.port}/api/", **settings}
+    rules = [RULE.format(group=group, room=room) for group, room in GROUPS.items()]
+    (folder / "groups.toml").write_text(SOURCE + "".join(rules))
+    settings = {
+        "slack_api_url": f"http://127.0.0.1:{line.port}/api/",
+        "alerts": str(folder / "groups.toml"),
+        **settings,
+    }
     try:
         with Stage(
             folder, lambda _: None, usual_ports=False, library=library, settings=settings, channels=CHANNELS
