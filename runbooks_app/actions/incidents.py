@@ -57,14 +57,17 @@ def open_incident(
 ) -> Incident:
     """Open an incident before anything has run, and tell of it in its channel.
 
-    `delivery`, here and below, is a key of the chat's delivery: a second one raises `Taken`.
+    `delivery`, here and below, is a key of the chat's delivery: a second one raises `Taken`. `channel_name` is what the
+    chat calls the channel, if it told.
     """
     person.require(Permission.NOTE)
     title = _text("title", title, 200)
     with transaction(service.engine) as tx:
         once(tx, delivery)
+        if channel_name:
+            incidents.name_channel(tx, channel, channel_name)
         channel = channel or service.settings.slack_channel
-        incident = _opened(tx, person_actor(person, signed_in), title, channel, channel_name)
+        incident = _opened(tx, person_actor(person, signed_in), title, channel)
         if channel:
             tell(tx, f"incident:{incident.id}", channel=channel)
         return incident
@@ -113,9 +116,11 @@ def attach_channel(
         )
     with transaction(service.engine) as tx:
         once(tx, delivery)
+        if channel_name:
+            incidents.name_channel(tx, channel, channel_name)
         incident = _still_open(incidents.get(tx, incident_id, lock=True))
         actor = person_actor(person, signed_in)
-        if incidents.attach(tx, incident_id, channel, actor.as_json(), channel_name):
+        if incidents.attach(tx, incident_id, channel, actor.as_json()):
             tx.audit(actor, Event.INCIDENT_ATTACHED, {"incident": incident_id}, {"channel": channel})
             for about in (f"incident:{incident_id}", *_latest_runs(tx, incident_id)):
                 tell(tx, about, channel=channel)
@@ -278,8 +283,8 @@ def export_postmortem(
         return story
 
 
-def _opened(tx: Transaction, actor: Actor, title: str, channel: str, channel_name: str = "") -> Incident:
-    incident = incidents.insert(tx, title, channel, actor.as_json(), channel_name)
+def _opened(tx: Transaction, actor: Actor, title: str, channel: str) -> Incident:
+    incident = incidents.insert(tx, title, channel, actor.as_json())
     tx.audit(actor, Event.INCIDENT_OPENED, {"incident": incident.id}, {"title": title, "channel": channel})
     if actor.kind != ALERT:
         for run_id in incidents.runs_of_alerts(tx, MOST_OFFERED):

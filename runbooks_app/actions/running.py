@@ -17,6 +17,7 @@ from runbooks_app.core.errors import InvalidInput, Problem, Refused
 from runbooks_app.core.people import Actor, Permission, Person
 from runbooks_app.core.run import ENDED, RunState
 from runbooks_app.core.runbook import Runbook
+from runbooks_app.store import incidents as incident_rows
 from runbooks_app.store import revisions, runs
 from runbooks_app.store.database import Transaction, new_id, transaction
 from runbooks_app.store.records import Run
@@ -52,6 +53,7 @@ def request_run(
     given: dict[str, Any],
     *,
     channel: str = "",
+    channel_name: str = "",
     incident_id: int | None = None,
     rerun_of: str | None = None,
     delivery: str | None = None,
@@ -59,13 +61,16 @@ def request_run(
     """Write the run, its entry and its job in one transaction; acknowledged means durable.
 
     `given` are parameters as typed by people (text) or as JSON. A run in a channel joins the channel's open
-    incident, or opens one. `delivery` is a key of the chat's delivery: a second one raises `Taken`.
+    incident, or opens one; `channel_name` is what the chat calls it. `delivery` is a key of the chat's delivery: a
+    second one raises `Taken`.
     """
     person.require(Permission.RUN)
     found = wanted(service, runbook_name, given, usable_connections(service, person))
     actor = person_actor(person, signed_in)
     with transaction(service.engine) as tx:
         once(tx, delivery)
+        if channel_name:
+            incident_rows.name_channel(tx, channel, channel_name)
         requesters = {person.subject}
         if rerun_of is not None:
             requesters |= set(runs.get(tx, rerun_of).requesters)

@@ -134,7 +134,8 @@ def _closed(trail: Trail, incident: Incident) -> list[Told]:
     by = json.loads(entry.actor)["name"] if entry else ""
     ref = AuditRef(entry.seq, entry.hash) if entry else None
     text = f"Incident closed: {incident.cause}"
-    return [Told(incident.closed_at, Happened.CLOSED, text, by, human=True, entry=ref)]
+    at = moment(entry.at) if entry else incident.closed_at  # behind what was entered in the same transaction
+    return [Told(at, Happened.CLOSED, text, by, human=True, entry=ref)]
 
 
 def _run_items(story: RunStory) -> list[Told]:

@@ -25,7 +25,7 @@ class RunElsewhere(Record):
     title: str
 
 
-def insert(tx: Transaction, title: str, channel: str, opened_by: dict[str, Any], channel_name: str = "") -> Incident:
+def insert(tx: Transaction, title: str, channel: str, opened_by: dict[str, Any]) -> Incident:
     """Open an incident; `channel`, if there is one, is where it is worked first."""
     row = tx.execute(
         "INSERT INTO incidents (title, channel, opened_by) VALUES (:title, :channel, :by) RETURNING *",
@@ -35,7 +35,7 @@ def insert(tx: Transaction, title: str, channel: str, opened_by: dict[str, Any],
     ).one()
     incident = Incident.of(row)
     if channel:
-        attach(tx, incident.id, channel, opened_by, channel_name)
+        attach(tx, incident.id, channel, opened_by)
     return incident
 
 
@@ -110,15 +110,20 @@ def channels(tx: Transaction, incident_id: int) -> list[IncidentChannel]:
     return [IncidentChannel.of(row) for row in rows]
 
 
-def attach(tx: Transaction, incident_id: int, channel: str, by: dict[str, Any], name: str = "") -> bool:
-    """Work an incident in this channel too; whether it was not before. `name` is what the chat calls it, if it told."""
-    if name:
-        tx.execute(
-            """INSERT INTO chat_channels (channel, name) VALUES (:channel, :name)
-               ON CONFLICT (channel) DO UPDATE SET name = excluded.name WHERE chat_channels.name <> excluded.name""",
-            channel=channel,
-            name=name,
-        )
+def name_channel(tx: Transaction, channel: str, name: str) -> None:
+    """Remember what the chat calls a channel, for people who would read its id. What is known locks nothing."""
+    tx.execute(
+        """INSERT INTO chat_channels (channel, name)
+           SELECT :channel, :name
+           WHERE NOT EXISTS (SELECT FROM chat_channels WHERE channel = :channel AND name = :name)
+           ON CONFLICT (channel) DO UPDATE SET name = excluded.name""",
+        channel=channel,
+        name=name,
+    )
+
+
+def attach(tx: Transaction, incident_id: int, channel: str, by: dict[str, Any]) -> bool:
+    """Work an incident in this channel too; whether it was not before."""
     done = tx.execute(
         """INSERT INTO incident_channels (incident_id, channel, attached_by) VALUES (:id, :channel, :by)
            ON CONFLICT DO NOTHING""",

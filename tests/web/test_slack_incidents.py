@@ -106,6 +106,14 @@ def test_an_incident_is_opened_in_its_channel_and_told_there(slack, linked, serv
         assert [place.name for place in incidents.channels(tx, incident.id)] == ["inc-orders"]
 
 
+def test_what_the_first_run_opens_knows_its_channels_name_where_slack_tells_one(slack, linked, here, service):
+    linked("responder")
+    for told, known in (("privategroup", ""), ("inc-orders", "inc-orders"), ("directmessage", "inc-orders")):
+        slack.command("disk-full", channel_name=told)
+        with reading(service.engine) as tx:
+            assert [place.name for place in incidents.channels(tx, here()[0].id)] == [known]
+
+
 def test_the_same_command_delivered_twice_opens_one(slack, linked, here):
     linked("responder")
     for _ in range(2):

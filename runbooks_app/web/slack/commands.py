@@ -42,6 +42,7 @@ def run(service: Service, person: Person, asked: Asked, command: Command) -> Ans
             command.runbook,
             command.given,
             channel=asked.channel,
+            channel_name=here.channel_name(asked),
             incident_id=here.open_incident_of_thread(service, asked),
             delivery=asked.delivery,
         )

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from runbooks_app.web.slack.asked import Asked
 
 
+NAMELESS = frozenset({"directmessage", "privategroup", "mpdm"})
+"""What a command calls channels whose name it does not tell."""
+
+
 def run_of_thread(tx: Transaction, asked: Asked) -> Run | None:
     """The run that the thread tells of."""
     return runs.told_in(tx, asked.channel, asked.thread_ts) if asked.thread_ts else None
@@ -65,6 +69,11 @@ def incident(
 def named(found: Incident) -> str:
     """An incident as it is called: its number and title."""
     return f"#{found.id} {found.title}"
+
+
+def channel_name(asked: Asked) -> str:
+    """What Slack calls the channel; empty where it does not tell."""
+    return "" if asked.channel_name in NAMELESS else asked.channel_name
 
 
 def going(tx: Transaction, channel: str) -> list[Run]:

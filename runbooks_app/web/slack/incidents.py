@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from runbooks_app.actions.context import Service
     from runbooks_app.store.records import Incident
 
-_NAMELESS = frozenset({"directmessage", "privategroup", "mpdm"})
-"""What a command calls channels whose name it does not tell."""
 _RUN = re.compile(r"[a-z2-7]{16}")
 _MARKED = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
 
@@ -48,7 +46,7 @@ def incident(service: Service, person: Person, asked: Asked, command: Command) -
         asked.signed_in(),
         command.text,
         asked.channel,
-        channel_name=_name_of(asked),
+        channel_name=here.channel_name(asked),
         delivery=asked.delivery,
     )
     said = f"Incident #{opened.id} is open: {opened.title}"
@@ -76,7 +74,7 @@ def attach(service: Service, person: Person, asked: Asked, command: Command) -> 
             asked.signed_in(),
             command.incident,
             asked.channel,
-            channel_name=_name_of(asked),
+            channel_name=here.channel_name(asked),
             delivery=asked.delivery,
         )
         said = f"#{attached.id} {attached.title} is worked here too."
@@ -183,10 +181,6 @@ def _told(tx: Transaction, service: Service, found: Incident) -> told.IncidentTo
 
 def _url(service: Service, found: Incident) -> str:
     return here.url_of(service, f"/incidents/{found.id}")
-
-
-def _name_of(asked: Asked) -> str:
-    return "" if asked.channel_name in _NAMELESS else asked.channel_name
 
 
 def _run_id(text: str) -> str:
