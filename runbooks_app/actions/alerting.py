@@ -19,6 +19,7 @@ from runbooks_app.actions import incidents, running
 from runbooks_app.actions.context import TIMER, Service
 from runbooks_app.actions.telling import tell
 from runbooks_app.core.alerts import (
+    FIRING,
     RESOLVED,
     Held,
     Incoming,
@@ -249,16 +250,9 @@ class _Taking:
         groups: dict[tuple[str, Outcome, int, str], list[Incoming]] = defaultdict(list)
         for alert, what in became:
             was = self._was(alert)
-            again = was is not None and (was.outcome, was.run_id) == (what.outcome, what.run_id)
-            reopened = was is not None and was.status == RESOLVED and alert.status != RESOLVED
-            new = reopened or not again
-            if (
-                what.outcome in _RAN
-                and what.incident_id is not None
-                and what.run_id
-                and alert.status != RESOLVED
-                and new
-            ):
+            again = was is not None and (was.status, was.outcome, was.run_id) == (FIRING, what.outcome, what.run_id)
+            ran = alert.status == FIRING and what.outcome in _RAN
+            if ran and not again and what.incident_id is not None and what.run_id is not None:
                 groups[what.rule, what.outcome, what.incident_id, what.run_id].append(alert)
         for (rule, outcome, incident_id, run_id), of in sorted(groups.items()):
             body = {

@@ -35,6 +35,7 @@ MOST_ALERTS = 500
 MOST_LABELS = 64
 LONGEST = 1_000
 """Characters of a label, of what it says, and of every other text."""
+LONGEST_KEY = 200
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ def _text(value: Any) -> Any:
         return value
     # Half of a surrogate pair and NUL are what JSON can say and PostgreSQL cannot keep.
     return value[:LONGEST].replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def _key(value: Any) -> Any:
+    """What tells things apart; a long one by its digest, since no index takes it."""
+    if isinstance(value, str) and len(value) > LONGEST_KEY:
+        return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
+    return _text(value)
 
 
 def _labels(value: Any) -> Any:
@@ -77,6 +85,7 @@ def _link(value: Any) -> Any:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
+Key = Annotated[str, BeforeValidator(_key)]
 Labels = Annotated[dict[str, str], BeforeValidator(_labels)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 Instant = Annotated[datetime, BeforeValidator(_moment)]
@@ -94,11 +103,11 @@ class _Alert(_Model):
     starts_at: Instant
     ends_at: Moment = None
     link: Link = Field("", alias="generatorURL")
-    fingerprint: Text = ""
+    fingerprint: Key = ""
 
 
 class _Webhook(_Model):
-    group: Text = Field("", alias="groupKey")
+    group: Key = Field("", alias="groupKey")
     truncated: int = Field(0, alias="truncatedAlerts", ge=0, le=2**31)
     alerts: list[_Alert]
 
@@ -111,10 +120,10 @@ class _Named(_Model):
 
 class _Data(_Model):
     model_config = ConfigDict(alias_generator=None)
-    id: Text = Field(min_length=1)
+    id: Key = Field(min_length=1)
     title: Text = ""
     html_url: Link = ""
-    incident_key: Text | None = None
+    incident_key: Key | None = None
     created_at: Moment = None
     urgency: Text | None = None
     service: _Named = _Named()
@@ -122,7 +131,7 @@ class _Data(_Model):
 
 class _Event(_Model):
     model_config = ConfigDict(alias_generator=None)
-    id: Text = Field(min_length=1)
+    id: Key = Field(min_length=1)
     event_type: Text
     occurred_at: Instant
     data: dict[str, Any] | None = None
@@ -183,7 +192,7 @@ def _pagerduty(source: str, told: Any) -> Delivery:
     at = event.occurred_at
     labels = {"alertname": data.title, SERVICE: data.service.summary, "urgency": data.urgency or ""}
     # Its incidents are new each time the same thing happens; what they are about stays.
-    about = data.incident_key or f"{data.service.id}:{data.title}"
+    about = data.incident_key or _key(f"{data.service.id}:{data.title}")
     incoming = Incoming(
         source=source,
         fingerprint=data.id,

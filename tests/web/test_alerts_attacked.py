@@ -144,6 +144,18 @@ def test_what_no_database_can_keep_is_taken_out_and_what_is_too_long_is_cut(send
     assert len(row.labels) == 64
 
 
+def test_keys_of_any_length_and_script_are_told_apart(sender):
+    odd = "".join(chr(0x4E00 + n * 7_919 % 20_000) for n in range(4_000))  # which no compression makes short
+    for end in ("a", "b"):
+        alert = {**sender.alert(pod=end), "fingerprint": odd + end}
+        assert sender.outcomes(alert, group=odd + end) == ["run"]
+    assert len({row.group_key for row in sender.kept()}) == 2
+    assert len({run.incident_id for run in sender.runs()}) == 2
+    event = sender.pagerduty()
+    event["event"]["id"] = odd
+    assert sender.signed("pd", event).status_code == 200
+
+
 def test_a_label_that_names_a_connection_which_has_not_opted_in_runs_nothing(sender):
     assert sender.outcomes(sender.alert(service="billing")) == ["refused"]
     assert sender.runs() == []
