@@ -118,7 +118,7 @@ def proposal_told(tx: Transaction, service: Service, proposal: Proposal, run: Ru
             one.name + (" (not reached)" if one.trouble else "") for one in wakings.of_proposal(tx, proposal.id)
         ),
         restricted=hidden,
-        decides="" if elsewhere else f"{proposal.id}:{proposal.digest}",
+        decides="" if elsewhere or service.settings.remediation == "off" else f"{proposal.id}:{proposal.digest}",
     )
 
 

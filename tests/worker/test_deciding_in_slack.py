@@ -87,10 +87,10 @@ def test_a_press_of_the_messages_own_button_has_it_executed(house, low, stuck):
 def test_buttons_that_decide_stand_under_what_may_be_decided_in_slack_alone(house, low):
     run, (proposal,) = low
     assert set(buttons(message(house, run, proposal))) == {"approve_proposal", "deny_proposal", "open_proposal"}
-    off = house.service.settings.model_copy(update={"slack_decide": "off"})
-    assert set(buttons(message(replace(house, service=replace(house.service, settings=off)), run, proposal))) == {
-        "open_proposal"
-    }
+    for update in ({"slack_decide": "off"}, {"remediation": "off"}):
+        settings = house.service.settings.model_copy(update=update)
+        there = replace(house, service=replace(house.service, settings=settings))
+        assert set(buttons(message(there, run, proposal))) == {"open_proposal"}
     connections = house.service.connections
     connections["orders-db"] = replace(connections["orders-db"], data_class="restricted")
     assert set(buttons(message(house, run, proposal))) == {"open_proposal"}
