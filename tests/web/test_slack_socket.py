@@ -41,7 +41,6 @@ def fetch(server, service, monkeypatch):
     """`fetch()` lets the service fetch its requests from the server, and try again soon where that fails."""
     monkeypatch.setattr(socket, "SHORTEST", 0.05)
     monkeypatch.setattr(socket, "OVERLAP", 0.5)
-    monkeypatch.setattr(socket, "GREETING", 1.0)
     begun = []
 
     def begin(token=APP_TOKEN, **changed):
@@ -160,24 +159,36 @@ def test_with_the_database_away_a_person_is_told_and_an_event_is_left_for_slack_
     assert server.deliver("events_api", mention("list"), patience=0.5) is None
 
 
-def test_a_connection_that_slack_wants_replaced_serves_until_its_successor_does(server, fetch, command, runs):
+def test_a_connection_that_slack_wants_replaced_serves_beside_its_successor_until_slack_closes_it(
+    server, fetch, command, runs, monkeypatch
+):
     fetch()
+    monkeypatch.setattr(socket, "OVERLAP", 60)
     first = server.newest()
     server.disconnect("refresh_requested")
-    assert server.deliver("slash_commands", command("disk-full"), on=first) is not None
     second = server.newest(2)
     assert server.deliver("slash_commands", command("disk-full limit=2", "2"), on=second) is not None
+    assert server.deliver("slash_commands", command("disk-full"), on=first) is not None
+    first.close()
     assert server.left(first)
     assert second.connected
     assert runs() == 2
 
 
+def test_a_connection_that_slack_wants_replaced_is_left_in_the_end(server, fetch):
+    fetch()
+    first = server.newest()
+    server.disconnect("warning")
+    assert server.left(first)
+    assert server.newest(2).connected
+
+
 def test_a_connection_that_is_lost_without_a_word_is_made_anew_at_once(server, fetch, command):
     fetch()
-    for count in (1, 2, 3):
-        server.newest(count)
+    server.newest()
+    for count in (2, 3, 4):
         server.drop()
-    server.newest(4)
+        server.newest(count, patience=5)
     assert server.deliver("slash_commands", command("help")) is not None
 
 
@@ -198,11 +209,13 @@ def test_slack_that_asks_to_wait_is_given_that_time(server, fetch):
     assert server.opened[1] - server.opened[0] >= 1
 
 
-def test_a_connection_that_is_not_greeted_is_not_trusted(server, fetch, command):
+def test_a_connection_that_is_not_greeted_is_not_trusted(server, fetch, command, monkeypatch):
+    monkeypatch.setattr(socket, "GREETING", 0.3)
     server.mute = True
     fetch()
     server.newest()
     server.mute = False
+    monkeypatch.setattr(socket, "GREETING", 10)
     server.newest(2)
     assert server.deliver("slash_commands", command("help")) is not None
 

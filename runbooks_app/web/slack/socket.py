@@ -27,7 +27,7 @@ from sqlalchemy.exc import DataError
 
 from runbooks_app.actions.refusals import count_refusal
 from runbooks_app.chat.client import Away, RateLimited, Slack
-from runbooks_app.core.errors import InvalidInput, Refused, RunbooksError
+from runbooks_app.core.errors import DatabaseAway, InvalidInput, Refused, RunbooksError
 from runbooks_app.web.slack.answering import answer
 from runbooks_app.web.slack.asked import Asked, from_command, from_event, from_interaction
 
@@ -69,8 +69,8 @@ def acknowledgement(service: Service, envelope: Mapping[str, Any], *, now: float
         asked = read(envelope.get("payload"), settings=service.settings, copy=envelope_id, at=now)
         body = answer(service, asked).body() if asked is not None else None
     except Refused as error:
-        count_refusal(service, f"Socket Mode {envelope['type']}: {error.code}")
         log.warning("A request from Slack was refused: %s", error.message)
+        count_refusal(service, f"Socket Mode {envelope['type']}: {error.code}")
         return None
     except (InvalidInput, DataError) as error:
         log.warning("A request from Slack cannot be read (%s); it was not acknowledged.", type(error).__name__)
@@ -141,6 +141,8 @@ class SocketMode:
             told = acknowledgement(self._service, envelope, now=time.time())
             if told is not None:
                 connection.send_socket_mode_response(told)
+        except DatabaseAway:
+            log.warning("A refusal could not be entered in the audit trail; it was refused all the same.")
         except SlackClientNotConnectedError:
             log.warning("An acknowledgement did not reach Slack: what it sends again is known, and not done twice.")
         except Exception:
