@@ -117,12 +117,9 @@ def due(service: Service, proposal_id: str) -> list[Due]:
         proposal = proposals.get(tx, proposal_id)
         run = runs.get(tx, proposal.run_id)
         over = not waking.waits(proposal.asked, tx.now)
-        found = rows.pages(tx, proposal_id)
-        for page in found:
-            if over and page.sent_at is None:
-                # Should somebody be about to send it, they find out by `sent`, and resolve it.
-                rows.ended(tx, page.id)
-        return [Due(page, proposal, run, over) for page in found if over is (page.sent_at is not None)]
+        # What is over is resolved also where nobody knows of its being sent: an answer may have been lost.
+        pages = [page for page in rows.pages(tx, proposal_id) if over or page.sent_at is None]
+        return [Due(page, proposal, run, over) for page in pages]
 
 
 def sent(service: Service, worker: str, page: Due) -> None:

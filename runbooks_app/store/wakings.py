@@ -87,7 +87,7 @@ def pages(tx: Transaction, proposal_id: str) -> list[Waking]:
 
 
 def sent(tx: Transaction, waking_id: int) -> None:
-    """The service has taken the page. It is open now, also where it was given up in the meantime."""
+    """The service has taken the page: it is open now, also where somebody has resolved it in the meantime."""
     tx.execute("UPDATE wakings SET sent_at = now(), ended_at = NULL, trouble = '' WHERE id = :id", id=waking_id)
 
 
@@ -97,8 +97,8 @@ def ended(tx: Transaction, waking_id: int, trouble: str = "") -> None:
 
 
 def troubled(tx: Transaction, waking_id: int, trouble: str) -> None:
-    """It did not work this time."""
-    tx.execute("UPDATE wakings SET trouble = :trouble WHERE id = :id", id=waking_id, trouble=trouble)
+    """It did not work this time, or its answer was lost: it may be open, also where somebody has resolved it."""
+    tx.execute("UPDATE wakings SET trouble = :trouble, ended_at = NULL WHERE id = :id", id=waking_id, trouble=trouble)
 
 
 def reachable(tx: Transaction, team: str) -> dict[Person, str]:

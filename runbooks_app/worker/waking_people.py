@@ -56,7 +56,7 @@ def page(worker: Worker, proposal_id: str) -> None:
                 failed.add(due.page.id)
                 waking.troubled(worker.service, due, away.message)
             except RunbooksError as error:
-                log.error("Nobody is paged for proposal %s: %s", proposal_id, error)  # noqa: TRY400 -- it says it all
+                log.error("A page for proposal %s is given up: %s", proposal_id, error)  # noqa: TRY400 -- it says it all
                 waking.ended(worker.service, due, error.message)
     if failed:
         raise Unavailable(f"Not all pages for proposal {proposal_id} went out; they are tried again.")

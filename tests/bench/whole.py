@@ -105,8 +105,9 @@ class Whole:
             return session.execute(query, values).fetchall()
 
     def idle(self) -> None:
-        """Return when no job is left, and the jobs of the upkeep have had their turn."""
-        due = "SELECT 1 FROM procrastinate_jobs WHERE status IN ('todo', 'doing') AND queue_name <> 'upkeep'"
+        """Return when no job is left but those that wake people later, and the upkeep has had its turn."""
+        due = """SELECT 1 FROM procrastinate_jobs WHERE status IN ('todo', 'doing') AND queue_name <> 'upkeep'
+            AND NOT (task_name = 'wake' AND scheduled_at > now())"""
         until("the queue to be empty", lambda: not self.rows(due))
 
 

@@ -306,6 +306,16 @@ def test_a_schedule_that_hangs_holds_no_session_at_the_database(night, pages, mo
 # ---- pages
 
 
+def says_later(until: threading.Event):
+    """Take what is sent, once this is set."""
+
+    def answer_later(request):
+        until.wait(30)
+        says(202, b'{"status": "success", "requestId": "r"}')(request)
+
+    return answer_later
+
+
 PAGED = '[group.database]\npage = ["pd"]\n'
 
 
@@ -342,7 +352,8 @@ def test_what_is_decided_before_its_page_went_out_is_never_sent(night, pages):
     proposal = paged(night, pages)
     deciding.decide(night.house.service, BEN, WEB, proposal.id, "deny", proposal.digest)
     night.page()
-    assert not pages.seen
+    assert not pages.open
+    assert not any("trigger" in asked or asked.endswith("/alerts") for asked in pages.asked)
     assert night.rows("SELECT count(*) FROM wakings WHERE way <> 'slack' AND ended_at IS NULL") == [(0,)]
 
 
@@ -389,6 +400,36 @@ def test_a_page_whose_answer_is_lost_is_sent_again_and_stands_once(night, pages)
     assert night.rows("SELECT count(*) FROM wakings WHERE way <> 'slack' AND sent_at IS NOT NULL") == [(1,)]
 
 
+def test_a_page_whose_answer_is_lost_is_resolved_when_it_is_decided_before_it_is_sent_again(night, pages):
+    proposal = paged(night, pages)
+
+    def takes_it_and_hangs_up_while_somebody_decides(request):
+        deciding.decide(night.house.service, BEN, WEB, proposal.id, "deny", proposal.digest)
+        waking_people.page(night.house.as_worker("w2"), proposal.id)
+        pages.open[f"runbooks-{proposal.id}"] = {}
+        request.close_connection = True
+
+    pages.spell.append(takes_it_and_hangs_up_while_somebody_decides)
+    with pytest.raises(Unavailable):
+        night.page()
+    waking_people.page(night.house.worker, proposal.id)
+    assert not pages.open
+
+
+def test_a_page_that_hangs_holds_no_session_at_the_database(night, pages, monkeypatch):
+    monkeypatch.setattr(pagers, "SECONDS", 20.0)
+    proposal = paged(night, pages)
+    over = threading.Event()
+    pages.spell.append(says_later(over))
+    waiting = threading.Thread(target=waking_people.page, args=(night.house.worker, proposal.id))
+    waiting.start()
+    assert pages.arrived.wait(10)
+    assert night.house.service.engine.pool.checkedout() == 0
+    over.set()
+    waiting.join(20)
+    assert night.rows("SELECT sent_at IS NOT NULL FROM wakings WHERE way <> 'slack'") == [(True,)]
+
+
 def test_a_page_that_is_refused_is_not_sent_again_and_its_trouble_stands_with_it(night, pages, caplog):
     proposal = paged(night, pages)
     pages.spell.append(says(400))
@@ -399,7 +440,7 @@ def test_a_page_that_is_refused_is_not_sent_again_and_its_trouble_stands_with_it
     ((trouble, over),) = night.rows("SELECT trouble, ended_at IS NOT NULL FROM wakings WHERE way <> 'slack'")
     assert "400" in trouble
     assert over
-    assert "Nobody is paged" in caplog.text
+    assert "is given up" in caplog.text
 
 
 def test_one_service_that_is_away_does_not_hold_up_another(night, pages):
