@@ -40,6 +40,7 @@ class SocketModeServer:
         self.unwelcome = 0
         self.mute = False
         self.acknowledged: dict[str, dict[str, Any]] = {}
+        self.handled: set[str] = set()
         self._changed = threading.Condition()
         self._numbers = itertools.count(1)
 
@@ -68,14 +69,23 @@ class SocketModeServer:
         }  # fmt: skip
         with self._changed:
             self.acknowledged.pop(envelope_id, None)
+            self.handled.discard(envelope_id)
         (on or self.newest()).send(json.dumps(envelope))
         return self.acknowledgement(envelope_id, patience)
 
     def acknowledgement(self, envelope_id: str, patience: float = 3.0) -> dict[str, Any] | None:
         """What acknowledged an envelope, as soon as it is there."""
         with self._changed:
-            self._changed.wait_for(lambda: envelope_id in self.acknowledged, patience)
+            self._changed.wait_for(lambda: envelope_id in self.acknowledged or envelope_id in self.handled, patience)
+            if envelope_id in self.handled:  # what was sent before is on its way at most
+                self._changed.wait_for(lambda: envelope_id in self.acknowledged, 0.5)
             return self.acknowledged.get(envelope_id)
+
+    def handle(self, envelope_id: str) -> None:
+        """A service at hand is done with an envelope: nobody need wait longer for its acknowledgement."""
+        with self._changed:
+            self.handled.add(envelope_id)
+            self._changed.notify_all()
 
     def newest(self, count: int = 1, patience: float = 20.0) -> Server:
         """The newest connection, once so many have been made in all."""

@@ -350,7 +350,7 @@ class SocketSender(SlackSender):
             payload = json.loads(payload["payload"])
         kind = {"commands": "slash_commands", "interactivity": "interactive", "events": "events_api"}
         told = self.server.deliver(
-            kind[path.rpartition("/")[2]], payload, patience=1.5, envelope_id=hashlib.sha256(body).hexdigest()
+            kind[path.rpartition("/")[2]], payload, patience=20, envelope_id=hashlib.sha256(body).hexdigest()
         )
         shown = json.dumps(told["payload"]) if told and "payload" in told else ""
         status, asked = "200 OK" if told else "403 FORBIDDEN", EnvironBuilder(path).get_request()
@@ -377,7 +377,15 @@ def slack(way: str, client: FlaskClient, service: Service, socket_mode: SocketMo
         yield SlackSender(client, f"U{number}", f"C{number}")
         return
     before = len(socket_mode.connections)
-    fetching = SocketMode(service, Slack(APP_TOKEN, base_url=f"{socket_mode.url}api/"))
+
+    class Watched(SocketMode):
+        """Says when it is done with an envelope, so that no test waits for an acknowledgement that never comes."""
+
+        def _take(self, connection: Any, envelope: Any) -> None:
+            super()._take(connection, envelope)
+            socket_mode.handle(envelope["envelope_id"])
+
+    fetching = Watched(service, Slack(APP_TOKEN, base_url=f"{socket_mode.url}api/"))
     fetching.start()
     socket_mode.newest(before + 1)
     yield SocketSender(client, f"U{number}", f"C{number}", socket_mode)
