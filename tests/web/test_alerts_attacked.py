@@ -187,6 +187,14 @@ def test_a_delivery_beyond_all_bounds_is_not_read(sender):
     assert told.status_code == 413
 
 
+def test_who_has_not_proven_anything_has_little_read_of_what_they_send(sender):
+    large = b" " * (3 * 1024 * 1024)
+    assert sender.client.post("/alerts/own", data=large, headers={"X-Runbooks-Timestamp": "0"}).status_code == 413
+    assert sender.client.post("/alerts/prod", data=large).status_code == 403
+    token = {"Authorization": f"Bearer {SECRETS['prod']}"}
+    assert sender.client.post("/alerts/prod", data=large, headers=token).status_code == 422
+
+
 def proposed(service, run_id):
     """What the run's diagnosis proposed, as if a worker had done it."""
     claim = diagnosing.claim_run(service, run_id, "w1")
