@@ -78,12 +78,12 @@ def night(servers_folder: Path, postgres_programs: Path) -> Iterator[Night]:
     # A connection says itself that alerts may diagnose it.
     opted = connection(folder / "shop", ports["shop"], diagnosers=("responder", "alert"))
     (folder / "opted.toml").write_text(opted)
-    (folder / "alerts.toml").write_text(ALERTS)
-    (folder / "catalogue.toml").write_text(CATALOGUE)
+    (folder / "night-alerts.toml").write_text(ALERTS)
+    (folder / "night-catalogue.toml").write_text(CATALOGUE)
     token = folder / "alertmanager.token"
     token.touch(0o600)
     token.write_text("what-the-alertmanager-shows-7d41c0a9")
-    settings = {name: str(folder / f"{name}.toml") for name in ("alerts", "catalogue")}
+    settings = {name: str(folder / f"night-{name}.toml") for name in ("alerts", "catalogue")}
     settings["connections"] = str(folder / "opted.toml")
     with Stage(folder, lambda _: None, usual_ports=False, settings=settings) as stage:
         url = f"{stage.url}/alerts/prod"

@@ -134,7 +134,7 @@ def everything(servers_folder: Path, postgres_programs: Path) -> Iterator[Everyt
             (folder / f"{name}.secret").write_text(text)
         opted = connection(folder / "shop", ports["shop"], diagnosers=("responder", "alert"))
         (folder / "opted.toml").write_text(opted)
-        (folder / "alerts.toml").write_text(ALERTS)
+        (folder / "sources.toml").write_text(ALERTS)
         pagers = pagerduty.toml(folder, "pd") + opsgenie.toml(folder, "genie")
         (folder / "oncall.toml").write_text(pagers + ONCALL)
         socket = SocketModeServer()
@@ -150,7 +150,7 @@ def everything(servers_folder: Path, postgres_programs: Path) -> Iterator[Everyt
         patched.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
         settings = {
             "connections": str(folder / "opted.toml"),
-            "alerts": str(folder / "alerts.toml"),
+            "alerts": str(folder / "sources.toml"),
             "oncall": str(folder / "oncall.toml"),
             "notify_urls_file": str(folder / "urls.secret"),
             "slack_app_token_file": str(folder / "app.secret"),
