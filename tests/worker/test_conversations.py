@@ -6,13 +6,14 @@ Time passes by moving the rows' times, not by waiting.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from worker.conftest import ANA, WEB, House
+from worker.conftest import ANA, WEB, House, while_working
 
-from runbooks_app.actions import running
+from runbooks_app.actions import running, sweeping
 from runbooks_app.actions.telling import tell
 from runbooks_app.chat.client import Slack
 from runbooks_app.chat.messages import run_message
@@ -145,6 +146,43 @@ def test_nobody_is_told_before_what_the_run_itself_shows_and_one_job_is_enough(r
     room.pass_time(0.5)
     assert room.tell() == 1
     assert room.tell() == 0
+
+
+def test_a_job_that_was_lost_is_queued_again_by_the_sweep_and_one_that_waits_is_enough(room):
+    room.want()
+    room.want("run:r2", "C0ORDERS")
+    with transaction(room.house.service.engine) as tx:
+        tx.execute("DELETE FROM procrastinate_jobs")
+    room.pass_time(1)
+    for _ in range(2):
+        sweeping.wake_tellers(room.house.service, 4)
+        assert len(room.rows("SELECT 1 FROM procrastinate_jobs WHERE task_name = 'tell'")) == 2
+    assert room.tell() == 2
+
+
+def test_a_job_of_the_release_before_has_its_run_told(room, runbook):
+    house = room.house
+    run = running.request_run(house.service, ANA, WEB, "stuck-orders", {}, channel="C0INCIDENTS")
+    room.tell_all()
+    telling.tell_run(house.worker, run.id)
+    assert room.rows("SELECT wanted - told AS open FROM chat_threads") == [{"open": 1}]
+
+
+def test_a_worker_tells_a_run_by_itself_from_its_request_to_its_end(room, runbook, stuck):
+    """Jobs, the bell that wakes them and the sweep, as they are; nothing here is moved in time."""
+    house = replace(room.house, worker=replace(room.house.worker, slack=room.slack))
+    asked = running.request_run(house.service, ANA, WEB, "stuck-orders", {}, channel="C0INCIDENTS")
+
+    def told_to_its_end() -> None:
+        revision = 0
+        ends = time.monotonic() + 30
+        while not any("diagnosed in" in text for text in room.texts()):
+            assert time.monotonic() < ends, room.rows("SELECT * FROM chat_threads")
+            revision = room.workspace.wait(revision, 1)
+
+    while_working(house, told_to_its_end)
+    assert len([message for message in room.standing() if not message.thread_ts]) == 1
+    assert room.rows("SELECT about FROM chat_threads") == [{"about": f"run:{asked.id}"}]
 
 
 def test_parts_stand_in_their_order_each_in_the_thread_of_the_first_and_one_a_second(room):
