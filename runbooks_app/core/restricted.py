@@ -38,6 +38,7 @@ def _proposal(proposal: ProposalStory) -> ProposalStory:
         inputs={},
         reason="",
         closed_reason="",
+        cell=replace(proposal.cell, outputs=(), reason=""),
         remediation=replace(done, reason="", cells=()) if done else None,
         verification=replace(verified, reason="", cells=(), findings=_findings(verified.findings))
         if verified

@@ -19,6 +19,7 @@ from runbooks_app.core.deciding import (
     groups_text,
     may_start,
     why_not,
+    why_not_in_chat,
 )
 from runbooks_app.core.errors import Conflict, Refused, RunbooksError
 from runbooks_app.core.people import Person
@@ -208,3 +209,22 @@ def test_whoever_decides_in_whatever_order_approval_means_enough_distinct_eligib
     assert (asked.state is ProposalState.APPROVED) == (
         len(asked.approvers) >= approvals and all(d.verdict is Verdict.APPROVE for d in asked.decisions)
     )
+
+
+@pytest.mark.parametrize(
+    ("allowed", "risk", "restricted", "told"),
+    [
+        ("low", Risk.LOW, False, ""),
+        ("off", Risk.LOW, False, "Nothing is decided in the chat here"),
+        ("low", Risk.MEDIUM, False, "Its risk is medium"),
+        ("low", Risk.HIGH, False, "Its risk is high"),
+        ("low", Risk.LOW, True, "Its evidence stays on its page"),
+    ],
+)
+def test_in_a_chat_only_low_risk_with_its_evidence_in_sight_is_decided_and_only_where_allowed(
+    allowed, risk, restricted, told
+):
+    asked = replace(ASKED, policy=replace(POLICY, risk=risk))
+    why = why_not_in_chat(asked, allowed, restricted=restricted)
+    assert why.startswith(told)
+    assert bool(why) == bool(told)

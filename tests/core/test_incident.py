@@ -10,6 +10,7 @@ import pytest
 from runbooks_app.core.incident import (
     AuditRef,
     CellStory,
+    ChannelStory,
     DecisionStory,
     Durations,
     Happened,
@@ -125,3 +126,16 @@ def test_mitigating_ends_with_a_verified_remediation_and_nothing_less(state, ver
 def test_proposals_of_all_runs_are_in_the_order_of_their_making():
     runs = (run(at(9), proposals=(proposal(30), proposal(10))), run(at(9), proposals=(proposal(20),)))
     assert [p.proposed_at for p in story(runs=runs).proposals] == [at(10), at(20), at(30)]
+
+
+@pytest.mark.parametrize(
+    ("channel", "shown", "opens"),
+    [
+        (ChannelStory("C012AB", "inc-7"), "#inc-7", True),
+        (ChannelStory("C012AB"), "C012AB", True),
+        (ChannelStory("inc-7"), "#inc-7", False),
+        (ChannelStory("#inc-7"), "#inc-7", False),
+    ],
+)
+def test_a_channel_is_shown_by_its_name_and_opened_by_its_id(channel, shown, opens):
+    assert (channel.shown, channel.has_id) == (shown, opens)

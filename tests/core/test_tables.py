@@ -89,3 +89,16 @@ def test_a_number_is_whole_and_within_its_bounds(table, problems, value):
 def test_a_flag_is_true_or_false_and_no_text(table, problems, value):
     assert table({"tls": value}).flag("tls", default=True) is True
     assert told(problems) == [("orders-db.tls", "must be true or false, without quotes.", "")]
+
+
+@pytest.mark.parametrize("value", ["database", [], ["a", "a"], ["a", ""], ["a", 5]])
+def test_a_list_of_texts_has_each_of_them_once(table, problems, value):
+    read = table({"approvers": value})
+    assert read.texts("approvers", ("x",)) == ("x",)
+    assert told(problems) == [("orders-db.approvers", 'must be a list of different texts, as in ["database"].', "")]
+
+
+def test_a_list_that_is_not_named_is_the_usual_one(table, problems):
+    assert table({}).texts("approvers", ("x",)) == ("x",)
+    assert table({"approvers": ["a", "b"]}).texts("approvers", ()) == ("a", "b")
+    assert problems == []
