@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from kernels.gateway.conftest import route
 from kernels.gateway.servers import HOST, raw_server
-from kernels.gateway.test_http import resident
+from kernels.gateway.test_http_answers import resident
 
 pytestmark = pytest.mark.kernels
 
