@@ -70,9 +70,11 @@ def press(action: str, value: str) -> dict[str, str]:
 
 
 def held(stage: Stage) -> list[int]:
-    """How much there is of all that a request could have caused."""
+    """How much there is of all that a request could have caused, once no run of anybody's adds to it."""
     tables = ("runs", "incidents", "notes", "proposals", "chat_deliveries")
-    with psycopg.connect(stage.database.url(database="runbooks")) as owner:
+    going = "SELECT count(*) FROM runs WHERE state IN ('queued', 'diagnosing')"
+    with psycopg.connect(stage.database.url(database="runbooks"), autocommit=True) as owner:
+        until("all runs to end", lambda: owner.execute(going).fetchone() == (0,))
         rows = [owner.execute(f"SELECT count(*) FROM {table}").fetchone() for table in tables]
     return [row[0] for row in rows if row]
 
