@@ -15,6 +15,9 @@ from runbooks_app.actions.context import Service
 from runbooks_app.actions.delivering import Taken, once
 from runbooks_app.store.database import transaction
 
+AHEAD = 10
+"""Priority of answers before whatever else is told: somebody looks at the place where they asked."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -42,7 +45,7 @@ def say(service: Service, place: Place, message: Mapping[str, Any] | None, *, de
         with transaction(service.engine) as tx:
             once(tx, f"{delivery}:said")
             said = message and dict(message)
-            tx.defer("answer", place=place.as_json(), message=said, key=delivery, asked_at=time.time())
+            tx.defer("answer", priority=AHEAD, place=place.as_json(), message=said, key=delivery, asked_at=time.time())
     except Taken:
         return
 

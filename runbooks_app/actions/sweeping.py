@@ -78,7 +78,8 @@ def requeue_forgotten(service: Service) -> int:
                 UNION
                 SELECT 'page', 'proposal_id', p.id FROM wakings w JOIN proposals p ON p.id = w.proposal_id
                 WHERE w.way <> 'slack' AND w.ended_at IS NULL AND (w.sent_at IS NULL OR p.state <> 'proposed')
-                    AND w.made_at BETWEEN now() - interval '1 day' AND now() - interval '1 minute')
+                    AND w.made_at < now() - interval '1 minute'
+                    AND greatest(w.made_at, p.decided_at, p.ended_at) > now() - interval '1 day')
             SELECT task, key, id FROM waiting w
             WHERE NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.task_name = w.task
                 AND j.status IN ('todo', 'doing') AND j.args ->> w.key = w.id)

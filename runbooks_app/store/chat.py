@@ -216,19 +216,36 @@ def turn(tx: Transaction, place: str) -> datetime:
 
 
 def hold_back(tx: Transaction, place: str, wait: timedelta, *, gone: str = "") -> datetime:
-    """Nothing goes there for so long (a channel, a method, the workspace); those who wait there take new turns."""
+    """Nothing goes there for so long (a channel, a method, the workspace); those who wait there take new turns.
+
+    `gone` says why nothing can be told there; that nobody answers for a moment does not take an earlier word back.
+    """
     row = tx.execute(
         """INSERT INTO chat_channels (channel, next_at, gone, gone_at)
            VALUES (:place, now() + :wait, :gone, CASE WHEN :gone <> '' THEN now() END)
-           ON CONFLICT (channel) DO UPDATE SET next_at = now() + :wait, gone = :gone,
-               gone_at = CASE WHEN :gone <> '' THEN coalesce(chat_channels.gone_at, now()) END
+           ON CONFLICT (channel) DO UPDATE SET next_at = now() + :wait,
+               gone = coalesce(nullif(:gone, ''), chat_channels.gone),
+               gone_at = CASE WHEN :gone <> '' THEN coalesce(chat_channels.gone_at, now())
+                   ELSE chat_channels.gone_at END
            RETURNING next_at""",
         place=place,
         wait=wait,
         gone=gone,
     ).one()
-    tx.execute("UPDATE chat_threads SET turn_at = NULL WHERE turn_at IS NOT NULL AND :at IN (channel, place)", at=place)
     at: datetime = row.next_at
+    if place == WORKSPACE:  # all turns are over; new ones are given out from its end on
+        tx.execute(
+            "UPDATE chat_channels SET next_at = :at WHERE next_at > :at AND channel <> '' AND channel NOT LIKE '%.%'",
+            at=at,
+        )
+    # In one order with whoever tells several: nobody waits in a circle.
+    tx.execute(
+        """UPDATE chat_threads SET turn_at = NULL WHERE (about, channel) IN (
+               SELECT about, channel FROM chat_threads
+               WHERE turn_at IS NOT NULL AND (:place = '' OR :place IN (channel, place))
+               ORDER BY about, channel FOR UPDATE)""",
+        place=place,
+    )
     return at
 
 

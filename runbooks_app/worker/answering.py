@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from runbooks_app.actions import people
-from runbooks_app.actions.saying import Place
+from runbooks_app.actions.saying import AHEAD, Place
 from runbooks_app.chat import replies
 from runbooks_app.chat.client import RateLimited, Rejected, Slack
 from runbooks_app.chat.views import Message
@@ -48,7 +48,7 @@ def answer(worker: Worker, place: dict[str, Any], message: dict[str, Any] | None
     except RateLimited as limit:
         with transaction(worker.service.engine) as tx:
             after = int(limit.retry_after) + 1
-            tx.defer("answer", after=after, place=place, message=message, key=key, asked_at=asked_at)
+            tx.defer("answer", after=after, priority=AHEAD, place=place, message=message, key=key, asked_at=asked_at)
     except (Rejected, InvalidInput) as error:
         if isinstance(error, Rejected) and not error.permanent:
             raise Unavailable(str(error)) from error

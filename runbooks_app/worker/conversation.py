@@ -25,7 +25,7 @@ from runbooks_app.chat.client import Away, Posted, RateLimited, Rejected, Slack
 from runbooks_app.chat.untold import untold_message
 from runbooks_app.chat.views import Message, Told
 from runbooks_app.core import pacing
-from runbooks_app.core.errors import Conflict, InvalidInput
+from runbooks_app.core.errors import Conflict, InvalidInput, Unavailable
 from runbooks_app.store import chat
 from runbooks_app.store.database import Transaction, reading, transaction
 from runbooks_app.worker.context import Worker
@@ -82,6 +82,14 @@ def tell_next(worker: Worker, slack: Slack, parts: Parts) -> bool:
         Conversation(worker, slack, thread, parts).tell()
     except Conflict:
         log.info("%s is told by another worker.", thread.about)
+    except Unavailable:
+        raise  # the service's own database; the lease lapses
+    except Exception as error:
+        # One that cannot be composed holds up none of the others, and is seen: on pages, in the log.
+        log.exception("What is told of %s could not be composed", thread.about)
+        with worker.telling, transaction(worker.service.engine) as tx:
+            trouble = f"It could not be composed ({type(error).__name__}): a mistake of the service, see its log."
+            chat.later(tx, thread, tx.now + pacing.again_after(thread.tries), trouble=trouble)
     return True
 
 
@@ -92,7 +100,7 @@ class Conversation:
         self._worker, self._slack, self._thread, self._parts = worker, slack, thread, parts
         self._parent = ""  # the first part's message
         self._asks = chat.WORKSPACE  # what is asked just now, as it is held back: a channel or a method
-        self._answered = {chat.WORKSPACE}  # where it was taken
+        self._answered: set[str] = set()  # where something was taken
         self._begun = ""  # the part that is noted as begun and was certainly not posted
 
     def tell(self) -> None:
@@ -185,7 +193,7 @@ class Conversation:
                 raise
             log.error("Slack takes only the headline of %s: %s", self._thread.about, rejected)  # noqa: TRY400 -- it says all
             answer = say(headline(message))
-        self._answered.add(self._asks)
+        self._answered |= {self._asks, chat.WORKSPACE}
         return answer
 
     def _open(self) -> None:
@@ -220,7 +228,7 @@ class Conversation:
                     chat.uploaded(tx, self._thread, part.key, file)
             self._begun = ""
             self._slack.share(self._thread.where, file, part.file, thread_ts=self._parent)
-            self._answered.add(UPLOAD)
+            self._answered |= {UPLOAD, chat.WORKSPACE}
         with self._step() as tx:
             chat.stands(tx, self._thread, part.key, file, "", first=False)
 

@@ -6,6 +6,7 @@ twice or after somebody else tells the present. How they get there is `conversat
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 from runbooks_app.actions.context import Service
@@ -42,6 +43,9 @@ def told_of_run(tx: Transaction, service: Service, run_id: str) -> tuple[Told, .
     return tuple(parts)
 
 
+TURN = 2.0
+"""Seconds after which a job that still finds something to tell goes to the end of its queue."""
+
 TELLERS: Mapping[str, Callable[[Transaction, Service, str], tuple[Told, ...]]] = {
     "run": told_of_run,
     "incident": told_of_incident,
@@ -53,9 +57,17 @@ TELLERS: Mapping[str, Callable[[Transaction, Service, str], tuple[Told, ...]]] =
 
 
 def tell_due(worker: Worker) -> None:
-    """The job: tell what is due until nothing is. It was woken for one conversation, and takes the oldest."""
+    """The job: tell what is due until nothing is. It was woken for one conversation, and takes the oldest.
+
+    Where there is always more, it gives its place back in between: answers wait in the same queue, and a worker that
+    is to stop waits for its jobs.
+    """
+    until = time.monotonic() + TURN
     while worker.slack is not None and tell_next(worker, worker.slack, _parts):
-        pass
+        if time.monotonic() > until:
+            with transaction(worker.service.engine) as tx:
+                tx.defer("tell")
+            return
 
 
 def tell_run(worker: Worker, run_id: str) -> None:

@@ -25,6 +25,7 @@ UP = (
         ended_at   timestamptz,                  -- given up: `trouble` says why, and somebody was told
         PRIMARY KEY (about, channel)
     )""",
+    "CREATE INDEX chat_threads_turns ON chat_threads (about, channel) WHERE turn_at IS NOT NULL",
     "CREATE INDEX chat_threads_due ON chat_threads (due_at) WHERE wanted > told AND ended_at IS NULL",
     """CREATE TABLE chat_channels (
         channel text PRIMARY KEY,                -- or a method of the chat's; empty: the whole workspace
