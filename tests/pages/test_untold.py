@@ -23,7 +23,9 @@ def archived(story):
     with transaction(story.service.engine) as tx:
         tell(tx, f"run:{run_id}", channel="C0GONE")
     with transaction(story.service.engine) as tx:
-        tx.execute("UPDATE chat_threads SET due_at = now()")
+        tx.execute(
+            "UPDATE chat_threads SET due_at = now() - interval '1 year' WHERE about = :about", about=f"run:{run_id}"
+        )
         thread = chat.claim(tx, "w1")
         chat.hold_back(tx, "C0GONE", NOW, gone=WHY)
         untold(tx, story.service, "w1", thread, WHY)

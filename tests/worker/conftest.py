@@ -16,14 +16,17 @@ from notebooks import cell, write
 from service_database import APP_PASSWORD, Database
 from signing import signatures
 from stuck_orders import CHECK, FREE, LOOK
+from worker.room import TOKEN, Room, parts
 
 from runbooks_app.actions import running
 from runbooks_app.actions.context import Service
+from runbooks_app.chat.client import Slack
 from runbooks_app.connections import read_connections
 from runbooks_app.core.people import Person
 from runbooks_app.kernels.engine import Engine
 from runbooks_app.library import Library
 from runbooks_app.live.streams import Live
+from runbooks_app.main.demo.slack.app import SlackConfig, create_slack, serve
 from runbooks_app.settings import Settings
 from runbooks_app.store import people, proposals, runs
 from runbooks_app.store.artifacts import Artifacts
@@ -173,3 +176,11 @@ def office(house, library_folder):
     for name in ("look", "peek"):
         write(library_folder, name, cell(name, "1 + 1", "diagnostic"))
     return Office(house)
+
+
+@pytest.fixture
+def room(house):
+    app = create_slack(SlackConfig(TOKEN, "the signing secret", "http://127.0.0.1:9", rates=False))
+    with serve(app) as url:
+        slack = Slack(TOKEN, base_url=f"{url}api/", timeout=5)
+        yield Room(house, app.extensions["slack_workspace"], slack, parts("one"))
