@@ -165,14 +165,15 @@ class Sender:
     def kept(self):
         return self.rows("SELECT * FROM alerts WHERE labels ->> 'n' = :n ORDER BY id", n=self.number)
 
-    def end(self, run, *, ago=0):
+    def end(self, run, *, ago=0, state="diagnosed"):
         """The run has ended, and was asked for so many seconds ago."""
         with transaction(self.service.engine) as tx:
             tx.execute(
-                "UPDATE runs SET state = 'diagnosed', ended_at = now(),"
+                "UPDATE runs SET state = :state, ended_at = now(),"
                 " requested_at = now() - make_interval(secs => :ago) WHERE id = :id",
                 id=run.id,
                 ago=ago,
+                state=state,
             )
 
     def entries(self, event):

@@ -20,6 +20,7 @@ from runbooks_app.actions.context import TIMER, Service
 from runbooks_app.actions.telling import tell
 from runbooks_app.core.alerts import (
     FIRING,
+    OVER_BUDGET,
     RESOLVED,
     Held,
     Incoming,
@@ -37,6 +38,7 @@ from runbooks_app.core.people import ALERT, Actor
 from runbooks_app.core.wording import one_line
 from runbooks_app.store import alerts, people
 from runbooks_app.store.database import Transaction, transaction
+from runbooks_app.store.incidents import keep_still
 
 QUIET = 600
 """Seconds without another held alert after which a storm is over."""
@@ -75,6 +77,7 @@ def receive(
     `DatabaseAway` where nothing could be written: the sender tries again.
     """
     with transaction(service.engine) as tx:
+        keep_still(tx)
         alerts.lock(tx, f"source:{source}")
         if delivery and not people.first_delivery(tx, f"alerts:{source}:{delivery}"):
             return ()
@@ -195,7 +198,7 @@ class _Taking:
         if not rest:
             return became
         if self._spent(rule):
-            return became + [(alert, self._kept(alert, Outcome.STORM, rule, "over the budget")) for alert in rest]
+            return became + [(alert, self._kept(alert, Outcome.STORM, rule, OVER_BUDGET)) for alert in rest]
         first, channel = rest[0], rule.channel or self.service.settings.slack_channel
         actor = self._actor(rule, first)
         incident_id = self._incident(rule, group_key)
@@ -207,9 +210,8 @@ class _Taking:
         return became + [(alert, self._joined(alert, rule, incident_id, run.id)) for alert in rest[1:]]
 
     def _spent(self, rule: Rule) -> bool:
-        budget = self.service.alerting.budget
-        alerts.lock(self.tx, "budget")  # two deliveries never start the last run twice
-        of_all, of_rule = alerts.started(self.tx, rule.name, budget.per)
+        budget = self.service.alerting.budget  # of each source, whose deliveries are taken one at a time
+        of_all, of_rule = alerts.started(self.tx, self.source, rule.name, budget.per)
         return spent(budget, rule, of_all=of_all, of_rule=of_rule)
 
     def _joined(self, alert: Incoming, rule: Rule, incident_id: int, run_id: str) -> Became:

@@ -144,7 +144,7 @@ def _alerts(
         sources.wrong("", "is missing: nobody may send alerts.", 'Write [source.prod] with kind = "alertmanager".')
     budget = Table("budget", document.get("budget", {}), problems)
     budget.only(("runs", "per"))
-    rules = tuple(_rule(table, catalogue) for table in _list("rule", document, problems))
+    rules = tuple(_rule(table, catalogue, tuple(sources.fields)) for table in _list("rule", document, problems))
     if not document.get("rule"):
         problems.append(Problem("rule", "is missing: no alert would run anything.", "Write [[rule]] with a match."))
     windows = tuple(_maintenance(table) for table in _list("maintenance", document, problems))
@@ -203,8 +203,8 @@ def _source(table: Table, name: str, folder: Path) -> Source:
     return Source(name, kind, tuple(folder.absolute() / file for file in files), given[0] == "token_file", header)
 
 
-def _rule(table: Table, catalogue: Mapping[str, Mapping[str, Any]]) -> Rule:
-    table.only(("name", "match", "runbook", "channel", "window", "budget", "parameters"))
+def _rule(table: Table, catalogue: Mapping[str, Mapping[str, Any]], sources: tuple[str, ...]) -> Rule:
+    table.only(("name", "source", "match", "runbook", "channel", "window", "budget", "parameters"))
     channel = table.text("channel", "-")
     if channel != "-" and not CHANNEL.fullmatch(channel):
         table.wrong("channel", "is no channel's id.", "Write it as in C0123ABCD: ids stay when names change.")
@@ -224,6 +224,7 @@ def _rule(table: Table, catalogue: Mapping[str, Mapping[str, Any]]) -> Rule:
         window=_span(table, "window", 1800),
         budget=table.number("budget", 0, 0, 10_000) if "budget" in table.fields else None,
         parameters=parameters,
+        source=table.choice("source", sources) if "source" in table.fields else "",
     )
 
 

@@ -28,6 +28,9 @@ SERVICE = "service"
 PLACE = re.compile(r"\{(labels|service)\.([A-Za-z_][A-Za-z0-9_-]{0,62})\}", re.ASCII)
 """A place in a rule's parameter that an alert fills."""
 
+OVER_BUDGET = "over the budget"
+"""Why nothing ran for an alert that asks for nothing wrong."""
+
 WEEK = 7 * 24 * 60
 """Minutes."""
 
@@ -80,8 +83,8 @@ class Rule:
     """Alerts with these labels run this runbook, and its message stands in this channel.
 
     `parameters` are values, or texts with places such as `{service.postgres}` and `{labels.window}`. Within `window`
-    seconds of a run's start nothing runs again for the same. At most `budget` of its runs start in the span of the
-    whole budget; None: as many as that lets start.
+    seconds of a run's start nothing runs again for the same. At most `budget` of its runs start by one source in the
+    span of the whole budget; None: as many as that lets start. With `source` it takes the alerts of that one alone.
     """
 
     name: str
@@ -91,11 +94,16 @@ class Rule:
     window: int = 1800
     budget: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    def takes(self, incoming: Incoming) -> bool:
+        """Whether it speaks of this alert."""
+        return self.source in {"", incoming.source} and matches(self.match, incoming.labels)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """At most so many runs of alerts start in so many seconds; what is beyond is a storm."""
+    """At most so many runs of one source's alerts start in so many seconds; what is beyond is a storm."""
 
     runs: int = 10
     per: int = 600
@@ -163,7 +171,7 @@ def judge(
     now: datetime,
 ) -> Run | Held | Lacking | Unmatched:
     """What a firing alert asks for, as far as it is seen from the alert alone; `now` has a zone."""
-    rule = next((rule for rule in rules if matches(rule.match, incoming.labels)), None)
+    rule = next((rule for rule in rules if rule.takes(incoming)), None)
     if rule is None:
         return Unmatched()
     for window in maintenance:
@@ -241,5 +249,5 @@ def repeats(requested_at: datetime | None, window: int, *, going: bool, now: dat
 
 
 def spent(budget: Budget, rule: Rule, *, of_all: int, of_rule: int) -> bool:
-    """Whether so many runs of alerts, so many of them this rule's, have used the budget up."""
+    """Whether so many runs of a source's alerts, so many of them this rule's, have used the budget up."""
     return of_all >= budget.runs or (rule.budget is not None and of_rule >= rule.budget)

@@ -68,7 +68,7 @@ class Storm(Record):
 
 
 def lock(tx: Transaction, what: str) -> None:
-    """One at a time until commit: the deliveries of a source, the budget, the line of a channel."""
+    """One at a time until commit: the deliveries of a source, which spend its budget, the line of a channel."""
     tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(:what, 7226103))", what=what)
 
 
@@ -120,7 +120,7 @@ def previous(
 ) -> Previous | None:
     """The latest run for this group, or for one of these alerts, by this rule and with the same parameters."""
     row = tx.execute(
-        """SELECT r.id AS run_id, r.requested_at, r.state IN ('queued', 'diagnosing', 'lost') AS going, r.incident_id,
+        """SELECT r.id AS run_id, r.requested_at, r.state IN ('queued', 'diagnosing') AS going, r.incident_id,
                   i.closed_at
            FROM (SELECT run_id FROM alerts WHERE source = :source AND rule = :rule AND group_key = :group_key
                  UNION SELECT run_id FROM alerts WHERE source = :source AND rule = :rule
@@ -164,12 +164,13 @@ def open_incident(tx: Transaction, source: str, rule: str, group_key: str) -> in
     return found.scalar_one_or_none()
 
 
-def started(tx: Transaction, rule: str, seconds: int) -> tuple[int, int]:
-    """How many runs alerts have started in these last seconds: all of them, and those of this rule."""
+def started(tx: Transaction, source: str, rule: str, seconds: int) -> tuple[int, int]:
+    """How many runs this source's alerts have started in these last seconds: all of them, and those of this rule."""
     row = tx.execute(
         """SELECT count(*) AS of_all, count(*) FILTER (WHERE requested_by -> 'signed_in' ->> 'rule' = :rule) AS of_rule
            FROM runs WHERE purpose = 'diagnosis' AND requested_at > now() - make_interval(secs => :seconds)
-             AND requested_by ->> 'kind' = 'alert'""",
+             AND requested_by ->> 'kind' = 'alert' AND requested_by -> 'signed_in' ->> 'source' = :source""",
+        source=source,
         rule=rule,
         seconds=seconds,
     ).one()

@@ -37,6 +37,6 @@ def alerts_told(tx: Transaction, service: Service, run: Run) -> AlertsTold | Non
 def told_of_storm(tx: Transaction, service: Service, storm_id: str) -> tuple[Told, ...]:
     """The line of a channel that counts alerts for which nothing ran."""
     storm, budget = alerts.storm(tx, int(storm_id)), service.alerting.budget
-    said = f"At most {count(budget.runs, 'run')} of alerts start within {durations.tell(budget.per)}."
+    said = f"At most {count(budget.runs, 'run')} of a source's alerts start within {durations.tell(budget.per)}."
     told = StormTold(storm.held, storm.rules, said, storm.began_at, storm.ended_at)
     return (Told(f"storm:{storm_id}", storm_message(told)),)

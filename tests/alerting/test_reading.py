@@ -25,6 +25,7 @@ name = "all"
 match = { alertname = "*" }
 runbook = "look"
 """
+RULE = "[[rule]]\nname = 'x'\nmatch = { a = 'b' }\nrunbook = 'r'\n"
 WINDOW = "[[maintenance]]\nname = 'm'\nmatch = { a = 'b' }\n"
 UNTIL = "until = 2026-01-01T00:00:00Z\n"
 CATALOGUE = """
@@ -83,6 +84,11 @@ def test_without_the_files_no_alerts_are_taken(tmp_path):
         read_alerting(None, tmp_path / "catalogue.toml")
 
 
+def test_a_rule_may_be_for_one_source_alone(tmp_path):
+    (rule,) = read(tmp_path, GOOD + 'source = "prod"').rules
+    assert rule.source == "prod"
+
+
 def test_dates_in_parameters_become_text_and_windows_take_times_with_a_zone(tmp_path):
     found = read(
         tmp_path,
@@ -122,6 +128,7 @@ def test_dates_in_parameters_become_text_and_windows_take_times_with_a_zone(tmp_
         ("[[rule]]\nname = 'x'\nmatch = { a = 'b' }\nrunbook = 'r'\nwindow = 5", "rule 'x'.window", "is no duration"),
         ("[[rule]]\nname = 'x'\nmatch = { a = 'b' }\nrunbook = 'r'\nbudget = 1.5", "rule 'x'.budget", "whole number"),
         ("[[rule]]\nname = 'x'\nmatch = { a = 'b' }\nrunbook = 'r'\nregex = 'y'", "rule 'x'.regex", "not known"),
+        (RULE + "source = 'prob'", "rule 'x'.source", "Write one of: prod."),
         ("[rule.parameters]\na = '{label.x}'", "rule 'all'.parameters.a", "braces that are no place"),
         ("[rule.parameters]\na = '{labels.x!r}'", "rule 'all'.parameters.a", "braces that are no place"),
         (

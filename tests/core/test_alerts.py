@@ -59,6 +59,13 @@ def test_a_later_rule_takes_what_the_first_leaves_and_values_that_are_no_text_st
     assert found == Run(REST, {"what": "DiskFull at web-1", "n": 5})
 
 
+def test_a_rule_for_one_source_takes_nothing_of_the_others():
+    own = replace(LATENCY, name="own", source="own")
+    latency = alert(alertname="DatabaseLatencyHigh", service="orders")
+    assert judged(latency, rules=(own,)) == Unmatched()
+    assert judged(replace(latency, source="own"), rules=(own, LATENCY)) == Run(own, {"database": "orders-db"})
+
+
 def test_an_alert_of_which_no_rule_speaks_is_unmatched():
     assert judged(alert(host="web-1")) == Unmatched()
 

@@ -109,6 +109,16 @@ def test_what_still_fires_after_the_window_is_diagnosed_anew_in_the_same_inciden
     assert len({one.incident_id for one in runs}) == 1
 
 
+@pytest.mark.parametrize("state", ["lost", "failed", "timed_out", "cancelled"])
+def test_an_alert_joins_no_run_that_is_over_for_ever_however_that_ended(sender, state):
+    alert = sender.alert()
+    sender.outcomes(alert)
+    (run,) = sender.runs()
+    sender.end(run, ago=1_801, state=state)
+    assert sender.outcomes(alert) == ["run"]
+    assert len(sender.runs()) == 2
+
+
 def test_the_same_alert_by_another_way_through_the_sender_is_the_same(sender):
     alert = sender.alert()
     sender.outcomes(alert, group="by service")
@@ -158,6 +168,24 @@ def test_beyond_the_budget_nothing_runs_and_one_line_counts_it(service, tmp_path
     threads = sender.rows("SELECT channel FROM chat_threads WHERE about = :about", about=f"storm:{storm.id}")
     assert [row.channel for row in threads] == [sender.channel]
     assert len(sender.entries("alerts.held")) == 1  # one a minute, however many are held
+
+
+def test_what_one_source_sends_uses_up_no_budget_of_the_others(service, tmp_path):
+    with transaction(service.engine) as tx:  # what other tests have started is long ago
+        tx.execute("UPDATE runs SET requested_at = requested_at - interval '1 day'")
+    sender = Sender(service, tmp_path, budget=1)
+    own = [sender.alert(note=str(n)) for n in range(3)]
+    told = sender.signed("own", {"alerts": own}).json["alerts"]
+    assert [alert["outcome"] for alert in told] == ["run", "storm", "storm"]
+    assert sender.outcomes(sender.alert(note="another")) == ["run"]
+
+
+def test_a_rule_for_one_source_runs_nothing_for_another(sender):
+    rules = tuple(replace(rule, source="prod") for rule in sender.service.alerting.rules)
+    sender.use(replace(sender.service.alerting, rules=rules))
+    told = sender.signed("own", {"alerts": [sender.alert()]}).json["alerts"]
+    assert [alert["outcome"] for alert in told] == ["unmatched"]
+    assert sender.outcomes(sender.alert()) == ["run"]
 
 
 def test_a_storm_is_over_when_nothing_was_held_for_ten_minutes(service, tmp_path):
