@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from runbooks_app.chat.blocks import context, message, sections
-from runbooks_app.chat.mrkdwn import count, link, moment, safe
+from runbooks_app.chat.mrkdwn import count, day_and_moment, link, safe
+from runbooks_app.core.alerts import OVER_BUDGET
 
 if TYPE_CHECKING:
     from runbooks_app.chat.blocks import Block
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """Kinds that are named; the rest are counted together."""
+
+OVER = f": {OVER_BUDGET}"
+MEND = (
+    "What lacks something runs nothing until the alerts file or the catalogue is mended: `runbooks doctor` says what."
+    " Run it by hand: `/runbook NAME`."
+)
+AGAIN = "What still fires is looked at anew when its sender tells it again."
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,10 @@ def alerts_line(told: AlertsTold) -> Block:
     """Whether they still fire, and where people look and ask next."""
     alerts = count(told.count, "alert")
     if told.resolved_at is not None:
-        parts = [f"✅ {alerts}, resolved at {moment(told.resolved_at)}"]
+        parts = [f"✅ {alerts}, resolved {day_and_moment(told.resolved_at)}"]
     else:
         some = "" if told.firing == told.count else f"{told.firing} still "
-        parts = [f"🔔 {alerts}, {some}firing since {moment(told.since)}"]
+        parts = [f"🔔 {alerts}, {some}firing since {day_and_moment(told.since)}"]
     parts += [link(url, name, 100) for name, url in list(told.links.items())[:SHOWN]]
     if told.owners:
         parts.append(f"owned by {', '.join(safe(owner, 80) for owner in told.owners[:SHOWN])}")
@@ -60,14 +68,17 @@ def alerts_line(told: AlertsTold) -> Block:
 
 def storm_message(told: StormTold) -> Message:
     """How many, of what, and what becomes of them."""
-    over = f" It was over at {moment(told.ended_at)}." if told.ended_at else ""
+    over = f" It was over {day_and_moment(told.ended_at)}." if told.ended_at else ""
     alerts = count(told.held, "alert")
     most = sorted(told.kinds.items(), key=lambda kind: (-kind[1], kind[0]))
-    lines = [f"⏸️ *{alerts} without a diagnosis* since {moment(told.began_at)}.{over}"]
+    lines = [f"⏸️ *{alerts} without a diagnosis* since {day_and_moment(told.began_at)}.{over}"]
     lines += [f"• {safe(kind, 300)} ({number})" for kind, number in most[:SHOWN]]
     if rest := sum(number for _, number in most[SHOWN:]):
         lines.append(f"• others ({rest})")
     blocks: list[Block] = list(sections(lines))
     if not told.ended_at:
-        blocks.append(context(f"{told.budget} What still fires is looked at anew when its sender tells it again."))
+        over_budget = [kind.endswith(OVER) for kind in told.kinds]
+        lines = [told.budget] if any(over_budget) else []
+        lines += [] if all(over_budget) else [MEND]
+        blocks.append(context(" ".join([*lines, AGAIN])))
     return message(f"⏸️ {alerts} without a diagnosis" + (", over" if told.ended_at else ""), blocks)

@@ -97,6 +97,17 @@ def moment(at: datetime) -> str:
     return f"<!date^{int(told.timestamp())}^{{time}}|{told:%H:%M} UTC>"
 
 
+def day_and_moment(at: datetime) -> str:
+    """A time with its day, for what may be read days later: "today at 03:12" as Slack tells it to each reader."""
+    return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} at {{time}}|{at_day(at)}>"
+
+
+def at_day(at: datetime) -> str:
+    """A time with its day in UTC, where nobody tells it by the reader's own zone."""
+    told = at.astimezone(UTC)
+    return f"{told.day} {told:%b, %H:%M} UTC"
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them: "0.4 s", "38 s", "2 min 5 s", "1 h 4 min"."""
     if not math.isfinite(seconds) or seconds < 0:

@@ -12,7 +12,7 @@ from runbooks_app.core.proposal import ProposalState
 if TYPE_CHECKING:
     from runbooks_app.chat.views import Message, ProposalTold
 
-WAITS = "🔔 *This waits for you.* Nobody else may be awake: please look at it now."
+WAITS = "🔔 *This waits for you.* Perhaps nobody else is awake: please look at it now."
 OFFER = (
     "If it cannot wait you may break the glass: it then starts on your word alone. That takes a sign-in and a reason; "
     "the channel is told at once, and somebody else has to review it."

@@ -31,7 +31,7 @@ def test_a_run_says_whether_its_alerts_still_fire_and_where_people_look_next():
     assert "owned by team-orders" in told
     assert "<!channel>" not in told
     assert "1 still firing" in line(firing=1)
-    assert line(firing=0, resolved_at=BEGAN).startswith("✅ 3 alerts, resolved at")
+    assert line(firing=0, resolved_at=BEGAN).startswith("✅ 3 alerts, resolved <!date^")
 
 
 def test_it_counts_them_by_rule_and_reason_most_first():
@@ -41,6 +41,20 @@ def test_it_counts_them_by_rule_and_reason_most_first():
     assert "• latency: over the budget (40)" in text
     assert text.index("latency") < text.index("disk")
     assert "At most 10 runs" in text
+
+
+def test_the_small_print_speaks_of_the_budget_only_where_that_holds_something():
+    lacking = {"disk: what: the alert has no label service.": 2}
+    told = text_of(storm_message(StormTold(2, lacking, "At most 10 runs", BEGAN)))
+    assert "At most 10 runs" not in told
+    assert "`runbooks doctor` says what" in told
+    spent = text_of(storm_message(StormTold(2, {"latency: over the budget": 2}, "At most 10 runs", BEGAN)))
+    assert "At most 10 runs" in spent
+    assert "doctor" not in spent
+
+
+def test_times_of_alerts_have_their_day_for_they_are_read_days_later():
+    assert "since <!date^1795403520^{date_short_pretty} at {time}|23 Nov, 03:12 UTC>" in line()
 
 
 def test_what_an_alert_says_calls_nobody():
@@ -57,5 +71,5 @@ def test_however_many_kinds_there_are_it_stays_one_message():
 def test_when_it_is_over_it_says_so():
     told = storm_message(StormTold(1, {"a: b": 1}, "At most", BEGAN, BEGAN + timedelta(minutes=30)))
     assert told.text == "⏸️ 1 alert without a diagnosis, over"
-    assert "It was over at" in text_of(told)
+    assert "It was over " in text_of(told)
     assert "At most" not in text_of(told)

@@ -83,7 +83,7 @@ def test_the_diagnosis_stands_in_the_channel_and_nobody_asked_for_it(room, stuck
     assert "1 alert, firing since" in told
     room.fire(1, "resolved")
     (message,) = room.tell_all()
-    assert "1 alert, resolved at" in str(message.blocks)
+    assert "1 alert, resolved " in str(message.blocks)
     with reading(room.house.service.engine) as tx:
         run = runs.get(tx, became.run_id)
         (proposal,) = proposals.of_run(tx, became.run_id)

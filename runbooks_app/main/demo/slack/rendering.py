@@ -125,6 +125,7 @@ def _date(address: str, fallback: str) -> str:
         return str(_text(fallback))
     at = datetime.fromtimestamp(int(seconds), UTC)
     shown = form.replace("{time}", f"{at:%H:%M} UTC").replace("{date_num}", f"{at:%Y-%m-%d}")
+    shown = shown.replace("{date_short_pretty}", f"{at.day} {at:%b %Y}")
     return f'<time datetime="{at.isoformat()}">{_text(shown)}</time>'
 
 
