@@ -131,7 +131,7 @@ def test_several_of_an_incident_are_offered_together(story, dev, anna):
     assert told.status == 303, told.text
     page = dev.get("/")
     assert where in page.html
-    assert f'href="{where}">2 proposals wait: decide</a>' in dev.get(f"/incidents/{incident_id}").html
+    assert f'href="{where}">2 proposals wait for you: decide</a>' in dev.get(f"/incidents/{incident_id}").html
     assert where not in anna.get(f"/incidents/{incident_id}").html
     with reading(story.service.engine) as tx:
         told = run_message(run_told(tx, story.service, runs.get(tx, run_id)))
@@ -240,6 +240,7 @@ def test_something_new_is_told_once_after_a_click_and_not_before(served, visit, 
     look_again(page)
     assert page.evaluate("window.told") == []
 
+    expect(page.get_by_text("Switched off: nothing is told here.")).to_be_visible()
 
 def test_whoever_is_signed_out_meanwhile_is_told_so(served, visit, dana):
     story, _ = served

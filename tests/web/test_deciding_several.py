@@ -159,6 +159,23 @@ def test_nothing_is_decided_where_one_of_them_may_not_be(service, provider, ben,
     assert undecided(service, [medium, one])
 
 
+def test_who_ticks_nothing_gets_the_form_again_with_what_they_typed(service, ben, waiting, where):
+    told = send(ben, where, [])
+    assert told.status_code == 422
+    assert "3 proposals wait for you" in told.text
+    assert re.search(r"<textarea[^>]*>all of them</textarea>", told.text)
+    assert f"Choose one to {MOST_TOGETHER} proposals." in told.text
+    assert undecided(service, waiting)
+
+
+def test_what_somebody_may_not_decide_says_why_and_is_not_counted_for_them(waiting, where, ana, ben):
+    page = html.unescape(ana.client.get(where).text)
+    assert page.count("You asked for this; somebody else has to decide.") == 3
+    incident = where.removesuffix("/decide")
+    assert "3 proposals wait for you: decide" in ben.get(incident).text
+    assert "for you: decide" not in ana.client.get(incident).text
+
+
 def test_nobody_decides_what_they_asked_for_among_others(service, waiting, where, sign_in_as, ana):
     both = sign_in_as("responder", "approver:database", subject=ana.person.subject)
     assert "Nothing waits for you here" in both.client.get(where).text

@@ -12,8 +12,9 @@ from typing import Any
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 
 from runbooks_app.actions import deciding, deciding_several
-from runbooks_app.core.deciding import Unsigned
+from runbooks_app.core.deciding import Unsigned, why_not
 from runbooks_app.core.digests import MOST_TOGETHER
+from runbooks_app.core.errors import InvalidInput
 from runbooks_app.core.people import Permission
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.store import incidents, proposals, runs
@@ -32,6 +33,11 @@ blueprint = Blueprint("deciding_several", __name__)
 @guard(Permission.READ)
 def show(incident_id: int) -> str:
     """Show each proposal of the incident that waits for this person, whole; those that expire first at the top."""
+    return _shown(incident_id)
+
+
+def _shown(incident_id: int, reason: str = "", wrong: str = "") -> str:
+    """The page, with what was typed and what is wrong with it, if anything is."""
     with reading(service().engine) as tx:
         incident = incidents.get(tx, incident_id)
         found = proposals.of_incident(tx, incident_id)
@@ -46,13 +52,20 @@ def show(incident_id: int) -> str:
             )
             for proposal in mine[:MOST_TOGETHER]
         ]
+        others = [
+            (one, why_not(one.asked, g.person, tx.now) if one.state is ProposalState.PROPOSED else "")
+            for one in found
+            if one not in mine
+        ]
     return render_template(
         "deciding_several.html",
         incident=incident,
         shown=shown,
         later=len(mine) - len(shown),
-        others=[proposal for proposal in found if proposal not in mine],
+        others=others,
         signs=any(view.proposal.asked.wants_signatures for view, _ in shown),
+        reason=reason,
+        wrong=wrong,
     )
 
 
@@ -64,6 +77,8 @@ def decide(incident_id: int) -> Response:
     shown = dict(value.partition(":")[::2] for value in request.form.getlist("chosen"))
     try:
         deciding_several.decide_several(service(), g.person, signed_in(), incident_id, verdict, shown, reason)
+    except InvalidInput as error:
+        return make_response(_shown(incident_id, reason, error.message), HTTPStatus.UNPROCESSABLE_ENTITY)
     except Unsigned:
         ref, nonce = deciding.begin_signed(service(), g.person, shown, verdict, reason)
         return stepup.begin("decisions", f"{incident_id}:{ref}", nonce, _page(incident_id))

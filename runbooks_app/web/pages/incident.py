@@ -13,11 +13,13 @@ from runbooks_app.actions.story import incident_story
 from runbooks_app.core.errors import InvalidInput, Problem
 from runbooks_app.core.incident import ChannelStory, durations
 from runbooks_app.core.people import Permission
+from runbooks_app.core.proposal import ProposalState
 from runbooks_app.documents import postmortem
 from runbooks_app.store import incidents, proposals
 from runbooks_app.store.database import reading
 from runbooks_app.web.context import service
 from runbooks_app.web.guards import guard, signed_in
+from runbooks_app.web.pages.now import waits_for
 
 blueprint = Blueprint("incident", __name__)
 
@@ -105,12 +107,13 @@ def export(incident_id: int) -> Response:
 def _page(incident_id: int, *, note: str = "", cause: str = "", problems: tuple[Problem, ...] = ()) -> str:
     with reading(service().engine) as tx:
         story = incident_story(tx, service(), incident_id)
-        undecided = proposals.undecided(tx, incident_id)
+        found = proposals.of_incident(tx, incident_id)
+        mine = sum(one.state is ProposalState.PROPOSED and waits_for(one, g.person, tx.now) for one in found)
         others = [] if story.closed_at else incidents.runs_of_others(tx, incident_id, MOST_OFFERED)
     return render_template(
         "incident.html",
         story=story,
-        undecided=undecided,
+        mine=mine,
         took=durations(story),
         note=note,
         cause=cause,

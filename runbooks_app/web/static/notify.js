@@ -10,6 +10,7 @@
 
   const offer = document.getElementById("notify");
   let timer = null;
+  let stopped = false; /* by a click on this page */
 
   const wanted = () => localStorage.getItem(ON) === "yes" && Notification.permission === "granted";
 
@@ -22,6 +23,7 @@
     button.textContent = wanted() ? "Stop notifying me here" : "Notify me here";
     if (blocked) said.textContent = "This browser does not let this service notify you; its settings for this page say so.";
     else if (wanted()) said.textContent = "This browser tells you when something waits for you, for as long as a page of this service stays open.";
+    else if (stopped) said.textContent = "Switched off: nothing is told here.";
   };
 
   /* Ids that were told, here or on another page; the latest ones are enough. */
@@ -65,6 +67,7 @@
     offer.firstElementChild.addEventListener("click", async () => {
       if (wanted()) {
         localStorage.removeItem(ON);
+        stopped = true;
       } else if (await Notification.requestPermission() === "granted") {
         localStorage.setItem(ON, "yes");
         look(true); /* what waits already stands on this page */
