@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runbooks_app.chat.mrkdwn import clip, harmless
+from runbooks_app.chat.mrkdwn import at_day, clip, harmless
 from runbooks_app.chat.views import ProposalTold, RunTold
 from runbooks_app.core.errors import Misconfigured, Problem
 from runbooks_app.core.proposal import ProposalState, Verification
@@ -129,7 +129,9 @@ def run_said(told: RunTold) -> Said:
     if told.state is RunState.DIAGNOSED and not findings:
         lines.append("Nothing was found." + (" Not everything was looked at." if told.part else ""))
     if told.problems:
-        lines.append(f"Went wrong: {harmless(told.problems[0], 400)}")
+        # Errors and reasons may quote what a restricted connection holds.
+        wrong = "it stands on its page alone." if told.restricted else harmless(told.problems[0], 400)
+        lines.append(f"Went wrong: {wrong}")
     if told.incident_title:
         lines.append(f"Incident: {harmless(told.incident_title, 150)}")
     happened = _RUN.get(told.state, "diagnosed in part" if told.part else "diagnosed")
@@ -141,13 +143,15 @@ def proposal_said(told: ProposalTold) -> Said:
     """A proposal that waits, or what became of it."""
     lines = []
     if told.state is ProposalState.PROPOSED:
-        lines += [f"Why: {harmless(told.reason, 400)}"] if told.reason else []
+        if told.reason:
+            why = "it stands on its page alone." if told.restricted else harmless(told.reason, 400)
+            lines.append(f"Why: {why}")
         lines += [
             f"Runs on {harmless(target.connection, 100)} as {harmless(target.role, 100)}" for target in told.targets
         ]
         groups = " and for ".join(" or ".join(harmless(group, 60) for group in clause) for clause in told.approvers)
         people = "one who approves" if told.approvals == 1 else f"{told.approvals} who approve"
-        until = f", until {told.expires_at:%H:%M} UTC" if told.expires_at else ""
+        until = f", until {at_day(told.expires_at)}" if told.expires_at else ""
         lines.append(f"Takes {people} for {groups}{until}. Risk: {told.risk}.")
     for decision in told.decisions:
         how = "Break-glass" if decision.break_glass else "Approved" if decision.approved else "Denied"

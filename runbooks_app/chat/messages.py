@@ -68,7 +68,9 @@ def run_message(told: RunTold) -> Message:
         blocks.append(
             section("\u2139\ufe0f Nothing was found." + (" Not everything was looked at." if told.part else ""))
         )
-    if told.problems:
+    if told.problems and told.restricted:
+        blocks.append(section(f"🔒 What went wrong may show restricted data: only on {link(told.url, 'its page')}."))
+    elif told.problems:
         lines = [f"• {safe(problem, 400)}" for problem in told.problems[:MOST_PROBLEMS]]
         if len(told.problems) > MOST_PROBLEMS:
             lines.append(f"• and {len(told.problems) - MOST_PROBLEMS} more: {link(told.url, 'all of them')}")
@@ -185,7 +187,9 @@ def _proposal_lines(told: ProposalTold, *, short: bool = False) -> tuple[str, li
     headline = f"{_symbol(told)} *{safe(told.title, 300)}* — {_standing(told)}"
     lines = []
     if told.state in OPEN:
-        if told.reason:
+        if told.reason and told.restricted:
+            lines.append(f"🔒 Why it is proposed may show restricted data: only on {link(told.url, 'its page')}.")
+        elif told.reason:
             lines.append(f"Why: {safe(told.reason, 400)}")
         if told.targets:
             lines.append("Runs on " + ", ".join(_target(target) for target in told.targets[:5]))

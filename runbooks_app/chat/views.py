@@ -123,6 +123,7 @@ class RunTold:
     line it stands and why ("3rd in line; 5 of Ana's runs are going, …"); empty: it only wants a worker.
     `incident_title` and `incident_url` name the incident that it belongs to; `alerts` brought it, where no person did.
     `attaches_to` are numbers and titles of the incidents that it may be attached to, where an alert brought it.
+    `restricted`: it reached what is, so its problems, which may quote that, stay on its page.
     """
 
     run_id: str
@@ -146,6 +147,7 @@ class RunTold:
     incident_url: str = ""
     attaches_to: tuple[tuple[int, str], ...] = ()
     alerts: AlertsTold | None = None
+    restricted: bool = False
     sandbox_off: bool = False
     remediation_off: bool = False
 

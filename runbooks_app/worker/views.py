@@ -71,6 +71,7 @@ def run_told(tx: Transaction, service: Service, run: Run) -> RunTold:
         incident_url=f"{service.settings.public_url}/incidents/{incident.id}",
         attaches_to=_attaches_to(tx, incident),
         alerts=alerts_told(tx, service, run),
+        restricted=restricted(tx, service, run),
         sandbox_off=service.settings.sandbox == "off",
         remediation_off=service.settings.remediation == "off",
     )

@@ -406,6 +406,22 @@ def test_a_restricted_proposals_outcome_stays_out_whatever_its_state():
         assert "jane" not in said(messages.proposal_message(replace(told, state=state)))
 
 
+@pytest.mark.parametrize("short", [True, False])
+def test_why_a_restricted_proposal_was_made_stays_out_and_its_page_is_named(short):
+    told = replace(PROPOSAL, reason="jane@customer.example waits", restricted=True)
+    sent = said(messages.run_message(replace(RUN, proposals=(told,))) if short else messages.proposal_message(told))
+    assert "jane" not in sent
+    assert "Why it is proposed may show restricted data" in sent
+
+
+def test_what_went_wrong_in_a_restricted_run_stays_out_and_its_page_is_named():
+    told = replace(RUN, problems=("look: KeyError: jane@customer.example",))
+    assert "KeyError" in said(messages.run_message(told))
+    hidden = said(messages.run_message(replace(told, restricted=True)))
+    assert "jane" not in hidden
+    assert "What went wrong may show restricted data" in hidden
+
+
 def test_evidence_is_an_aligned_table_that_counts_what_it_leaves_out():
     item = views.EvidenceTold("37 wait", ("pid", "app"), (("4711", "deploy"), ("1", "x")), omitted=35)
     told = said(details.details_messages(views.DetailsTold(URL, evidence=(item,)))[0])

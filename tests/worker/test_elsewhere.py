@@ -201,6 +201,25 @@ def test_what_a_restricted_connection_showed_stays_on_pages(told, mail, library_
     assert "What happened stands on its page alone." in json.dumps(mail.got)
 
 
+def test_why_a_restricted_proposal_was_made_and_what_went_wrong_stay_on_pages(told, mail, library_folder):
+    connections = told.service.connections
+    connections["orders-db"] = replace(connections["orders-db"], data_class="restricted")
+    write(
+        library_folder,
+        "rows",
+        cell("rows", ROWS.replace('"act"', '"act", reason="jane@customer waits"'), "diagnostic"),
+        cell("more", "kit.propose('jane-customer')", "diagnostic"),
+        cell("act", ACT, "remediation"),
+        connections={"orders-db": "postgres"},
+    )
+    told.diagnosed(name="rows")
+    tell(told)
+    said = json.dumps(mail.got)
+    assert "jane" not in said
+    assert "Why: it stands on its page alone." in said
+    assert "Went wrong: it stands on its page alone." in said
+
+
 def test_a_place_that_is_away_holds_up_no_other_and_hears_all_of_it_later(told, mail, teams):
     mail.answers = 503
     told.diagnosed(name="rows")
