@@ -65,7 +65,7 @@ def test_a_person_types_watches_presses_and_opens(browser, slack, stand_in, widt
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(stand_in.url)
 
-    page.fill("input[name=text]", "/runbook db-latency database=orders-db")
+    page.get_by_label("Message or command").fill("/runbook db-latency database=orders-db")
     page.keyboard.press("Enter")
     page.get_by_text("on its way").wait_for()
     assert stand_in.service.form()["text"] == "db-latency database=orders-db"
@@ -100,7 +100,7 @@ def test_a_person_fills_in_a_form_is_told_what_is_wrong_and_replies_in_a_thread(
     page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(stand_in.url)
-    page.fill("input[name=text]", "/runbook db-latency ?")
+    page.get_by_label("Message or command").fill("/runbook db-latency ?")
     with page.expect_response("**/say"):
         page.keyboard.press("Enter")
     slack.open_view(stand_in.service.form()["trigger_id"], FORM)

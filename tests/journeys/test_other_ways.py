@@ -49,7 +49,7 @@ def test_a_command_typed_in_the_channel_is_one_message_that_leads_to_the_approva
     channel = window.page()
     channel.goto(f"{stage.slack_url}/?as=U0ANA")
     word = f"channel-{width}"
-    channel.locator("input[name=text]").fill(f"/runbook drill database=orders-db word={word}")
+    channel.get_by_label("Message or command").fill(f"/runbook drill database=orders-db word={word}")
     channel.keyboard.press("Enter")
     channel.evaluate(STAY)
     message = channel.locator("#messages > article", has=channel.get_by_text(f"{word} does not stand there yet"))

@@ -90,11 +90,13 @@ def changes() -> Response:
 
 @pages.get("/files/<file_id>")
 def file(file_id: str) -> Response:
-    """A chart's bytes."""
+    """A file's bytes: a chart, or else plain text, whatever it claims to be."""
     found = _workspace().uploads.get(file_id)
-    if found is None or found.content is None or rendering.png_size(found.content) == (0, 0):
+    if found is None or found.content is None:
         abort(404)
-    return Response(found.content, mimetype="image/png", headers={"Cache-Control": "private, max-age=3600"})
+    kind = "text/plain; charset=utf-8" if rendering.png_size(found.content) == (0, 0) else "image/png"
+    kept = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+    return Response(found.content, content_type=kind, headers=kept)
 
 
 @pages.post("/say")
@@ -253,7 +255,7 @@ def _message(m: Standing) -> dict[str, Any]:
         "html": "" if m.blocks else _mrkdwn(m.text), "blocks": m.blocks,
         "files": [
             {
-                "id": f.id, "title": f.title, "alt": f.alt or f.title,
+                "id": f.id, "name": f.name, "title": f.title, "alt": f.alt or f.title,
                 "size": rendering.png_size(f.content or b""),
             } for f in files
         ],
