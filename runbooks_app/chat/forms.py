@@ -98,7 +98,16 @@ def ask_form(runbooks: Iterable[RunbookTold], verbs: Mapping[str, str], text: st
     if kept := plain(text, MAX_TYPED, lines=True):
         note["initial_value"] = kept
     blocks = [_input(WHAT, "What to do", select), _input(TEXT, "Note, title, cause or number", note, optional=True)]
-    return _modal("Runbooks", blocks, ASK_FORM, submit="Next", metadata=where.written())
+    return _modal("Runbooks", blocks, ASK_FORM, submit="Go on", metadata=where.written())
+
+
+def choice_form(
+    title: str, label: str, choices: Iterable[tuple[str, str]], callback_id: str, *, submit: str, metadata: str = ""
+) -> dict[str, Any]:
+    """One of these has to be chosen, each a value and what is shown of it; `chosen` reads which. The first is."""
+    options = [{"text": _plain(shown, 75), "value": value} for value, shown in choices][:MAX_OPTIONS]
+    select: Block = {"type": "static_select", "action_id": WHAT, "options": options, "initial_option": options[0]}
+    return _modal(title, [_input(WHAT, label, select)], callback_id, submit=submit, metadata=metadata)
 
 
 def said(message: Message) -> dict[str, Any]:
@@ -107,7 +116,7 @@ def said(message: Message) -> dict[str, Any]:
 
 
 def chosen(view: Mapping[str, Any]) -> tuple[str, str]:
-    """What was chosen in the form of a message's shortcut, and its text."""
+    """What was chosen in the form of a message's shortcut, or in another choice, and its text."""
     return _filled_in(view, WHAT), _filled_in(view, TEXT)
 
 

@@ -1,4 +1,4 @@
-"""What is said of incidents, the form that closes one, and the menu that attaches a run to one. Pure."""
+"""What is said of incidents, the form that closes one, and the form that attaches a run to one. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runbooks_app.chat.blocks import actions, button, context, message, section, sections
+from runbooks_app.chat.forms import choice_form
 from runbooks_app.chat.mrkdwn import count, duration, inline_code, link, plain, safe
 
 if TYPE_CHECKING:
@@ -16,12 +17,10 @@ if TYPE_CHECKING:
 CLOSE = "close_incident"
 """Action of the button that opens the form, with the incident's number; `callback_id` of the form."""
 ATTACH = "attach_run"
-"""Action of the menu that attaches a run; an option's value is `<run's id>:<incident's number>`."""
+"""Action of the button that opens the choice of an incident, with a run's id; `callback_id` of the form."""
 CAUSE, POSTMORTEM = "cause", "postmortem"
 """The form's fields."""
 
-MOST_CHOSEN = 100
-"""Options of a menu: https://docs.slack.dev/reference/block-kit/block-elements/select-menu-element"""
 MOST_LISTED = 10
 MOST_CAUSE = 2000
 
@@ -81,7 +80,7 @@ def open_reply(told: Sequence[IncidentTold], command: str) -> Message:
 
 
 def which_reply(told: Sequence[IncidentTold], command: str, verb: str) -> Message:
-    """Several are open in a channel and one has to be named; a button for each of those that are shown."""
+    """Several are open in a channel and one has to be named, as each line shows."""
     lines = ["Several incidents are open in this channel. Which one?"]
     lines += [f"• {_name(each)}: {inline_code(f'{command} {verb} #{each.number}'.strip())}" for each in told]
     return message(lines[0], sections(lines[: MOST_LISTED + 1]))
@@ -97,22 +96,20 @@ def close_reply(told: IncidentTold) -> Message:
     return message(text, [section(text), actions(buttons)])
 
 
-def close_form(number: int, title: str, channel: str, *, postmortem: bool) -> dict[str, Any]:
-    """The form that closes an incident: its cause, and whether the postmortem goes into the channel.
+def close_form(number: int, title: str, channel: str, *, cause: str = "", postmortem: bool) -> dict[str, Any]:
+    """The form that closes an incident: its `cause`, to be changed, and whether the postmortem goes into the channel.
 
     `postmortem`: there is a channel, and whoever closes it may take postmortems out.
     """
     about = {"type": "section", "text": {"type": "plain_text", "text": plain(f"#{number} {title}", 300)}}
-    cause = {
+    element = {"type": "plain_text_input", "action_id": CAUSE, "multiline": True, "max_length": MOST_CAUSE}
+    if begun := plain(cause, MOST_CAUSE, lines=True):
+        element["initial_value"] = begun
+    asked = {
         "type": "input",
         "block_id": CAUSE,
         "label": {"type": "plain_text", "text": "What was the cause?"},
-        "element": {
-            "type": "plain_text_input",
-            "action_id": CAUSE,
-            "multiline": True,
-            "max_length": MOST_CAUSE,
-        },
+        "element": element,
     }
     into = {
         "type": "input",
@@ -138,7 +135,7 @@ def close_form(number: int, title: str, channel: str, *, postmortem: bool) -> di
         "submit": {"type": "plain_text", "text": "Close it"},
         "close": {"type": "plain_text", "text": "Cancel"},
         "private_metadata": f"{number}:{channel}",
-        "blocks": [about, cause, *([into] if postmortem else [])],
+        "blocks": [about, asked, *([into] if postmortem else [])],
     }
 
 
@@ -157,17 +154,15 @@ def close_form_read(view: Mapping[str, Any]) -> tuple[int, str, str, bool]:
         raise ValueError(number) from error
 
 
-def attach_menu(run_id: str, incidents: Iterable[tuple[int, str]]) -> Block:
-    """A menu of open incidents, each by number and title, that a run may be attached to."""
-    return {
-        "type": "static_select",
-        "action_id": ATTACH,
-        "placeholder": {"type": "plain_text", "text": "Attach to an incident…"},
-        "options": [
-            {"text": {"type": "plain_text", "text": plain(f"#{number} {title}", 75)}, "value": f"{run_id}:{number}"}
-            for number, title in list(incidents)[:MOST_CHOSEN]
-        ],
-    }
+def attach_button(run_id: str) -> Block:
+    """Opens the choice of an incident: titles are for who may read them, and everybody sees the run's message."""
+    return button("Attach to an incident…", ATTACH, value=run_id)
+
+
+def attach_form(run_id: str, incidents: Iterable[tuple[int, str]]) -> dict[str, Any]:
+    """The form in which one of these incidents, each by number and title, is chosen for a run."""
+    choices = [(str(number), f"#{number} {title}") for number, title in incidents]
+    return choice_form("Attach a run", "To which incident?", choices, ATTACH, submit="Attach it", metadata=run_id)
 
 
 def _name(told: IncidentTold) -> str:

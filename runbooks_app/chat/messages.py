@@ -22,7 +22,7 @@ from runbooks_app.chat.blocks import (
     section,
     sections,
 )
-from runbooks_app.chat.incidents import attach_menu
+from runbooks_app.chat.incidents import attach_button
 from runbooks_app.chat.mrkdwn import count, duration, link, moment, safe
 from runbooks_app.core.policy import Risk
 from runbooks_app.core.proposal import OPEN, ProposalState, Verification
@@ -87,8 +87,8 @@ def run_message(told: RunTold) -> Message:
     buttons = [button("Open the run", "open_run", url=told.url)] if told.url else []
     if told.state in {RunState.QUEUED, RunState.DIAGNOSING}:
         buttons.append(button("Cancel", CANCEL_RUN, value=told.run_id))
-    if told.attaches_to:
-        buttons.append(attach_menu(told.run_id, told.attaches_to))
+    if told.attaches:
+        buttons.append(attach_button(told.run_id))
     if buttons:
         blocks.append(actions(buttons))
     blocks += _small_print(told)

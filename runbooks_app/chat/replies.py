@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runbooks_app.chat.blocks import actions, button, context, message, section, sections
+from runbooks_app.chat.blocks import CANCEL_RUN, actions, button, confirm, context, message, section, sections
 from runbooks_app.chat.mrkdwn import count, duration, inline_code, link, safe, units
 
 if TYPE_CHECKING:
@@ -75,11 +75,12 @@ def list_reply(
 def error_reply(error: RunbooksError, *, corrected: str = "", command: str = "/runbook") -> Message:
     """What went wrong, each point with its mend, and the corrected command if there is one to offer.
 
-    `corrected` is the text after the command, as `commands.tell` writes it.
+    `corrected` is the text after the command, as `commands.tell` writes it. Commands in errors are written with
+    `/runbook`; they are told with what was typed, which in threads is the mention.
     """
-    lines = [f"⚠️ {_sentence(error.message)}"]
+    lines = [f"⚠️ {_sentence(_as_typed(error.message, command))}"]
     for problem in error.problems[:10]:
-        fix = f" {_sentence(problem.fix)}" if problem.fix else ""
+        fix = f" {_sentence(_as_typed(problem.fix, command))}" if problem.fix else ""
         lines.append(f"• *{safe(problem.where, 100)}*: {_sentence(problem.message)}{fix}")
     if len(error.problems) > 10:
         lines.append(f"• and {len(error.problems) - 10} more")
@@ -132,11 +133,31 @@ def link_reply(url: str, *, minutes: int = 10) -> Message:
     text = (
         "I do not know yet who you are outside Slack, so I cannot run anything for you."
         f" Sign in once; the button is yours alone, works once and for {count(minutes, 'minute')}."
-        " Then type the command again."
+        " Then do it again."
     )
     return message(
         text, [section(text), actions([button("Sign in and link", "link_person", url=url, style="primary")])]
     )
+
+
+def link_by_command() -> Message:
+    """How somebody gets the link to sign in by whom a mention names by an id alone."""
+    text = (
+        "I do not know yet who you are outside Slack, so I cannot run anything for you. Type `/runbook` once in the"
+        " channel, not in a thread: it gives you a link to sign in by. Then do it again."
+    )
+    return message(text, [section(text)])
+
+
+def cancel_reply(runs: tuple[RunTold, ...]) -> Message:
+    """Runs of others, each with a button that stops it and says once more which."""
+    text = "None of these is yours. Which one is to be cancelled?"
+    blocks = [section(text)]
+    for run in runs:
+        asks = confirm("Cancel this run?", f"{run.runbook}, asked by {run.requested_by}", "Cancel it", style="danger")
+        line = f"• {link(run.url, run.runbook, 100)}, asked by {safe(run.requested_by, 80)}"
+        blocks.append(section(line, button=button("Cancel", CANCEL_RUN, value=run.run_id, asks=asks)))
+    return message(text, blocks)
 
 
 def _how_far(run: RunTold) -> str:
@@ -149,6 +170,10 @@ def _how_far(run: RunTold) -> str:
 def _typed(command: str, rest: str) -> str:
     """A command in code, ready to be copied."""
     return inline_code(f"{command} {rest}")
+
+
+def _as_typed(text: str, command: str) -> str:
+    return text.replace("`/runbook ", f"`{command} ")
 
 
 def _sentence(text: str) -> str:

@@ -122,7 +122,7 @@ class RunTold:
     `problems` are those failures, one sentence each, with what to do; `attempt` counts from 1. `waiting` says where in
     line it stands and why ("3rd in line; 5 of Ana's runs are going, …"); empty: it only wants a worker.
     `incident_title` and `incident_url` name the incident that it belongs to; `alerts` brought it, where no person did.
-    `attaches_to` are numbers and titles of the incidents that it may be attached to, where an alert brought it.
+    `attaches` says that an alert brought it and that there is an incident of people that it may become part of.
     `restricted`: it reached what is, so its problems, which may quote that, stay on its page.
     """
 
@@ -145,7 +145,7 @@ class RunTold:
     cancelled_by: str = ""
     incident_title: str = ""
     incident_url: str = ""
-    attaches_to: tuple[tuple[int, str], ...] = ()
+    attaches: bool = False
     alerts: AlertsTold | None = None
     restricted: bool = False
     sandbox_off: bool = False

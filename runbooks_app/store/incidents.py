@@ -39,6 +39,16 @@ def insert(tx: Transaction, title: str, channel: str, opened_by: dict[str, Any])
     return incident
 
 
+def rearrange(tx: Transaction) -> None:
+    """Take no alerts until this transaction ends, which moves what belongs to incidents or closes one. Comes first."""
+    tx.execute("SELECT pg_advisory_xact_lock(7226104)")
+
+
+def keep_still(tx: Transaction) -> None:
+    """Let nobody rearrange incidents until this transaction ends, which reads where alerts belong. Comes first."""
+    tx.execute("SELECT pg_advisory_xact_lock_shared(7226104)")
+
+
 def get(tx: Transaction, incident_id: int, *, lock: bool = False) -> Incident:
     """The incident, or `NotFound`; `lock` holds its row until commit."""
     row = tx.execute(f"SELECT * FROM incidents WHERE id = :id {'FOR UPDATE' if lock else ''}", id=incident_id).first()
@@ -72,8 +82,9 @@ def told_in(tx: Transaction, channel: str, ts: str) -> Incident | None:
     """The incident that a message of ours tells of, itself or by a run; what it became part of, where it did."""
     row = tx.execute(
         """SELECT i.* FROM chat_messages m
-           LEFT JOIN runs r ON m.about = 'run:' || r.id
-           JOIN incidents told ON told.id = r.incident_id OR m.about = 'incident:' || told.id
+           LEFT JOIN runs r ON m.about LIKE 'run:%' AND r.id = split_part(m.about, ':', 2)
+           JOIN incidents told ON told.id = coalesce(r.incident_id,
+               CASE WHEN m.about LIKE 'incident:%' THEN CAST(split_part(m.about, ':', 2) AS bigint) END)
            JOIN incidents i ON i.id = coalesce(told.merged_into, told.id)
            WHERE m.channel = :channel AND m.ts = :ts AND m.ts <> ''""",
         channel=channel,
@@ -89,6 +100,16 @@ def listed(tx: Transaction, *, only_open: bool = True, limit: int = 50) -> list[
            ORDER BY opened_at DESC, id DESC LIMIT :limit""",
         only_open=only_open,
         limit=limit,
+    )
+    return [Incident.of(row) for row in rows]
+
+
+def of_people(tx: Transaction, most: int) -> list[Incident]:
+    """Open incidents that people opened, newest first."""
+    rows = tx.execute(
+        """SELECT * FROM incidents WHERE closed_at IS NULL AND opened_by ->> 'kind' <> 'alert'
+           ORDER BY opened_at DESC, id DESC LIMIT :most""",
+        most=most,
     )
     return [Incident.of(row) for row in rows]
 

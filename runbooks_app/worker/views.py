@@ -8,7 +8,6 @@ from runbooks_app.actions import waiting
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.outputs import outputs_of
 from runbooks_app.actions.restricting import reached, restricted
-from runbooks_app.chat.incidents import MOST_CHOSEN
 from runbooks_app.chat.views import (
     BreakGlassTold,
     CellTold,
@@ -69,7 +68,7 @@ def run_told(tx: Transaction, service: Service, run: Run) -> RunTold:
         proposals=tuple(proposal_told(tx, service, p, run) for p in proposals.of_run(tx, run.id)),
         incident_title=incident.title,
         incident_url=f"{service.settings.public_url}/incidents/{incident.id}",
-        attaches_to=_attaches_to(tx, incident),
+        attaches=_attaches(tx, incident),
         alerts=alerts_told(tx, service, run),
         restricted=restricted(tx, service, run),
         sandbox_off=service.settings.sandbox == "off",
@@ -182,12 +181,9 @@ def details_told(tx: Transaction, service: Service, run: Run) -> DetailsTold:
     )
 
 
-def _attaches_to(tx: Transaction, incident: Incident) -> tuple[tuple[int, str], ...]:
-    """The incidents that an alert's run may be attached to: open ones, until it belongs to one that a person opened."""
-    if incident.opened_by["kind"] != ALERT or incident.closed_at is not None:
-        return ()
-    others = (other for other in incidents.listed(tx, limit=MOST_CHOSEN + 1) if other.id != incident.id)
-    return tuple((other.id, other.title) for other in others)[:MOST_CHOSEN]
+def _attaches(tx: Transaction, incident: Incident) -> bool:
+    """Whether an alert's run may be attached to an incident that people opened: until it belongs to one."""
+    return incident.opened_by["kind"] == ALERT and incident.closed_at is None and bool(incidents.of_people(tx, most=1))
 
 
 def _diagnosis(tx: Transaction, run: Run) -> tuple[list[Cell], int]:

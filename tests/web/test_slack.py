@@ -14,7 +14,6 @@ import pytest
 from slack_signing import SIGNING_SECRET, signed
 
 from runbooks_app.actions import people
-from runbooks_app.actions.diagnosing import claim_run
 from runbooks_app.actions.running import request_run
 from runbooks_app.store.database import connect, reading
 from runbooks_app.web.app import create_app
@@ -314,18 +313,6 @@ def test_status_tells_the_runs_of_this_channel(slack, linked, service):
     assert "There is no run" in said(slack.command("status nothing"))
 
 
-def test_cancel_stops_ones_own_latest_run_in_this_channel(slack, linked, service):
-    linked("responder")
-    assert "nothing to cancel" in said(slack.command("cancel"))
-    slack.command("disk-full")
-    slack.command("disk-full limit=2")
-    assert "cancelled" in said(slack.command("cancel"))
-    assert [run.state for run in runs_in(service, slack.channel)] == ["queued", "cancelled"]
-    first = runs_in(service, slack.channel)[0].id
-    said(slack.command(f"cancel {first}"))
-    assert [run.state for run in runs_in(service, slack.channel)] == ["cancelled", "cancelled"]
-
-
 def test_notes_and_the_postmortem_belong_to_the_channels_incident(slack, linked, service):
     linked("responder")
     assert "No incident is open" in said(slack.command("note hello"))
@@ -344,44 +331,6 @@ def test_a_command_outside_any_channel_runs_all_the_same(slack, linked, service)
     said(slack.command("disk-full", channel_id=""))
     with reading(service.engine) as tx:
         assert tx.execute("SELECT count(*) FROM runs WHERE requesters @> :who", who=[anna.subject]).scalar_one() == 1
-
-
-def test_the_cancel_button_stops_the_run_once_for_who_may(slack, linked, service):
-    linked("responder")
-    slack.command("disk-full")
-    run = runs_in(service, slack.channel)[0]
-    told = slack.press("cancel_run", run.id)
-    assert (told.status_code, told.text) == (200, "")
-    assert runs_in(service, slack.channel)[0].state == "cancelled"
-
-
-def test_a_copy_of_a_pressed_button_asks_for_nothing_again(slack, linked, service):
-    linked("responder")
-    slack.command("disk-full")
-    run = runs_in(service, slack.channel)[0]
-    claim_run(service, run.id, "w1")
-    payload = {
-        "type": "block_actions", "team": {"id": TEAM}, "user": {"id": slack.user}, "channel": {"id": slack.channel},
-        "actions": [{"action_id": "cancel_run", "value": run.id}],
-    }  # fmt: skip
-    body, at = urlencode({"payload": json.dumps(payload)}).encode(), now()
-    for _ in range(3):
-        assert slack.send("/slack/interactivity", body, at=at).status_code == 200
-    with reading(service.engine) as tx:
-        asked = tx.execute(
-            "SELECT count(*) FROM audit_entries WHERE event = 'run.cancel_requested' AND objects::jsonb @> :run",
-            run={"run": run.id},
-        )
-        assert asked.scalar_one() == 1
-
-
-def test_the_cancel_button_does_nothing_for_a_stranger_or_a_viewer(slack, linked, service, sign_in_as):
-    anna = sign_in_as("responder")
-    run = request_run(service, anna.person, {"surface": "web"}, "disk-full", {})
-    assert slack.press("cancel_run", run.id).status_code == 200
-    linked("viewer")
-    assert slack.press("cancel_run", run.id).status_code == 200
-    assert anna.get(f"/api/v1/runs/{run.id}").json["state"] == "queued"
 
 
 def test_who_presses_in_vain_is_told_why_by_a_job_of_a_worker(slack, linked, service, sign_in_as, said_later):

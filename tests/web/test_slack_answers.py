@@ -83,14 +83,14 @@ def test_a_mention_is_answered_in_its_thread_for_all_to_see(slack, linked, works
 
 
 def test_who_is_unknown_sees_a_link_that_nobody_else_sees_and_that_works(slack, workspace, service, do, sign_in_as):
-    asked = workspace[0].post(slack.channel, slack.user, "<@U0BOT> disk-full", [])
-    slack.mention("disk-full", ts=asked.ts)
+    asked = workspace[0].post(slack.channel, "U0BEN", "orders are slow", [])
+    slack.interact("message_action", callback_id="run_runbook", channel={"id": slack.channel}, message={"ts": asked.ts})
     do()
     assert [told.ts for told in workspace[0].seen(slack.channel, "U0BEN")] == [asked.ts]
     told = workspace[0].seen(slack.channel, slack.user)[-1]
     code = re.search(rf"{ORIGIN}/link/([\w-]+)", str(told.blocks))[1]
     anna = sign_in_as("responder")
-    assert people.link_chat(service, anna.person, {"surface": "web"}, code) == slack.user
+    assert people.link_chat(service, anna.person, {"surface": "web"}, code) == "ana"
     assert people.person_of_chat(service, TEAM, slack.user).subject == anna.person.subject
 
 

@@ -243,7 +243,7 @@ def test_the_shortcut_of_a_message_offers_what_can_be_done_there(slack, linked, 
     offered = [option["value"] for group in groups for option in group["options"]]
     assert {"status", "note", "incident", "attach", "close", "postmortem", "disk-full ?"} <= set(offered)
     assert {"cancel", "slow-orders ?"} <= set(offered)
-    assert elements(job["view"])["text"]["initial_value"] == "p99 is at 4 s <!channel>"
+    assert elements(job["view"])["text"]["initial_value"] == "p99 is at 4 s @channel"
 
 
 @pytest.fixture
@@ -256,6 +256,18 @@ def shortcut(slack, linked, said_later):
     )  # fmt: skip
     (job,) = said_later("open_form")
     return job["view"]
+
+
+def test_a_messages_text_is_offered_as_people_read_it(slack, linked, said_later):
+    linked("responder")
+    text = "*<https://ci.example/7|db-latency>* p99 &gt; 4 s &amp; rising, ask <@U0BEN>"
+    slack.interact(
+        "message_action", callback_id=SHORTCUT, channel={"id": slack.channel}, message={"ts": "1.2", "text": text}
+    )
+    (job,) = said_later("open_form")
+    read = "*db-latency (https://ci.example/7)* p99 > 4 s & rising, ask @U0BEN"
+    assert elements(job["view"])["text"]["initial_value"] == read
+    assert job["view"]["submit"]["text"] == "Go on"
 
 
 def choose(slack, view, what: str, text: str | None = "it was the log"):
@@ -293,6 +305,32 @@ def test_an_incident_is_closed_without_a_text_by_a_form_in_the_place_of_the_shor
     assert slack.submit(told["view"], cause, id=f"Vclose{slack.user}").text == ""
     with reading(service.engine) as tx:
         assert tx.execute("SELECT cause FROM incidents WHERE id = :id", id=incident).scalar_one() == "a migration"
+
+
+def test_closing_and_cancelling_by_a_shortcut_are_asked_once_more(slack, shortcut, service):
+    slack.command("disk-full")
+    (run,) = runs_in(service, slack.channel)
+    told = choose(slack, shortcut, "close").json
+    (cause,) = [e for e in elements(told["view"]).values() if e["type"] == "plain_text_input"]
+    assert cause["initial_value"] == "it was the log"
+    with reading(service.engine) as tx:
+        assert tx.execute("SELECT closed_at FROM incidents WHERE id = :id", id=run.incident_id).scalar_one() is None
+    told = choose(slack, shortcut, "cancel").json
+    View(**told["view"]).validate_json()
+    assert "disk-full, asked by" in json.dumps(told["view"])
+    assert [run.state for run in runs_in(service, slack.channel)] == ["queued"]
+    said = slack.submit(told["view"], {"what": {"selected_option": {"value": run.id}}}, id=f"Vcancel{slack.user}")
+    assert "disk-full is cancelled" in json.dumps(said.json)
+    assert [run.state for run in runs_in(service, slack.channel)] == ["cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("what", "text"), [("attach", "no run of ours"), ("attach", " "), ("note", " "), ("note", "no incident is open")]
+)
+def test_what_is_wrong_with_the_text_of_a_shortcut_stands_beside_it(slack, shortcut, what, text):
+    told = choose(slack, shortcut, what, text).json
+    assert told["response_action"] == "errors"
+    assert set(told["errors"]) == {"text"}
 
 
 def test_what_no_database_holds_is_noted_as_far_as_one_does(slack, shortcut, service):

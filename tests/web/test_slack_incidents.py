@@ -1,4 +1,4 @@
-"""Incidents from Slack: opened, listed, attached, closed by a form, pinned messages; and who may do none of it."""
+"""Incidents from Slack: opened, listed, attached, closed by a form; and who may do none of it."""
 
 from __future__ import annotations
 
@@ -187,18 +187,28 @@ def test_an_incident_is_worked_in_a_second_channel(slack, linked, here, service,
     assert slack.channel in conversations(service, f"run:{run_id}") & conversations(service, f"incident:{old.id}")
 
 
-def test_one_click_on_an_alerts_run_attaches_it_once(slack, linked, here, service, get, alerted, said_later):
+def chosen(number: object) -> dict:
+    return {"what": {"type": "static_select", "selected_option": {"value": number}}}
+
+
+def test_an_alerts_run_is_attached_by_a_form_that_offers_what_people_opened_and_once(
+    slack, linked, here, service, get, alerted, said_later
+):
     linked("responder")
-    slack.command("incident Checkout is slow")
+    slack.command("incident Checkout <!channel> is slow")
     slack.command("disk-full")
     (incident,) = here()
     old, run_id = alerted()
-    chosen = {"action_id": "attach_run", "selected_option": {"value": f"{run_id}:{incident.id}"}}
-    for _ in range(2):
-        assert slack.press("", "", actions=[chosen], trigger_id="t-one-click-" + run_id).status_code == 200
+    assert slack.press("attach_run", run_id).text == ""
+    (job,) = said_later("open_form")
+    View(**job["view"]).validate_json()
+    offered = [option["value"] for option in job["view"]["blocks"][0]["element"]["options"]]
+    assert str(incident.id) in offered
+    assert str(old.id) not in offered
+    told = [slack.submit(job["view"], chosen(str(incident.id)), id=f"V{run_id}").text for _ in range(2)]
+    assert f"The run is part of #{incident.id}" in told[0]
+    assert "asked already" in told[1]
     assert get(old.id).merged_into == incident.id
-    (told,) = [args for args in said_later() if "part of" in json.dumps(args)]
-    assert f"#{incident.id}" in json.dumps(told)
     with reading(service.engine) as tx:
         assert runs.get(tx, run_id).incident_id == incident.id
 
@@ -212,6 +222,19 @@ def test_closing_asks_which_where_several_are_open(slack, linked, here):
     assert f"close #{one.id}" in told
     assert f"close #{two.id}" in told
     assert len(here()) == 2
+
+
+@pytest.mark.parametrize("roles", [(), ("viewer",)])
+def test_who_may_not_close_is_told_no_titles(slack, linked, service, said_later, roles):
+    with transaction(service.engine) as tx:
+        first, _ = (actions.open_for_alert(tx, ALERT, f"Secret merger {n}", slack.channel) for n in (1, 2))
+    linked(*roles)
+    told = said(slack.command("close"))
+    assert "may not" in told
+    assert "Secret merger" not in told
+    for number in (first.id, 999_999_999):
+        slack.press("close_incident", str(number), response_url="https://hooks.slack.com/x")
+        assert "may not" in json.dumps(said_later())
 
 
 def test_a_cause_that_is_typed_closes_it_at_once(slack, linked, here, get):
@@ -292,10 +315,12 @@ def test_the_shortcut_of_a_message_opens_attaches_and_closes(slack, linked, here
     assert incident.title == "Checkout is slow"
     old, run_id = alerted(slack.channel)
     stands(service, f"run:{run_id}", slack.channel, "1700000901.000100")
-    by_shortcut(slack, said_later, "1700000901.000100", "attach", f"#{incident.id}")
+    by_shortcut(slack, said_later, "1700000901.000100", "attach", f" {incident.id} ")
     assert get(old.id).merged_into == incident.id
-    by_shortcut(slack, said_later, "1700000901.000100", "close", "A full disk")
-    assert get(incident.id).cause == "A full disk"
+    asked = by_shortcut(slack, said_later, "1700000901.000100", "close", "A full disk")
+    assert get(incident.id).closed_at is None
+    slack.submit(asked.json["view"], {"cause": words("A full disk, since monday")})
+    assert get(incident.id).cause == "A full disk, since monday"
     assert "Say what is attached" in by_shortcut(slack, said_later, "1700000901.000100", "attach", " ").text
 
 
@@ -336,7 +361,7 @@ def test_a_form_opened_elsewhere_offers_no_postmortem_there(slack, linked, here,
 
 
 @pytest.mark.parametrize("roles", [(), ("viewer",), ("auditor",)])
-def test_who_may_not_note_opens_attaches_closes_and_pins_nothing(slack, linked, here, service, alerted, held, roles):
+def test_who_may_not_note_opens_attaches_and_closes_nothing(slack, linked, here, service, alerted, held, roles):
     with transaction(service.engine) as tx:
         mine = actions.open_for_alert(tx, ALERT, "One", slack.channel)
     linked(*roles)
@@ -350,8 +375,9 @@ def test_who_may_not_note_opens_attaches_closes_and_pins_nothing(slack, linked, 
     ):
         assert "may not" in said(slack.command(typed))
     slack.press("close_incident", str(mine.id))
-    slack.press("", "", actions=[{"action_id": "attach_run", "selected_option": {"value": f"{'a' * 16}:{mine.id}"}}])
-    pin(slack, "1700000300.000100")
+    slack.press("attach_run", "a" * 16)
+    attaching = {"callback_id": "attach_run", "private_metadata": "a" * 16}
+    slack.submit(attaching, chosen(str(mine.id)))
     after = held()
     assert {name for name in after.tables if after.tables[name] != before.tables[name]} <= {
         "chat_deliveries", "procrastinate_jobs", "procrastinate_events", "refusals"
@@ -359,13 +385,15 @@ def test_who_may_not_note_opens_attaches_closes_and_pins_nothing(slack, linked, 
 
 
 @pytest.mark.parametrize(
-    "value", ["", ":", "x:1", "aaaaaaaaaaaaaaaa:", "aaaaaaaaaaaaaaaa:0x10", "../../x:1", "a" * 5000]
+    ("run_id", "number"),
+    [("", ""), ("x", "1"), ("a" * 16, ""), ("a" * 16, "0x10"), ("../../x", "1"), ("a" * 5000, "1"), (5, 5)],
 )
-def test_a_forged_choice_attaches_nothing(slack, linked, held, value):
+def test_a_forged_choice_attaches_nothing(slack, linked, held, run_id, number):
     linked("responder")
     before = held()
-    option = {"action_id": "attach_run", "selected_option": {"value": value}}
-    assert slack.press("", "", actions=[option]).status_code == 200
+    assert slack.press("attach_run", run_id).status_code == 200
+    told = slack.submit({"callback_id": "attach_run", "private_metadata": run_id}, chosen(number))
+    assert told.status_code == 200
     assert held().tables["runs"] == before.tables["runs"]
     assert held().tables["incidents"] == before.tables["incidents"]
 
@@ -377,74 +405,3 @@ def test_a_direct_message_is_no_channel_to_attach_to(slack, linked, alerted, ser
     slack.channel = "D0DIRECT"
     assert "is attached to a channel, and this is none" in said(slack.command(f"attach #{old.id}"))
     assert here() == []
-
-
-# Pinned messages.
-
-
-def pin(slack, ts: str, text: str = "Rolled back 4.2", user: str = "", **message):
-    message = {
-        "type": "message", "user": user or slack.user, "text": text, "ts": ts,
-        "permalink": f"https://acme.slack.com/archives/{slack.channel}/p{ts.replace('.', '')}", **message,
-    }  # fmt: skip
-    item = {"type": "message", "channel": slack.channel, "message": message}
-    return slack.event("pin_added", channel_id=slack.channel, item=item)
-
-
-def test_a_pinned_message_goes_onto_the_timeline_once(slack, linked, here, service):
-    anna = linked("responder")
-    slack.command("incident One")
-    (one,) = here()
-    text = "<@U0BEN> rolled &lt;4.2&gt; back, see <https://ci.example/7|build 7> in <#C1|deploys> <!here>"
-    for _ in range(2):
-        assert pin(slack, "1700000400.000100", text).status_code == 200
-    with reading(service.engine) as tx:
-        (note,) = incidents.notes(tx, one.id)
-    assert note.text == "@U0BEN rolled <4.2> back, see build 7 (https://ci.example/7) in #deploys @here"
-    assert (note.name, note.author) == (anna.name, anna.name)
-    assert note.source == f"{slack.channel}:1700000400.000100"
-    assert note.link.startswith("https://acme.slack.com/archives/")
-
-
-def test_what_is_pinned_in_a_thread_belongs_to_what_the_thread_tells_of(slack, linked, here, service):
-    linked("responder")
-    for title in ("One", "Two"):
-        slack.command(f"incident {title}")
-    one = here()[1]
-    stands(service, f"incident:{one.id}", slack.channel, "1700000500.000100")
-    pin(slack, "1700000501.000100", "in the thread", thread_ts="1700000500.000100")
-    with reading(service.engine) as tx:
-        assert [note.text for note in incidents.notes(tx, one.id)] == ["in the thread"]
-
-
-@pytest.mark.parametrize(
-    "permalink",
-    ["javascript:alert(1)", "https://evil.example/x", "https://evil.example/.slack.com", "//acme.slack.com", 7],
-)
-def test_the_address_of_a_pinned_message_is_slacks_own_or_none(slack, linked, here, service, permalink):
-    linked("responder")
-    slack.command("incident One")
-    pin(slack, "1700000600.000100", permalink=permalink)
-    with reading(service.engine) as tx:
-        assert [note.link for note in incidents.notes(tx, here()[0].id)] == [""]
-
-
-def test_what_strangers_pin_and_what_is_no_message_is_passed_over(slack, linked, here, service):
-    linked("responder")
-    slack.command("incident One")
-    (one,) = here()
-    slack.event("pin_added", channel_id=slack.channel, item={"type": "file", "file_id": "F1"})
-    pin(slack, "not-a-time")
-    theirs = {"type": "message", "channel": slack.channel, "message": {"ts": "1700000700.000100", "text": "theirs"}}
-    slack.event("pin_added", channel_id=slack.channel, item=theirs, user_team="T0OTHER")
-    slack.user = "U0NOBODY"
-    pin(slack, "1700000700.000100")
-    with reading(service.engine) as tx:
-        assert incidents.notes(tx, one.id) == []
-
-
-def test_a_pin_where_no_incident_is_open_is_passed_over(slack, linked, held):
-    linked("responder")
-    before = held()
-    assert pin(slack, "1700000800.000100").status_code == 200
-    assert held().tables["notes"] == before.tables["notes"]

@@ -137,15 +137,27 @@ def test_in_the_thread_of_a_run_a_command_means_that_run_and_its_incident(slack,
     assert [run.state for run in found] == ["queued", "cancelled", "queued"]
 
 
-def test_somebody_unknown_gets_a_link_for_their_eyes_only_and_never_in_public(slack, service, said_later):
+def test_somebody_unknown_is_told_to_type_the_command_once_because_a_mention_brings_no_name(slack, service, said_later):
     slack.mention("disk-full", ts=THREAD)
     (job,) = said_later()
-    assert job["message"] is None  # the worker makes the link, and shows it to nobody else
+    assert "Type `/runbook` once in the channel" in words(job)
     assert job["place"]["alone"]
     assert job["place"]["user"] == slack.user
     with reading(service.engine) as tx:
         assert tx.execute("SELECT count(*) FROM chat_links WHERE chat_user = :u", u=slack.user).scalar_one() == 0
     assert runs_in(service, slack.channel) == []
+
+
+def test_what_a_mention_is_told_to_type_is_a_mention_too(slack, linked, said_later):
+    linked("responder")
+    for said, told in (("note", "`@runbooks note blocked"), ("disk-full x", "`@runbooks disk-full ?`"),
+                       ("list all of it", "`@runbooks list`"), ("disk-ful", "Did you mean: `@runbooks disk-full`"),
+                       ("help", "`@runbooks list`")):  # fmt: skip
+        slack.mention(said)
+        (job,) = said_later()
+        assert told in words(job)
+        assert "/runbook" not in words(job)
+    assert job["message"]["text"].endswith("runbooks")
 
 
 def test_a_mention_without_what_must_be_named_is_answered_with_a_button_for_its_form(slack, linked, said_later):

@@ -68,7 +68,7 @@ PRESSED: Mapping[str, Handler] = {
     OPEN_FORM: forms.pressed,
     APPROVE: deciding.approve,
     DENY: deciding.deny,
-    ATTACH: incidents.choose_attach,
+    ATTACH: incidents.press_attach,
     CLOSE: incidents.press_close,
 }
 """Buttons and menus, by `action_id`. Buttons that only open a page are told to us as well: they are not in here."""
@@ -80,6 +80,8 @@ SUBMITTED: Mapping[str, Handler] = {
     RUN_FORM: forms.sent_off,
     ASK_FORM: partial(asking.sent_off, VERBS),
     CLOSE: incidents.submit_close,
+    ATTACH: incidents.submit_attach,
+    CANCEL_RUN: commands.submit_cancel,
 }
 """Forms sent off, by `callback_id`."""
 
@@ -142,6 +144,9 @@ def _delivered(service: Service, asked: Asked, told: Answer) -> Answer:
 def _link(service: Service, asked: Asked) -> Answer:
     """A one-time link for somebody whom nobody is known to be, never in public; a copied request gets none."""
     if asked.kind is Kind.EVENT:
+        return Answer()
+    if asked.kind is Kind.MENTION:  # names nobody: people could not see that the account on the page is theirs
+        say(service, _place(asked, alone=True), _json(replies.link_by_command()), delivery=asked.delivery)
         return Answer()
     if asked.kind not in {Kind.COMMAND, Kind.SUBMITTED}:
         say(service, _place(asked, alone=True), None, delivery=asked.delivery)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _STAMP = re.compile(r"[0-9]{1,20}\.[0-9]{1,20}", re.ASCII)
 
+MENTION = "@runbooks"
+"""What stands before a command that is said to the app; slash commands do not work in threads."""
+
 MAX_TEXT = 10_000
 """Characters of a text that are kept; the box for commands ends sooner, and messages may be longer."""
 
@@ -180,7 +183,7 @@ def from_event(envelope: Mapping[str, Any], *, settings: Settings, copy: str, at
         delivery=_delivery(envelope.get("event_id"), copy),
         at=at,
         text=text,
-        command="",
+        command=MENTION,
         name=name,
         thread_ts=stamp(event.get("thread_ts") or event.get("ts")),
         message=_mapping(item.get("message")) or event,

@@ -9,7 +9,9 @@ from runbooks_app.actions import waiting
 from runbooks_app.actions.delivering import fresh, once
 from runbooks_app.actions.incidents import add_note
 from runbooks_app.actions.running import cancel_run, request_run, usable_connections
+from runbooks_app.chat import forms as chat_forms
 from runbooks_app.chat import replies
+from runbooks_app.chat.blocks import CANCEL_RUN
 from runbooks_app.chat.commands import Command
 from runbooks_app.chat.views import RunbookTold, RunTold
 from runbooks_app.core.errors import InvalidInput, NotFound
@@ -57,17 +59,46 @@ def run(service: Service, person: Person, asked: Asked, command: Command) -> Ans
 
 
 def cancel(service: Service, person: Person, asked: Asked, command: Command) -> Answer:
-    """Stop the run that is named, else that of the thread, else one's own latest here."""
+    """Stop the run that is named, else that of the thread, else one's own latest here; those of others are offered.
+
+    In the form of a message's shortcut it is asked which one.
+    """
     run_id = command.text
     if not run_id:
         with reading(service.engine) as tx:
             fresh(tx, asked.delivery)  # else a copy would find the next run
             of_thread = here.run_of_thread(tx, asked)
             going = [of_thread] if of_thread else here.going(tx, asked.channel)
-        mine = [one for one in going if person.subject in one.requesters] or going
-        if not mine:
+        if not going:
             raise NotFound("Nothing is running for this channel, so there is nothing to cancel.")
+        mine = [one for one in going if of_thread or person.subject in one.requesters]
+        if asked.kind is Kind.SUBMITTED:
+            person.require(Permission.READ)
+            ordered = [*reversed(mine), *(one for one in reversed(going) if one not in mine)]
+            named = [(one.id, f"{one.runbook}, asked by {one.requested_by['name']}") for one in ordered]
+            view = chat_forms.choice_form("Stop a run", "Which one?", named, CANCEL_RUN, submit="Stop it")
+            return Answer(view=view)
+        if not mine:
+            return _others(service, person, asked, going)
         run_id = mine[-1].id
+    return _cancelled(service, person, asked, run_id)
+
+
+def submit_cancel(service: Service, person: Person, asked: Asked) -> Answer:
+    """Stop the run that was chosen in the form."""
+    return _cancelled(service, person, asked, chat_forms.chosen(asked.view)[0])
+
+
+def _others(service: Service, person: Person, asked: Asked, going: list[Run]) -> Answer:
+    """What others have going here, each with a button that stops it."""
+    person.require(Permission.CANCEL)
+    _read(service, asked)
+    with reading(service.engine) as tx:
+        told = tuple(_told(tx, service, one, {}, look=False) for one in reversed(going[-MOST_LOOKED_AT:]))
+    return Answer(replies.cancel_reply(told))
+
+
+def _cancelled(service: Service, person: Person, asked: Asked, run_id: str) -> Answer:
     stopped = cancel_run(service, person, asked.signed_in(), run_id, delivery=asked.delivery)
     url = here.url_of(service, f"/runs/{stopped.id}")
     if stopped.state in ENDED:

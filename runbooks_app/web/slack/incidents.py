@@ -18,7 +18,8 @@ from runbooks_app.actions.saying import open_form
 from runbooks_app.chat import incidents as told
 from runbooks_app.chat import replies
 from runbooks_app.chat.commands import Command
-from runbooks_app.core.errors import Conflict, InvalidInput
+from runbooks_app.chat.forms import MAX_OPTIONS, chosen
+from runbooks_app.core.errors import Conflict, InvalidInput, NotFound
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.store import incidents, people
 from runbooks_app.store.database import Transaction, reading
@@ -82,7 +83,8 @@ def attach(service: Service, person: Person, asked: Asked, command: Command) -> 
 
 
 def close(service: Service, person: Person, asked: Asked, command: Command) -> Answer:
-    """Close an incident with the cause that was typed; without one, by a form."""
+    """Close an incident with the cause that was typed; without one, or with one chosen in a form, by its own form."""
+    person.require(Permission.NOTE)
     with reading(service.engine) as tx:
         certain = command.incident is not None or here.incident_of_thread(tx, asked)
         several = [] if certain else incidents.open_in(tx, asked.channel)
@@ -90,14 +92,15 @@ def close(service: Service, person: Person, asked: Asked, command: Command) -> A
             choice = [_told(tx, service, each) for each in several]
             return Answer(told.which_reply(choice, asked.command, "close"))
     meant = here.incident(service, person, asked, command.incident)
-    if not command.text:
-        return _close_form(service, person, asked, meant)
+    if not command.text or asked.kind is Kind.SUBMITTED:
+        return _close_form(service, person, asked, meant, command.text)
     closed = actions.close_incident(service, person, asked.signed_in(), meant.id, command.text, delivery=asked.delivery)
     return Answer(replies.done_reply(f"#{closed.id} {closed.title} is closed.", url=_url(service, closed)))
 
 
 def press_close(service: Service, person: Person, asked: Asked) -> Answer:
     """Open the form that closes an incident."""
+    person.require(Permission.NOTE)
     with reading(service.engine) as tx:
         meant = incidents.get(tx, _number(asked.value))
     _close_form(service, person, asked, meant)
@@ -128,12 +131,22 @@ def submit_close(service: Service, person: Person, asked: Asked) -> Answer:
     return Answer()
 
 
-def choose_attach(service: Service, person: Person, asked: Asked) -> Answer:
-    """Attach an alert's run to the incident that was chosen from the menu on its message."""
-    run_id, _, number = asked.value.partition(":")
-    attached = actions.attach_run(
-        service, person, asked.signed_in(), _run_id(run_id), _number(number), delivery=asked.delivery
-    )
+def press_attach(service: Service, person: Person, asked: Asked) -> Answer:
+    """Open the choice of an incident for an alert's run, over the chat of somebody who may read their titles."""
+    person.require(Permission.NOTE)
+    run_id = _run_id(asked.value)
+    with reading(service.engine) as tx:
+        offered = [(each.id, each.title) for each in incidents.of_people(tx, most=MAX_OPTIONS)]
+    if not offered:
+        raise NotFound("No incident that people opened is open, so there is none to attach the run to.")
+    open_form(service, asked.trigger_id, told.attach_form(run_id, offered), at=asked.at, delivery=asked.delivery)
+    return Answer()
+
+
+def submit_attach(service: Service, person: Person, asked: Asked) -> Answer:
+    """Attach an alert's run to the incident that was chosen."""
+    run_id, number = _run_id(str(asked.view.get("private_metadata", ""))), _number(chosen(asked.view)[0])
+    attached = actions.attach_run(service, person, asked.signed_in(), run_id, number, delivery=asked.delivery)
     said = f"The run is part of #{attached.id} {attached.title}."
     return Answer(replies.done_reply(said, url=_url(service, attached), label="The incident"))
 
@@ -153,21 +166,21 @@ def pinned(service: Service, person: Person, asked: Asked) -> Answer:
     message = actions.Pinned(
         source=f"{asked.channel}:{stamp}",
         author=author or str(wrote or "an app")[:40],
-        text=_as_read(text if isinstance(text, str) else "") or "(a message without text)",
+        text=as_read(text if isinstance(text, str) else "") or "(a message without text)",
         link=_permalink(asked.message.get("permalink")),
     )
     actions.pin(service, person, asked.signed_in(), meant.id, message, delivery=asked.delivery)
     return Answer()
 
 
-def _close_form(service: Service, person: Person, asked: Asked, meant: Incident) -> Answer:
-    person.require(Permission.NOTE)
+def _close_form(service: Service, person: Person, asked: Asked, meant: Incident, cause: str = "") -> Answer:
     if meant.closed_at is not None:
         raise InvalidInput(f"Incident {meant.id} is closed already.")
     with reading(service.engine) as tx:
         worked = asked.channel in {each.channel for each in incidents.channels(tx, meant.id)}
         shown = _told(tx, service, meant)
-    view = told.close_form(meant.id, meant.title, asked.channel, postmortem=worked and person.may(Permission.EXPORT))
+    offered = worked and person.may(Permission.EXPORT)
+    view = told.close_form(meant.id, meant.title, asked.channel, cause=cause, postmortem=offered)
     if asked.kind is Kind.SUBMITTED:  # chosen in the form of a message's shortcut: it stands in its place
         return Answer(view=view)
     open_form(service, asked.trigger_id, view, at=asked.at, delivery=asked.delivery)
@@ -206,7 +219,7 @@ def _permalink(address: Any) -> str:
     return address if parts.scheme == "https" and (parts.hostname or "").endswith(".slack.com") else ""
 
 
-def _as_read(text: str) -> str:
+def as_read(text: str) -> str:
     """A message's text as people read it: without Slack's marks for people, channels and links."""
 
     def shown(mark: re.Match[str]) -> str:
