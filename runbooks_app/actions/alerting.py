@@ -38,6 +38,7 @@ from runbooks_app.core.people import ALERT, Actor
 from runbooks_app.core.wording import one_line
 from runbooks_app.store import alerts, people
 from runbooks_app.store.database import Transaction, transaction
+from runbooks_app.store.incidents import keep_still
 
 QUIET = 600
 """Seconds without another held alert after which a storm is over."""
@@ -76,6 +77,7 @@ def receive(
     `DatabaseAway` where nothing could be written: the sender tries again.
     """
     with transaction(service.engine) as tx:
+        keep_still(tx)
         alerts.lock(tx, f"source:{source}")
         if delivery and not people.first_delivery(tx, f"alerts:{source}:{delivery}"):
             return ()

@@ -83,7 +83,7 @@ def for_run(
 ) -> Incident:
     """The incident that a run belongs to: the one it names, else the newest open in its channel, else one it opens."""
     if incident_id is not None:
-        incident = incidents.get(tx, incident_id)
+        incident = incidents.get(tx, incident_id, lock=True)
         if incident.closed_at is not None:
             raise Refused(f"Incident {incident_id} is closed; run without it to open a new one.")
         return incident
@@ -143,6 +143,7 @@ def attach_run(
     person.require(Permission.NOTE)
     with transaction(service.engine) as tx:
         once(tx, delivery)
+        incidents.rearrange(tx)
         run = runs.get(tx, run_id, lock=True)
         if run.purpose != "diagnosis":
             raise Refused(f"Run {run_id} re-checks a proposal: attach the run that made it.")
@@ -187,6 +188,7 @@ def close_incident(
     cause = _text("cause", cause, 2_000)
     with transaction(service.engine) as tx:
         once(tx, delivery)
+        incidents.rearrange(tx)
         incident = incidents.get(tx, incident_id, lock=True)
         if incident.closed_at is not None:
             raise Conflict(f"Incident {incident_id} is closed already.")

@@ -58,7 +58,7 @@ def get(tx: Transaction, run_id: str, *, lock: bool = False) -> Run:
 def told_in(tx: Transaction, channel: str, ts: str) -> Run | None:
     """The run that a message of ours tells of, or whose thread it begins."""
     row = tx.execute(
-        """SELECT r.* FROM chat_messages m JOIN runs r ON m.about = 'run:' || r.id
+        """SELECT r.* FROM chat_messages m JOIN runs r ON m.about LIKE 'run:%' AND r.id = split_part(m.about, ':', 2)
            WHERE m.channel = :channel AND m.ts = :ts AND m.ts <> ''""",
         channel=channel,
         ts=ts,

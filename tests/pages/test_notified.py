@@ -166,7 +166,11 @@ RECORDED = """
 window.told = [];
 const Real = window.Notification;
 window.Notification = class extends Real {
-  constructor(title, options) { super(title, options); window.told.push([title, options.body, options.tag]); }
+  constructor(title, options) {
+    super(title, options);
+    window.told.push([title, options.body, options.tag]);
+    console.info(`told: ${title}`);
+  }
 };
 """
 
@@ -236,11 +240,11 @@ def test_something_new_is_told_once_after_a_click_and_not_before(served, visit, 
     look_again(page)
     assert page.evaluate("window.told") == []
     page.get_by_role("button", name="Stop notifying me here").click()
+    expect(page.get_by_text("Switched off: nothing is told here.")).to_be_visible()
     story.diagnosed()
     look_again(page)
     assert page.evaluate("window.told") == []
 
-    expect(page.get_by_text("Switched off: nothing is told here.")).to_be_visible()
 
 def test_whoever_is_signed_out_meanwhile_is_told_so(served, visit, dana):
     story, _ = served
@@ -250,8 +254,8 @@ def test_whoever_is_signed_out_meanwhile_is_told_so(served, visit, dana):
     look_again(page)
     with transaction(story.service.engine) as tx:
         tx.execute("UPDATE sessions SET revoked_at = now() WHERE subject = :subject", subject=dana.subject)
-    page.clock.run_for(15_100)
-    page.wait_for_function("window.told.length === 1")
+    with page.expect_console_message(lambda said: said.text == "told: You are signed out"):
+        page.clock.run_for(15_100)
     ((title, _, _),) = page.evaluate("window.told")
     assert title == "You are signed out"
     page.clock.run_for(60_000)

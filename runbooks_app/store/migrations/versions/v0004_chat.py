@@ -108,6 +108,7 @@ UP = (
         UNIQUE (source, fingerprint, starts_at)
     )""",
     "CREATE INDEX alerts_by_group ON alerts (source, rule, group_key, received_at DESC)",
+    "CREATE INDEX alerts_by_run ON alerts (run_id) WHERE run_id IS NOT NULL",
     "CREATE INDEX alerts_by_incident ON alerts (incident_id) WHERE incident_id IS NOT NULL",
     "CREATE INDEX alerts_by_time ON alerts (last_at)",
     """CREATE TABLE alert_storms (
