@@ -185,7 +185,7 @@ def hold(tx: Transaction, channel: str, fresh: Mapping[str, int], again: Mapping
     lock(tx, f"storm:{channel}")
     row = tx.execute(
         "SELECT *, date_trunc('minute', last_at) < date_trunc('minute', now()) AS later FROM alert_storms"
-        " WHERE channel = :channel AND ended_at IS NULL",
+        " WHERE channel = :channel AND ended_at IS NULL FOR UPDATE",  # one that ends just now is not added to
         channel=channel,
     ).first()
     rules: dict[str, int] = dict(row.rules) if row else {}

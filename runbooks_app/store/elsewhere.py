@@ -50,11 +50,14 @@ def entries(tx: Transaction, after: int, events: Iterable[str], limit: int = 100
 
 
 def told(tx: Transaction, place: str, seq: int) -> None:
-    """Everything up to this sequence was told there, or wants no telling; the worker goes on with it."""
+    """Everything up to this sequence was told there, or wants no telling; the worker goes on with it.
+
+    A worker that was away for longer than it may does not take back what another has told meanwhile.
+    """
     tx.execute(
         """UPDATE elsewhere_places
            SET seq = :seq, told_at = now(), tries = 0, trouble = '', due_at = now() + make_interval(secs => :held)
-           WHERE place = :place""",
+           WHERE place = :place AND seq <= :seq""",
         place=place,
         seq=seq,
         held=HELD,
