@@ -256,10 +256,10 @@ def test_whoever_is_signed_out_meanwhile_is_told_so(served, visit, dana):
         tx.execute("UPDATE sessions SET revoked_at = now() WHERE subject = :subject", subject=dana.subject)
     with page.expect_console_message(lambda said: said.text == "told: You are signed out"):
         page.clock.run_for(15_100)
-    ((title, _, _),) = page.evaluate("window.told")
-    assert title == "You are signed out"
     page.clock.run_for(60_000)
-    assert len(page.evaluate("window.told")) == 1
+    titles = [title for title, _, _ in page.evaluate("window.told")]
+    assert titles.count("You are signed out") == 1
+    assert titles[-1] == "You are signed out"
 
 
 @pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])

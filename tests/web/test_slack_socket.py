@@ -165,6 +165,7 @@ def test_a_connection_that_slack_wants_replaced_serves_beside_its_successor_unti
     fetch()
     monkeypatch.setattr(socket, "OVERLAP", 60)
     first = server.newest()
+    assert server.deliver("slash_commands", command("list", "0"), on=first) is not None  # it is in use by now
     server.disconnect("refresh_requested")
     second = server.newest(2)
     assert server.deliver("slash_commands", command("disk-full limit=2", "2"), on=second) is not None
