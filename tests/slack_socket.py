@@ -88,13 +88,9 @@ class SocketModeServer:
             self._changed.notify_all()
 
     def newest(self, count: int = 1, patience: float = 20.0) -> Server:
-        """The newest connection, once so many have been made in all and it is one that lives."""
-
-        def there() -> bool:
-            return len(self.connections) >= count and self.connections[-1].connected
-
+        """The newest connection, once so many have been made in all."""
         with self._changed:
-            assert self._changed.wait_for(there, patience), "nobody connected"
+            assert self._changed.wait_for(lambda: len(self.connections) >= count, patience), "nobody connected"
             return self.connections[-1]
 
     def asked(self, count: int, patience: float = 20.0) -> None:
