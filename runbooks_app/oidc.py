@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class NoProvider(Unavailable):
-    """The sign-in provider does not answer: nobody can sign in now. Who is signed in may read, diagnose and decide."""
+    """The sign-in provider does not answer: until it does nobody signs in or approves high risk; all else goes on."""
 
     code = "no_provider"
 

@@ -43,13 +43,16 @@ class Settings(BaseModel):
         pattern=r"^[a-z0-9-]{1,40}$",
         description="Name of this installation, shown on every page.",
     )
+    styleguide: Literal["on", "off"] = Field(
+        "off", description="on: `/styleguide` shows every component of the pages, for who works on them."
+    )
     config_dir: Path = Field(Path(), description="Folder that relative paths in settings are taken from.")
 
     bind: str = Field(
         "127.0.0.1:8080", pattern=r"^[^\s:]+:\d{1,5}$", description="Address and port that web processes listen on."
     )
     web_processes: int = Field(2, ge=1, le=64, description="Web processes.")
-    web_threads: int = Field(64, ge=4, le=1000, description="Threads of each web process; a live page holds one.")
+    web_threads: int = Field(256, ge=4, le=1000, description="Threads of each web process; a live page holds one.")
     trusted_proxies: int = Field(
         0,
         ge=0,
@@ -89,6 +92,7 @@ class Settings(BaseModel):
     remediation: Literal["on", "off"] = Field(
         "on", description="off: diagnose only; no write credential is ever minted."
     )
+    ask: Literal["on", "off"] = Field("on", description="off: nobody asks in cells of their own; only runbooks run.")
     sandbox: Literal["on", "off"] = Field(
         "on", description="off: kernels are not sealed, for development only; every page and message says so."
     )
@@ -128,6 +132,11 @@ class Settings(BaseModel):
     cli_scopes: str = Field(
         "openid profile groups offline_access",
         description="Scopes that `runbooks login` asks for; offline_access keeps people signed in.",
+    )
+    agent_client_id: str = Field(
+        "runbooks-agent",
+        min_length=1,
+        description="Client id at the provider whose tokens are agents'; they ask and propose, and never decide.",
     )
     session_hours: int = Field(12, ge=1, le=720, description="Hours until people sign in again.")
 
@@ -195,7 +204,9 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severity that is logged."
     )
-    metrics_port: int = Field(0, ge=0, le=65535, description="Loopback port for Prometheus to scrape; 0: none.")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Loopback port for Prometheus to scrape, each process its own; 0: none."
+    )
 
     @field_validator("public_url")
     @classmethod
@@ -239,9 +250,12 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _tokens_apart(self) -> Settings:
-        if self.audience in {self.oidc_client_id, self.cli_client_id}:
+        if self.audience in {self.oidc_client_id, self.cli_client_id, self.agent_client_id}:
             # An id_token is for the client: it would pass for an access token.
             raise ValueError("RUNBOOKS_API_AUDIENCE: is the id of a client; name the API otherwise")
+        if self.agent_client_id in {self.oidc_client_id, self.cli_client_id}:
+            # People's tokens and agents' are told apart by nothing else.
+            raise ValueError("RUNBOOKS_AGENT_CLIENT_ID: is the id of people's client; agents need one of their own")
         return self
 
     @property

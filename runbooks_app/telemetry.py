@@ -25,6 +25,8 @@ from runbooks_app import __version__
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 HIDDEN = "[secret]"
 
+log = logging.getLogger(__name__)
+
 
 class Scrubber(logging.Filter):
     """Takes known secrets out of log records; should that fail, the record is withheld."""
@@ -87,7 +89,17 @@ def set_up(process: str, environment: str, metrics_port: int) -> None:
         trace.set_tracer_provider(traces)
         readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
     if metrics_port:
-        readers.append(PrometheusMetricReader())
-        start_http_server(metrics_port, addr="127.0.0.1")
+        try:
+            start_http_server(metrics_port, addr="127.0.0.1")
+        except OSError as error:
+            # Work goes on unmeasured: a second worker on a machine is there to help.
+            log.warning(
+                "Prometheus cannot scrape this process: its port %s cannot be had (%s). Give each process of a machine"
+                " a RUNBOOKS_METRICS_PORT of its own.",
+                metrics_port,
+                error,
+            )
+        else:
+            readers.append(PrometheusMetricReader())
     if readers:
         metrics.set_meter_provider(MeterProvider(metric_readers=readers, resource=resource))

@@ -25,6 +25,7 @@ class Asked:
     what: str
     query: dict[str, str]
     token: str
+    agent: str
     form: dict[str, str]
     body: Any
 
@@ -48,6 +49,7 @@ class FarService:
                     "authorization_servers": [url],
                     "scopes_supported": ["openid", "offline_access"],
                     "runbooks_cli_client_id": "runbooks-cli",
+                    "runbooks_agent_client_id": "runbooks-agent",
                 }
             ],
             "GET /.well-known/openid-configuration": [
@@ -114,6 +116,7 @@ def serve() -> Iterator[FarService]:
                     f"{method} {parts.path}",
                     dict(parse_qsl(parts.query)),
                     self.headers.get("Authorization", "").removeprefix("Bearer "),
+                    self.headers.get("Runbooks-Agent", ""),
                     {} if is_json else dict(parse_qsl(raw.decode())),
                     json.loads(raw) if is_json else None,
                 )

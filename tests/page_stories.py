@@ -53,6 +53,15 @@ INPUTS = {
 }
 
 
+THOUSAND_CELLS = """INSERT INTO cells
+    (attempt_id, cell_id, position, stage, source, state, outputs, started_at, ended_at)
+  SELECT :attempt, 'many-' || n, 100 + n, 'diagnostic', 'print(n)', CASE n WHEN 500 THEN 'failed' ELSE :state END,
+    jsonb_build_array(jsonb_build_object('output_type', 'stream', 'name', 'stdout', 'text', n || ' ' || :text)),
+    now() + n * interval '10 ms', now() + (n + 1) * interval '10 ms'
+  FROM generate_series(1, 1000) n"""
+"""Gives an attempt a thousand cells more, each with its number and `text` as output; one of them failed."""
+
+
 UNLIMITED = {"runs_per_person": 0, "runs_per_runbook": 0}
 """Stories share a database and leave runs behind: nobody's quota is used up by another story."""
 
@@ -183,8 +192,9 @@ class Story:
     issuer: str = "https://id.example"
     _claims: dict[str, tuple[diagnosing.Claim, diagnosing.Said]] = field(default_factory=dict)
 
-    def request(self, person: Person = ANNA, **given: Any) -> str:
-        run = running.request_run(self.service, person, SURFACE, "db-latency", {"database": "orders-db", **given})
+    def request(self, person: Person = ANNA, incident_id: int | None = None, **given: Any) -> str:
+        parameters = {"database": "orders-db", **given}
+        run = running.request_run(self.service, person, SURFACE, "db-latency", parameters, incident_id=incident_id)
         assert run is not None
         return run.id
 

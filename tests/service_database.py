@@ -49,7 +49,8 @@ def database(postgres_server: Postgres, migrated_template: str) -> Iterator[Data
     """A fresh migrated database, dropped afterwards."""
     name = f"runbooks_{next(_numbers)}"
     with psycopg.connect(postgres_server.url(), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
+        # Copied file by file: PostgreSQL's usual way writes each page through its log and takes twice as long.
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY file_copy")
         engine = connect(postgres_server.url("runbooks_app", name, APP_PASSWORD), APP_PASSWORD)
         yield Database(name, engine, postgres_server)
         engine.dispose()

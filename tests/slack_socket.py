@@ -12,7 +12,7 @@ import secrets
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
@@ -29,6 +29,7 @@ class SocketModeServer:
 
     `refusals` are answers for the next calls of `apps.connections.open`: Slack's error codes, `429` or `503`;
     `unwelcome` handshakes are turned away; with `mute` nobody is greeted.
+    `farewells` are reasons: the next connections are asked to be replaced for them, right behind their greeting.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class SocketModeServer:
         self.refusals: list[str] = []
         self.unwelcome = 0
         self.mute = False
+        self.farewells: list[str] = []
         self.acknowledged: dict[str, dict[str, Any]] = {}
         self.handled: set[str] = set()
         self._changed = threading.Condition()
@@ -109,7 +111,7 @@ class SocketModeServer:
     def leave(self) -> None:
         """End all connections."""
         for connection in self.connections:
-            if connection.connected:
+            with suppress(ConnectionClosed, OSError):  # the other side may leave at the same moment
                 connection.close()
 
     def left(self, connection: Server, patience: float = 10.0) -> bool:
@@ -145,6 +147,9 @@ class SocketModeServer:
                 "type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0RUNBOOKS"},
                 "debug_info": {"host": "double", "approximate_connection_time": 18060},
             }))  # fmt: skip
+        if self.farewells:
+            told = {"type": "disconnect", "reason": self.farewells.pop(0), "debug_info": {"host": "double"}}
+            connection.send(json.dumps(told))
         with self._changed:
             self.connections.append(connection)
             self._changed.notify_all()

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 from runbooks_app.alerting import read_alerting
 from runbooks_app.alerting.reading import KINDS
 from runbooks_app.connections import PROVIDERS, read_connections
-from runbooks_app.core import kernel_limits, proposal, run
+from runbooks_app.core import asking, kernel_limits, proposal, run
 from runbooks_app.core.audit import GENESIS, Entry, Event, canonical, entry_hash
+from runbooks_app.core.people import Actor
 from runbooks_app.main.cli import app
 from runbooks_app.oncall import read_oncall
 from runbooks_app.settings import PREFIX, Settings
@@ -201,3 +202,16 @@ def test_the_script_for_verifying_finds_what_was_altered(tmp_path):
 def test_its_python_is_python(page):
     for block in blocks(page.read_text(), "python"):
         ast.parse(block)
+
+
+def test_the_identity_of_asks_is_told_as_it_is():
+    subject = f"runbook:{asking.RUNBOOK_ID}:env:ENVIRONMENT:stage:diagnose"
+    assert f"`{subject}`" in text("docs/security.md")
+
+
+def test_the_trails_document_names_every_kind_of_actor():
+    said = str(Actor.__doc__).partition("`kind` is ")[2].partition(". ")[0]
+    kinds = re.findall(r"`([a-z]+)`", said)
+    assert len(kinds) >= 8
+    line = next(line for line in text("docs/audit.md").splitlines() if line.startswith("| `actor`"))
+    assert [kind for kind in kinds if f"`{kind}`" not in line] == []

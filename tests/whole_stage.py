@@ -6,7 +6,6 @@ Its library is the repository's, with one runbook more: `drill`, whose cells wai
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 import uuid
@@ -67,8 +66,8 @@ kit.check(f"{{kit.kept.asked}} stands there once", stands == 1)
 """
 
 
-def until(what: str, look: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Look until there is something to see, and give it."""
+def until(what: str, look: Callable[[], Any], seconds: float = PATIENCE, *, every: float = 0.05) -> Any:
+    """Look every so many seconds until there is something to see, and give it."""
     end = time.monotonic() + seconds
     while True:
         seen = look()
@@ -76,7 +75,7 @@ def until(what: str, look: Callable[[], Any], seconds: float = PATIENCE) -> Any:
             return seen
         if time.monotonic() > end:
             pytest.fail(f"{what}: not within {seconds:.0f} s; last seen: {seen!r}", pytrace=False)
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 class Person(Browser):
@@ -252,7 +251,5 @@ def cat(stage: Stage) -> Iterator[Person]:
 def linked(story: Story, ana: Person, ben: Person) -> None:
     """Ana's and Ben's chat accounts are tied to them, by the one-time link that the channel offers."""
     for user, person in (("U0ANA", ana), ("U0BEN", ben)):
-        seen = story.command(user, "/runbook status")
-        link = re.search(r"/link/[\w-]+", str(seen[-1]))
-        assert link is not None, f"no link was offered to {user}: {seen[-1:]}"
-        assert person.post(link.group(), person.page(link.group())).status_code == 200
+        path = story.link_for(user)
+        assert person.post(path, person.page(path)).status_code == 200

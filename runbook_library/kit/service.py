@@ -55,6 +55,11 @@ def configure(stage: str, connections: Mapping[str, Mapping[str, Any]], kept: Ma
         connection.close()
     state = State(stage=stage, connections=dict(connections), kept=dict(kept or {}))
 
+    # The kit may have been imported before there was a shell that could know its magics.
+    from runbook_library.kit.magics import register  # noqa: PLC0415 - it stands on this module
+
+    register()
+
 
 class Kept:
     """The kept values by attribute (`kit.kept.baseline`), by item, and `in`."""

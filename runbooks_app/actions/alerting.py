@@ -114,7 +114,7 @@ class _Taking:
         distinct = list({(alert.fingerprint, alert.starts_at): alert for alert in incoming}.values())
         if not distinct:
             return ()
-        self.known = alerts.seen(self.tx, self.source, (alert.fingerprint for alert in distinct))
+        self.known = alerts.seen(self.tx, self.source, ((alert.fingerprint, alert.starts_at) for alert in distinct))
         over = [alert for alert in distinct if alert.status == RESOLVED]
         firing = [alert for alert in distinct if alert.status != RESOLVED]
         became = self._resolved(over) + self._late(firing)
@@ -122,6 +122,7 @@ class _Taking:
         became += self._judged([a for a in firing if (a.fingerprint, a.starts_at) not in done])
         self._hold(became)
         self._enter(became)
+        self._leave(became)
         alerts.write(self.tx, self.source, [_row(alert, what) for alert, what in became])
         by_alert = {(alert.fingerprint, alert.starts_at): what for alert, what in became}
         return tuple(by_alert[alert.fingerprint, alert.starts_at] for alert in distinct)
@@ -184,7 +185,14 @@ class _Taking:
             why = one_line(f"{error.message} {problems}".strip(), 300)
             return [(alert, self._kept(alert, Outcome.REFUSED, rule, why)) for alert in same]
         last = alerts.previous(
-            self.tx, self.source, rule.name, group_key, (a.fingerprint for a in same), asked.runbook.name, asked.values
+            self.tx,
+            self.source,
+            rule.name,
+            group_key,
+            (a.fingerprint for a in same),
+            asked.runbook.name,
+            asked.values,
+            window=rule.window,
         )
         became: Pairs = []
         rest = []
@@ -220,12 +228,12 @@ class _Taking:
         return Became(Outcome.RUN if began_it else Outcome.JOINED, rule.name, "", incident_id, run_id, rule.channel)
 
     def _kept(self, alert: Incoming, outcome: Outcome, rule: Rule, why: str) -> Became:
-        """Nothing runs for it; where its group has an open incident it is told on its timeline."""
+        """Nothing runs for it. It is told on the timeline of its own incident, else of one that its group has open."""
         was, incident_id = self._was(alert), self._incident(rule, alert.group_key)
-        if was is not None and incident_id is None:
-            incident_id = was.incident_id
         channel = rule.channel or self.service.settings.slack_channel
-        return Became(outcome, rule.name, why, incident_id, was.run_id if was else None, channel)
+        if was is None or was.incident_id is None or (was.closed and incident_id is not None):
+            return Became(outcome, rule.name, why, incident_id, None, channel)
+        return Became(outcome, rule.name, why, was.incident_id, was.run_id, channel)
 
     def _incident(self, rule: Rule, group_key: str) -> int | None:
         """The open incident of a group."""
@@ -268,6 +276,13 @@ class _Taking:
             }
             objects = {"incident": incident_id, "run": run_id}
             self.tx.audit(self._actor(), Event.ALERT_RECEIVED, objects, body)
+
+    def _leave(self, became: Pairs) -> None:
+        """What belongs to another incident from now on stays on the timeline of the one that it belonged to."""
+        known = [(self._was(alert), what) for alert, what in became]
+        left = [was.id for was, what in known if was and was.incident_id and was.incident_id != what.incident_id]
+        if left:
+            alerts.leave(self.tx, left)
 
     def _hold(self, became: Pairs) -> None:
         """Count what is held, by channel and by maintenance window; an entry a minute for each."""

@@ -30,8 +30,8 @@ class Service:
 
 
 def person_actor(person: Person, signed_in: dict[str, Any]) -> Actor:
-    """A person as the audit trail keeps them; `signed_in` tells by which surface and how fresh."""
-    return Actor("person", person.subject, person.name, signed_in)
+    """A person, or an agent of theirs, as the audit trail keeps them; `signed_in` tells by which surface, how fresh."""
+    return Actor("agent" if person.agent else "person", person.subject, person.name, signed_in)
 
 
 def worker_actor(worker: str) -> Actor:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runbooks_app.actions.context import Service, person_actor
-from runbooks_app.actions.delivering import once
+from runbooks_app.actions.delivering import Delivery, made, once
 from runbooks_app.actions.proposing import make_proposal, revision, tell_proposal
 from runbooks_app.core import deciding
 from runbooks_app.core.audit import Event
@@ -18,6 +18,7 @@ from runbooks_app.core.gates import validate_inputs
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.core.proposal import OPEN, ProposalState, move
 from runbooks_app.core.run import RunState
+from runbooks_app.core.writing import LONGEST_REASON, kept, written
 from runbooks_app.store import pending, proposals, runs
 from runbooks_app.store.database import new_id, transaction
 from runbooks_app.store.pending import Pending
@@ -34,17 +35,25 @@ def propose_by_hand(
     gate: str,
     given: dict[str, Any],
     reason: str,
+    *,
+    delivery: Delivery | None = None,
 ) -> Proposal:
-    """Propose a remediation cell with inputs of one's own: marked so, and always high risk."""
+    """Propose a remediation cell with inputs of one's own: marked so, and always high risk.
+
+    A program that no human stands behind borrows none from the run: somebody has to sponsor what it proposes.
+    """
     person.require(Permission.PROPOSE)
+    reason = written("reason", reason, LONGEST_REASON, why="is what approvers go by: write one.")
     with transaction(service.engine) as tx:
+        once(tx, delivery)
         run = runs.get(tx, run_id, lock=True)
         if run.purpose != "diagnosis" or run.state is not RunState.DIAGNOSED:
             raise Conflict(f"Run {run_id} is {run.state}; only a diagnosed run can be proposed from.")
-        section = revision(tx, service, run.revision).section(gate)
+        runbook = revision(tx, service, run.revision)
+        section = runbook.section(gate)
         if section is None:
             raise NotFound(f"Runbook {run.runbook} has no gate {gate[:64]!r}.")
-        inputs = validate_inputs(section, given)
+        inputs = validate_inputs(section, given, runbook.connections_used(run.parameters))
         proposal_id = make_proposal(
             tx,
             service,
@@ -53,16 +62,26 @@ def propose_by_hand(
             inputs,
             reason=reason,
             actor=person_actor(person, signed_in),
-            requesters=sorted({*run.requesters, person.subject}),
+            requesters=sorted({*run.requesters, *person.humans}),
             by_hand=True,
+            by_program=not person.humans,
         )
+        made(tx, delivery, proposal_id)
         return proposals.get(tx, proposal_id)
 
 
-def sponsor(service: Service, person: Person, signed_in: dict[str, Any], proposal_id: str) -> Proposal:
+def sponsor(
+    service: Service,
+    person: Person,
+    signed_in: dict[str, Any],
+    proposal_id: str,
+    *,
+    delivery: Delivery | None = None,
+) -> Proposal:
     """Answer, as a human, for a proposal that no human asked for; whoever sponsors cannot decide."""
     person.require(Permission.SPONSOR)
     with transaction(service.engine) as tx:
+        once(tx, delivery)
         proposal = proposals.get(tx, proposal_id, lock=True)
         closed = deciding.closed_reason(proposal.asked, tx.now)
         if closed:
@@ -91,7 +110,7 @@ def decide(
     *,
     id_token: str = "",
     batch: Sequence[str] = (),
-    delivery: str | None = None,
+    delivery: Delivery | None = None,
 ) -> Proposal:
     """Record one person's verdict, and resume in the same transaction when it is the last one needed.
 
@@ -103,8 +122,7 @@ def decide(
         raise InvalidInput(
             "A decision is approve or deny.", problems=(Problem("verdict", f"{verdict[:20]!r} is neither."),)
         )
-    if len(reason) > 2_000:
-        raise InvalidInput("The reason is too long.", problems=(Problem("reason", "has more than 2,000 characters."),))
+    reason = kept("reason", reason, LONGEST_REASON)
     with transaction(service.engine) as tx:
         once(tx, delivery)
         proposal = proposals.get(tx, proposal_id, lock=True)
@@ -185,12 +203,21 @@ def token_digest(id_token: str) -> str | None:
     return hashlib.sha256(id_token.encode()).hexdigest() if id_token else None
 
 
-def withdraw(service: Service, person: Person, signed_in: dict[str, Any], proposal_id: str) -> Proposal:
+def withdraw(
+    service: Service,
+    person: Person,
+    signed_in: dict[str, Any],
+    proposal_id: str,
+    *,
+    delivery: Delivery | None = None,
+) -> Proposal:
     """Take a proposal back: whoever asked for it may, until it starts."""
     with transaction(service.engine) as tx:
+        once(tx, delivery)
         proposal = proposals.get(tx, proposal_id, lock=True)
-        if person.subject not in {*proposal.requesters, proposal.sponsor}:
-            raise Refused("Only who asked for it can withdraw it; approvers deny it.")
+        why_not = deciding.why_not_withdraw(proposal.asked, person)
+        if why_not:
+            raise Refused(why_not)
         if proposal.state not in OPEN:
             raise Conflict(deciding.closed_reason(proposal.asked, tx.now))
         proposals.move(

@@ -15,6 +15,7 @@ from runbooks_app.core.deciding import Unsigned, Verdict
 from runbooks_app.core.digests import MOST_TOGETHER
 from runbooks_app.core.errors import Conflict, InvalidInput, NotFound, Problem, Refused, RunbooksError
 from runbooks_app.core.people import Person
+from runbooks_app.core.writing import LONGEST_REASON, kept
 from runbooks_app.store import proposals
 from runbooks_app.store.database import reading
 from runbooks_app.store.pending import Pending
@@ -40,6 +41,7 @@ def decide_several(
         raise InvalidInput(
             f"Choose one to {MOST_TOGETHER} proposals.", problems=(Problem("chosen", f"{len(shown)} are chosen."),)
         )
+    reason = kept("reason", reason, LONGEST_REASON)
     if _wants_signature(service, person, incident_id, Verdict(verdict), shown):
         raise Unsigned("Approving these wants a signed decision: the risk of one of them is high.")
     _record(service, person, signed_in, [(proposal_id, verdict, shown[proposal_id], reason) for proposal_id in shown])

@@ -13,9 +13,10 @@ from runbooks_app.actions.running import tell_run
 from runbooks_app.core import bundles
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import Problem
+from runbooks_app.core.health import SECRETS_REDACTED
 from runbooks_app.core.run import CellState, RunState, move, outcome
 from runbooks_app.core.runbook import Cell, Runbook, Stage
-from runbooks_app.store import runs
+from runbooks_app.store import health, runs
 from runbooks_app.store.database import Transaction, transaction
 from runbooks_app.store.records import Attempt, Run
 
@@ -37,6 +38,7 @@ class Unstored:
     cells: list[runs.RecordedCell] = field(default_factory=list)
     updates: list[tuple[str, list[dict[str, Any]], str]] = field(default_factory=list)
     findings: list[tuple[str, bundles.Finding]] = field(default_factory=list)
+    redacted: int = 0
 
 
 @dataclass
@@ -93,6 +95,8 @@ def store_rest(tx: Transaction, claim: Claim, said: Said) -> None:
         runs.update_outputs(tx, claim.attempt.id, *update)
     for cell_id, finding in rest.findings:
         _find(tx, claim, cell_id, finding)
+    if rest.redacted:
+        health.count(tx, SECRETS_REDACTED, claim.attempt.worker, rest.redacted)
 
 
 def _find(tx: Transaction, claim: Claim, cell_id: str, finding: bundles.Finding) -> None:
@@ -121,7 +125,7 @@ def finish_run(service: Service, claim: Claim, said: Said, reason: str) -> RunSt
         actor = worker_actor(claim.attempt.worker)
         problems = list(said.problems)
         if state is RunState.DIAGNOSED:
-            usable, unusable = usable_proposals(claim.runbook, said.proposed)
+            usable, unusable = usable_proposals(claim.runbook, run, said.proposed)
             refuse_proposals(tx, run, unusable, actor)
             problems += [*unusable, *propose(tx, service, run, usable, actor)]
         if problems:

@@ -15,6 +15,7 @@ from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import NotFound
 from runbooks_app.core.people import Actor
 from runbooks_app.core.run_identity import FORGOTTEN, Key
+from runbooks_app.core.writing import LONGEST_REASON, written
 from runbooks_app.store import identity_keys
 from runbooks_app.store.database import transaction
 
@@ -54,6 +55,7 @@ def publish(
 
 def withdraw(service: Service, actor: Actor, kid: str, reason: str, *, now: datetime | None = None) -> None:
     """Serve a key no longer: tokens that it signed are believed no more. Raises `NotFound` where it is not served."""
+    reason = written("reason", reason, LONGEST_REASON)
     with transaction(service.engine) as tx:
         if not identity_keys.withdraw(tx, kid, now or tx.now):
             raise NotFound(f"No key {kid} is published. `runbooks identity jwks` lists those that are.")

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbooks_app.actions.context import Service, person_actor
-from runbooks_app.actions.delivering import once
+from runbooks_app.actions.delivering import Delivery, made, once
 from runbooks_app.actions.story import incident_story
 from runbooks_app.actions.telling import tell
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import Conflict, InvalidInput, Problem, Refused
 from runbooks_app.core.incident import IncidentStory
 from runbooks_app.core.people import ALERT, Actor, Permission, Person
+from runbooks_app.core.restricted import stays_on_pages
+from runbooks_app.core.writing import written
 from runbooks_app.store import incidents, runs
-from runbooks_app.store.database import Transaction, transaction
+from runbooks_app.store.database import Transaction, reading, transaction
 from runbooks_app.store.records import Incident, Note
 
 EXPORTS = ("ipynb", "html", "md")
@@ -53,15 +55,15 @@ def open_incident(
     channel: str = "",
     *,
     channel_name: str = "",
-    delivery: str | None = None,
+    delivery: Delivery | None = None,
 ) -> Incident:
     """Open an incident before anything has run, and tell of it in its channel.
 
     `delivery`, here and below, is a key of the chat's delivery: a second one raises `Taken`. `channel_name` is what the
     chat calls the channel, if it told.
     """
-    person.require(Permission.NOTE)
-    title = _text("title", title, 200)
+    person.require(Permission.MANAGE)
+    title = written("title", title, 200)
     with transaction(service.engine) as tx:
         once(tx, delivery)
         if channel_name:
@@ -70,6 +72,7 @@ def open_incident(
         incident = _opened(tx, person_actor(person, signed_in), title, channel)
         if channel:
             tell(tx, f"incident:{incident.id}", channel=channel)
+        made(tx, delivery, incident.id)
         return incident
 
 
@@ -79,16 +82,16 @@ def open_for_alert(tx: Transaction, actor: Actor, title: str, channel: str = "")
 
 
 def for_run(
-    tx: Transaction, service: Service, actor: Actor, title: str, channel: str, incident_id: int | None
+    tx: Transaction, service: Service, actor: Actor, title: str, channel: str, incident_id: int | None, *, joins: bool
 ) -> Incident:
-    """The incident that a run belongs to: the one it names, else the newest open in its channel, else one it opens."""
+    """The incident that a run belongs to: the one it names, else the newest open in its channel, else one it opens.
+
+    Unless it `joins`, it opens one whatever is open in the channel.
+    """
     if incident_id is not None:
-        incident = incidents.get(tx, incident_id, lock=True)
-        if incident.closed_at is not None:
-            raise Refused(f"Incident {incident_id} is closed; run without it to open a new one.")
-        return incident
+        return still_open(incidents.get(tx, incident_id, lock=True), "run it for a new one.")
     channel = channel or service.settings.slack_channel
-    if channel:
+    if channel and joins:
         # Two commands at the same moment open one incident.
         tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(:channel, 7226101))", channel=channel)
         existing = incidents.open_in(tx, channel)
@@ -105,10 +108,10 @@ def attach_channel(
     channel: str,
     *,
     channel_name: str = "",
-    delivery: str | None = None,
+    delivery: Delivery | None = None,
 ) -> Incident:
     """Work an open incident in this channel too: it and its latest runs are told there."""
-    person.require(Permission.NOTE)
+    person.require(Permission.MANAGE)
     if not _CHANNEL.fullmatch(channel):
         raise InvalidInput(
             "An incident is attached to a channel, and this is none.",
@@ -118,7 +121,7 @@ def attach_channel(
         once(tx, delivery)
         if channel_name:
             incidents.name_channel(tx, channel, channel_name)
-        incident = _still_open(incidents.get(tx, incident_id, lock=True))
+        incident = still_open(incidents.get(tx, incident_id, lock=True), _NOT_ATTACHED)
         actor = person_actor(person, signed_in)
         if incidents.attach(tx, incident_id, channel, actor.as_json()):
             tx.audit(actor, Event.INCIDENT_ATTACHED, {"incident": incident_id}, {"channel": channel})
@@ -134,22 +137,24 @@ def attach_run(
     run_id: str,
     incident_id: int,
     *,
-    delivery: str | None = None,
+    delivery: Delivery | None = None,
 ) -> Incident:
     """Have a run, with its alerts, belong to another open incident, and tell it where that one is worked.
 
     What an alert opened and has no run left is closed as a part of that incident.
     """
-    person.require(Permission.NOTE)
+    person.require(Permission.MANAGE)
     with transaction(service.engine) as tx:
         once(tx, delivery)
         incidents.rearrange(tx)
         run = runs.get(tx, run_id, lock=True)
+        if run.purpose == "ask":
+            raise Refused(f"Run {run_id} is an ask: attach the run that it was asked of, it goes along.")
         if run.purpose != "diagnosis":
             raise Refused(f"Run {run_id} re-checks a proposal: attach the run that made it.")
         # Always in the same order: two people who attach crosswise wait for each other and do not lock up.
         held = {each: incidents.get(tx, each, lock=True) for each in sorted({run.incident_id, incident_id})}
-        before, incident = held[run.incident_id], _still_open(held[incident_id])
+        before, incident = held[run.incident_id], still_open(held[incident_id], _NOT_ATTACHED)
         if before.id == incident.id:
             return incident
         actor = person_actor(person, signed_in)
@@ -176,16 +181,16 @@ def close_incident(
     cause: str,
     *,
     postmortem_to: str = "",
-    delivery: str | None = None,
+    delivery: Delivery | None = None,
 ) -> Incident:
     """Close an incident with its cause; its channels are told.
 
     `postmortem_to` is the one of its channels that the postmortem is put into, as a file.
     """
-    person.require(Permission.NOTE)
+    person.require(Permission.MANAGE)
     if postmortem_to:
         person.require(Permission.EXPORT)
-    cause = _text("cause", cause, 2_000)
+    cause = written("cause", cause, 2_000)
     with transaction(service.engine) as tx:
         once(tx, delivery)
         incidents.rearrange(tx)
@@ -213,11 +218,11 @@ def add_note(
     incident_id: int,
     text: str,
     *,
-    delivery: str | None = None,
+    delivery: Delivery | None = None,
 ) -> Note:
     """Put a note on the timeline. `delivery` is a key of the chat's delivery: a second one raises `Taken`."""
     person.require(Permission.NOTE)
-    text = _text("text", text, 10_000)
+    text = written("text", text, 10_000)
     with transaction(service.engine) as tx:
         once(tx, delivery)
         incidents.get(tx, incident_id)
@@ -228,6 +233,7 @@ def add_note(
             {"incident": incident_id, "note": note.id},
             {"text": text},
         )
+        made(tx, delivery, note.id)
         return note
 
 
@@ -238,11 +244,11 @@ def pin(
     incident_id: int,
     message: Pinned,
     *,
-    delivery: str | None = None,
+    delivery: Delivery | None = None,
 ) -> Note | None:
     """Put a message that this person pinned on the timeline; None where it is there already."""
     person.require(Permission.NOTE)
-    text = _text("text", message.text, 10_000)
+    text = written("text", message.text, 10_000)
     with transaction(service.engine) as tx:
         once(tx, delivery)
         incidents.get(tx, incident_id)
@@ -265,24 +271,28 @@ def pin(
 
 
 def export_postmortem(
-    service: Service, person: Person, signed_in: dict[str, Any], incident_id: int, kind: str
+    service: Service,
+    person: Person,
+    signed_in: dict[str, Any],
+    incident_id: int,
+    kind: str,
 ) -> IncidentStory:
-    """The incident's story, for a postmortem that leaves the service; that it left is entered."""
+    """The incident's story, for a postmortem that leaves the service; that it left is entered.
+
+    An agent's has nothing in it that stays on pages.
+    """
     person.require(Permission.EXPORT)
     if kind not in EXPORTS:
         raise InvalidInput(
             "A postmortem is ipynb, html or md.",
             problems=(Problem("kind", f"{kind[:20]!r} is none of them."),),
         )
+    with reading(service.engine) as tx:  # one snapshot: nothing is told whose entry it does not see
+        story = incident_story(tx, service, incident_id, shared=stays_on_pages(person, restricted=True))
     with transaction(service.engine) as tx:
-        story = incident_story(tx, service, incident_id)
-        tx.audit(
-            person_actor(person, signed_in),
-            Event.POSTMORTEM_EXPORTED,
-            {"incident": incident_id},
-            {"kind": kind},
-        )
-        return story
+        objects = {"incident": incident_id}
+        tx.audit(person_actor(person, signed_in), Event.POSTMORTEM_EXPORTED, objects, {"kind": kind})
+    return story
 
 
 def _opened(tx: Transaction, actor: Actor, title: str, channel: str) -> Incident:
@@ -299,20 +309,17 @@ def _latest_runs(tx: Transaction, incident_id: int) -> list[str]:
     return [f"run:{run.id}" for run in reversed(runs.recent(tx, incident_id=incident_id, limit=MOST_TOLD))]
 
 
-def _still_open(incident: Incident) -> Incident:
+_NOT_ATTACHED = "nothing is attached to it any more."
+
+
+def still_open(incident: Incident, otherwise: str) -> Incident:
+    """The incident; raises `Conflict` for a closed one, in which `otherwise` says what holds for it.
+
+    Of one that became part of another it says to go on there.
+    """
+    if incident.merged_into is not None:
+        into = incident.merged_into
+        raise Conflict(f"Incident {incident.id} is closed as a part of incident {into}: go on there.")
     if incident.closed_at is not None:
-        part = f" as a part of incident {incident.merged_into}" if incident.merged_into else ""
-        raise Conflict(f"Incident {incident.id} is closed{part}: nothing is attached to it any more.")
+        raise Conflict(f"Incident {incident.id} is closed: {otherwise}")
     return incident
-
-
-def _text(where: str, text: str, limit: int) -> str:
-    text = text.strip()
-    if not text:
-        raise InvalidInput(f"Write a {where}.", problems=(Problem(where, "is empty."),))
-    if len(text) > limit or "\x00" in text:
-        raise InvalidInput(
-            f"The {where} cannot be kept.",
-            problems=(Problem(where, f"takes at most {limit:,} characters and no NUL."),),
-        )
-    return text

@@ -94,6 +94,12 @@ def told_by_token(service: Service, person: Person, issued: float) -> Person:
     return person if roles is None else replace(person, roles=person.roles & roles)
 
 
+def know(service: Service, person: Person) -> None:
+    """Keep who an agent acts for, if nobody knew them: without a role, for an agent's token is no sign-in of theirs."""
+    with transaction(service.engine) as tx:
+        people.remember_as_of(tx, replace(person, roles=frozenset()), at=0)
+
+
 def remember_by_token(service: Service, person: Person, signed_in: dict[str, Any], issued: float) -> None:
     """Keep what an access token says of a person, if nothing newer is known: as a sign-in at that moment."""
     with transaction(service.engine) as tx:

@@ -8,7 +8,7 @@ from typing import Any
 from runbooks_app.actions import waking
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.telling import tell
-from runbooks_app.core import bundles, digests, gates
+from runbooks_app.core import asking, bundles, digests, gates
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import BrokenRunbook, InvalidInput, Misconfigured, NotFound, Problem
 from runbooks_app.core.people import Actor
@@ -28,6 +28,8 @@ def revision(tx: Transaction, service: Service, digest: str) -> Runbook:
     return service.library.stored_revision(digest, lambda: revisions.get(tx, digest))
 
 
+BY_HAND = "Propose it by hand on the page of the runbook's run."
+
 MOST_PROPOSALS = 20
 """Proposals that one diagnosis may make: people have to read each."""
 
@@ -46,17 +48,22 @@ class Usable:
         return self.section.gate.name
 
 
-def usable_proposals(runbook: Runbook, proposed: list[bundles.Proposed]) -> tuple[list[Usable], list[Problem]]:
-    """What cells propose, checked against the gates; the same action with the same inputs only once."""
+def usable_proposals(
+    runbook: Runbook, run: Run, proposed: list[bundles.Proposed]
+) -> tuple[list[Usable], list[Problem]]:
+    """What cells of a run propose, checked against the gates; the same action with the same inputs only once."""
     usable: list[Usable] = []
     problems = []
     for action in proposed:
         section = runbook.section(action.gate)
+        if section is None and runbook.id == asking.RUNBOOK_ID:
+            problems.append(Problem(action.gate, "is proposed by an ask, which proposes nothing.", BY_HAND))
+            continue
         if section is None:
             problems.append(Problem(action.gate, "is proposed, but the runbook has no such gate."))
             continue
         try:
-            inputs = gates.validate_inputs(section, action.inputs)
+            inputs = gates.validate_inputs(section, action.inputs, runbook.connections_used(run.parameters))
         except InvalidInput as error:
             problems += [Problem(f"{action.gate}.{p.where}", p.message, p.fix) for p in error.problems]
             continue
@@ -75,13 +82,13 @@ def propose(
     usable: list[Usable],
     actor: Actor,
     *,
-    requesters: list[str] | None = None,
+    follows: Proposal | None = None,
     predecessor: str | None = None,
     evidence_of: str = "",
 ) -> list[Problem]:
     """Make these proposals; those that cannot be made are refused in the trail, and their problems told.
 
-    `requesters` are the run's, unless others are behind them as well.
+    `follows` is the proposal that they followed from, if they did: whoever is behind that one is behind them.
     """
     problems: list[Problem] = []
     for action in usable:
@@ -94,7 +101,8 @@ def propose(
                 action.inputs,
                 reason=action.reason,
                 actor=actor,
-                requesters=requesters or run.requesters,
+                requesters=sorted(follows.asked.behind) if follows else run.requesters,
+                by_program=follows is not None and follows.asked.nobody_asked,
                 predecessor=predecessor,
                 evidence_of=evidence_of,
             )
@@ -121,6 +129,7 @@ def make_proposal(
     actor: Actor,
     requesters: list[str],
     by_hand: bool = False,
+    by_program: bool = False,
     predecessor: str | None = None,
     evidence_of: str = "",
 ) -> str:
@@ -130,7 +139,7 @@ def make_proposal(
     Raises `Misconfigured` where a connection is missing or nobody could approve.
     """
     values = {**run.parameters, **inputs}
-    opened = _opened(service, section, values)
+    opened = _opened(service, revision(tx, service, run.revision), section, run, inputs)
     policy = bind(section.gate, {name: service.connections[name].floor for name in opened}, by_hand=by_hand)
     held = _held(service, opened)
     evidence = [
@@ -160,6 +169,7 @@ def make_proposal(
             "source_digest": source_digest,
             "digest": digest,
             "by_hand": by_hand,
+            "by_program": by_program,
             "requesters": requesters,
             "predecessor": predecessor,
             "state": "proposed",
@@ -193,7 +203,7 @@ def digest_now(service: Service, runbook: Runbook, proposal: Proposal, run: Run)
     section = runbook.section(proposal.gate)
     if section is None or section.cell.id != proposal.cell_id:
         return ""
-    opened = _opened(service, section, {**run.parameters, **proposal.inputs})
+    opened = _opened(service, runbook, section, run, proposal.inputs)
     held = _held(service, opened)
     if held != proposal.connections:
         return ""
@@ -211,7 +221,7 @@ def asks_too_little(service: Service, runbook: Runbook, proposal: Proposal, run:
     section = runbook.section(proposal.gate)
     if section is None:
         return ""  # then its digest does not fit either
-    opened = _opened(service, section, {**run.parameters, **proposal.inputs})
+    opened = _opened(service, runbook, section, run, proposal.inputs)
     floors = {name: service.connections[name].floor for name in opened}
     fault = looser(proposal.asked.policy, bind(section.gate, floors, by_hand=proposal.by_hand))
     if fault:
@@ -271,15 +281,21 @@ def _held(service: Service, opened: list[str]) -> list[dict[str, str]]:
     ]
 
 
-def _opened(service: Service, section: Section, values: dict[str, Any]) -> list[str]:
-    names = sorted({opened.resolve(values) for opened in section.cell.opens})
-    unknown = [name for name in names if name not in service.connections]
-    if unknown:
-        raise Misconfigured(
-            f"{section.gate.name!r} cannot be proposed.",
-            problems=tuple(
-                Problem(name or section.cell.id, "is no configured connection.", "Add it to the connections file.")
-                for name in unknown
-            ),
-        )
+def _opened(service: Service, runbook: Runbook, section: Section, run: Run, inputs: dict[str, Any]) -> list[str]:
+    """Names of the connections that the cell opens; refused where its kernel would not be granted one of them.
+
+    A remediation reaches what its run reaches, and nothing else: who asked for the run may diagnose on that.
+    """
+    names = sorted({opened.resolve({**run.parameters, **inputs}) for opened in section.cell.opens})
+    reached = runbook.connections_used(run.parameters)
+    problems = []
+    for name in names:
+        if name not in service.connections:
+            fix = "Add it to the connections file."
+            problems.append(Problem(name or section.cell.id, "is no configured connection.", fix))
+        elif name not in reached:
+            fix = "Declare it under metadata.runbook.connections."
+            problems.append(Problem(name, f"is no connection that {runbook.name} declares.", fix))
+    if problems:
+        raise Misconfigured(f"{section.gate.name!r} cannot be proposed.", problems=tuple(problems))
     return names

@@ -42,7 +42,7 @@ class Whole:
 class CellTold:
     """How a cell stands: it runs since `started_at`, or it ended; `reason` says why it did not end well.
 
-    `whole` where it printed more than its `outputs` hold.
+    `whole` where it printed more than its `outputs` hold. `redacted`: places where a secret was taken out.
     """
 
     cell_id: str
@@ -53,6 +53,7 @@ class CellTold:
     execution_count: int | None = None
     reason: str = ""
     whole: Whole | None = None
+    redacted: int = 0
 
 
 def gather(
@@ -65,6 +66,7 @@ def gather(
     """
     latest = {cell.cell_id: cell for cell in told}
     said.unstored.cells += [_row(service, cell) for cell in latest.values()]
+    said.unstored.redacted += sum(cell.redacted for cell in latest.values())
     said.unstored.updates += [(cell_id, *_place(service, outputs)) for cell_id, outputs in updates.items()]
     for cell_id, cell in latest.items():
         found = bundles.read(list(cell.outputs))

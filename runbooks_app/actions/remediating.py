@@ -77,7 +77,7 @@ def finish_recheck(service: Service, claim: Claim, said: Said, reason: str) -> b
         proposal = proposals.get(tx, str(run.proposal_id), lock=True)
         if proposal.state is not ProposalState.APPROVED:
             return False
-        usable, problems = usable_proposals(claim.runbook, said.proposed)
+        usable, problems = usable_proposals(claim.runbook, claim.run, said.proposed)
         verdict = rechecking.compare(
             proposal.gate,
             proposal.inputs,
@@ -99,7 +99,7 @@ def finish_recheck(service: Service, claim: Claim, said: Said, reason: str) -> b
             diagnosis,
             successors,
             actor,
-            requesters=proposal.requesters,
+            follows=proposal,
             predecessor=proposal.id,
             evidence_of=run.id,
         )
@@ -180,16 +180,16 @@ def finish_verification(service: Service, claim: Claim, said: Said, reason: str)
         store_rest(tx, claim, said)
         runs.close_cells(tx, claim.attempt.id, str(CellState.DIED), reason or "The kernel ended before this cell.")
         runs.end_attempt(tx, claim.attempt.id)
-        cells = runs.cells(tx, claim.attempt.id)
+        cells = [cell for cell, _ in runs.outlines(tx, claim.attempt.id)]
         verdict, why = rechecking.verification(
             [(c.cell_id, c.state, c.reason) for c in cells], [(c.name, c.ok) for c in said.checks]
         )
         checks = [{"name": c.name, "ok": c.ok, "seconds": c.seconds, "detail": c.detail} for c in said.checks]
         _verified(tx, proposal, verdict, checks, why, claim.attempt.worker)
-        usable, problems = usable_proposals(claim.runbook, said.proposed)
+        usable, problems = usable_proposals(claim.runbook, claim.run, said.proposed)
         actor = worker_actor(claim.attempt.worker)
         others = [u for u in usable if (u.gate, u.inputs) != (proposal.gate, proposal.inputs)]
-        propose(tx, service, runs.get(tx, proposal.run_id), others, actor, requesters=proposal.requesters)
+        propose(tx, service, runs.get(tx, proposal.run_id), others, actor, follows=proposal)
         refuse_proposals(tx, claim.run, problems, actor)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.proposing import revision
 from runbooks_app.core.errors import RunbooksError
@@ -22,8 +24,16 @@ def restricted(tx: Transaction, service: Service, run: Run, proposal: Proposal |
 
     So it does where nobody can say any more what it reached.
     """
-    names, known = reached(tx, service, run), service.connections
-    if names is None:
-        return True
-    held = [str(one["connection"]) for one in proposal.connections] if proposal else []
-    return any(name not in known or known[name].data_class == "restricted" for name in (*names, *held))
+    names = reached(tx, service, run)
+    held = held_restricted(service, proposal.connections) if proposal else False
+    return names is None or held or _restricted(service, names)
+
+
+def held_restricted(service: Service, connections: Iterable[Mapping[str, str]]) -> bool:
+    """Whether what a proposal did on these `connections` of it stays on pages."""
+    return _restricted(service, (str(one["connection"]) for one in connections))
+
+
+def _restricted(service: Service, names: Iterable[str]) -> bool:
+    known = service.connections
+    return any(name not in known or known[name].data_class == "restricted" for name in names)

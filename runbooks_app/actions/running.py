@@ -8,13 +8,14 @@ from typing import Any
 
 from runbooks_app.actions import incidents, waiting
 from runbooks_app.actions.context import Service, person_actor
-from runbooks_app.actions.delivering import once
+from runbooks_app.actions.delivering import Delivery, made, once
 from runbooks_app.actions.telling import tell
 from runbooks_app.connections import Connection
 from runbooks_app.core import parameters as params
+from runbooks_app.core import requesting
 from runbooks_app.core.audit import Event
 from runbooks_app.core.errors import InvalidInput, Problem, Refused
-from runbooks_app.core.people import Actor, Permission, Person
+from runbooks_app.core.people import ROLES_COME_FROM, Actor, Permission, Person
 from runbooks_app.core.run import ENDED, RunState
 from runbooks_app.core.runbook import Runbook
 from runbooks_app.store import incidents as incident_rows
@@ -55,14 +56,16 @@ def request_run(
     channel: str = "",
     channel_name: str = "",
     incident_id: int | None = None,
+    joins: bool = True,
     rerun_of: str | None = None,
-    delivery: str | None = None,
+    delivery: Delivery | None = None,
 ) -> Run:
     """Write the run, its entry and its job in one transaction; acknowledged means durable.
 
     `given` are parameters as typed by people (text) or as JSON. A run in a channel joins the channel's open
-    incident, or opens one; `channel_name` is what the chat calls it. `delivery` is a key of the chat's delivery: a
-    second one raises `Taken`.
+    incident, or opens one; unless it `joins`, it opens one in any case. `channel_name` is what the chat calls it.
+    `rerun_of` is the run that it repeats, whose requesters stand behind it as well. `delivery` is a key of the chat's
+    delivery: a second one raises `Taken`.
     """
     person.require(Permission.RUN)
     found = wanted(service, runbook_name, given, usable_connections(service, person))
@@ -71,19 +74,27 @@ def request_run(
         once(tx, delivery)
         if channel_name:
             incident_rows.name_channel(tx, channel, channel_name)
-        requesters = {person.subject}
-        if rerun_of is not None:
-            requesters |= set(runs.get(tx, rerun_of).requesters)
-        return request(
-            tx, service, actor, requesters, found, channel=channel, incident_id=incident_id, rerun_of=rerun_of
+        requesters = requesting.requesters(person, found.runbook.id, earlier(tx, rerun_of))
+        run = request(
+            tx,
+            service,
+            actor,
+            requesters,
+            found,
+            channel=channel,
+            incident_id=incident_id,
+            joins=joins,
+            rerun_of=rerun_of,
         )
+        made(tx, delivery, run.id)
+        return run
 
 
 def wanted(service: Service, runbook_name: str, given: Mapping[str, Any], usable: dict[str, str]) -> Wanted:
     """What somebody who may diagnose on these connections can run of this; raises with every problem otherwise."""
     runbook, notebook = service.library.revision(runbook_name)
     values = params.validate(runbook.parameters, given, usable)
-    _all_connections_usable(service, runbook, values, usable)
+    connections_usable(service, runbook.name, runbook.connections_used(values), usable)
     return Wanted(runbook, notebook, values)
 
 
@@ -96,13 +107,20 @@ def request(
     *,
     channel: str = "",
     incident_id: int | None = None,
+    joins: bool = True,
     rerun_of: str | None = None,
+    ask: dict[str, Any] | None = None,
 ) -> Run:
-    """Write the run, its entry and its job in this transaction; `requesters` are the humans behind it, if any are."""
+    """Write the run, its entry and its job in this transaction; `requesters` are the humans behind it, if any are.
+
+    `ask` is what its entry tells where it is one; no channel is told of those.
+    """
     runbook, behind = asked.runbook, sorted(requesters)
-    incident = incidents.for_run(tx, service, actor, _incident_title(runbook, asked.values), channel, incident_id)
+    title = _incident_title(runbook, asked.values)
+    incident = incidents.for_run(tx, service, actor, title, channel, incident_id, joins=joins)
     revisions.keep(tx, runbook.digest, runbook.id, runbook.name, asked.notebook)
     run_id = new_id()
+    told_in = "" if ask else channel or incident.channel
     runs.insert(
         tx,
         {
@@ -111,11 +129,11 @@ def request(
             "runbook": runbook.name,
             "revision": runbook.digest,
             "parameters": asked.values,
-            "purpose": "diagnosis",
+            "purpose": "ask" if ask else "diagnosis",
             "rerun_of": rerun_of,
             "requested_by": actor.as_json(),
             "requesters": behind,
-            "channel": channel or incident.channel,
+            "channel": told_in,
             "state": str(RunState.QUEUED),
         },
     )
@@ -128,15 +146,16 @@ def request(
             "runbook_digest": runbook.digest,
             "parameters": asked.values,
             "requesters": behind,
+            **({"purpose": "ask", **ask} if ask else {}),
         },
     )
     tx.defer("diagnose", run_id=run_id, priority=10)
-    tell_run(tx, run_id, channel or incident.channel)
+    tell_run(tx, run_id, told_in)
     return runs.get(tx, run_id)
 
 
 def cancel_run(
-    service: Service, person: Person, signed_in: dict[str, Any], run_id: str, *, delivery: str | None = None
+    service: Service, person: Person, signed_in: dict[str, Any], run_id: str, *, delivery: Delivery | None = None
 ) -> Run:
     """Stop a run: at once while it is queued, else its worker interrupts the kernel, then kills it.
 
@@ -145,7 +164,7 @@ def cancel_run(
     with transaction(service.engine) as tx:
         once(tx, delivery)
         run = runs.get(tx, run_id, lock=True)
-        if person.subject not in run.requesters:
+        if person.subject not in {*run.requesters, run.requested_by["subject"]}:
             person.require(Permission.CANCEL)
         actor = person_actor(person, signed_in)
         if run.state in ENDED:
@@ -178,20 +197,29 @@ def tell_run(tx: Transaction, run_id: str, channel: str) -> None:
     tell(tx, f"run:{run_id}", channel=channel)
 
 
+def earlier(tx: Transaction, run_id: str | None) -> requesting.Earlier | None:
+    """The run that is to be repeated, as the rule about requesters sees it."""
+    if run_id is None:
+        return None
+    run = runs.get(tx, run_id)
+    return requesting.Earlier(run.id, revisions.runbook_of(tx, run.revision), run.requesters)
+
+
 def _incident_title(runbook: Runbook, values: dict[str, Any]) -> str:
     on = ", ".join(runbook.connections_used(values))
     return f"{runbook.title} on {on}" if on else runbook.title
 
 
-def _all_connections_usable(service: Service, runbook: Runbook, values: dict[str, Any], usable: dict[str, str]) -> None:
+def connections_usable(service: Service, what: str, used: Mapping[str, str], usable: Mapping[str, str]) -> None:
+    """Raise unless all that `what` uses, names and kinds, is configured and usable by whoever asks for it."""
     problems = []
-    for name, kind in runbook.connections_used(values).items():
+    for name, kind in used.items():
         if name not in service.connections:
             problems.append(Problem(name, "is not configured.", "The platform team adds it to the connections file."))
         elif service.connections[name].kind != kind:
             problems.append(Problem(name, f"is not a {kind} connection."))
         elif name not in usable:
             roles = " or ".join(service.connections[name].diagnosers)
-            raise Refused(f"Diagnosing on {name} takes the role {roles}.")
+            raise Refused(f"Diagnosing on {name} takes the role {roles}. {ROLES_COME_FROM}")
     if problems:
-        raise InvalidInput(f"{runbook.name} cannot run with these connections.", problems=tuple(problems))
+        raise InvalidInput(f"{what} cannot run with these connections.", problems=tuple(problems))

@@ -6,18 +6,21 @@ Every claim is tied to the audit entry that proves it, found by event and object
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from runbooks_app.actions.context import Service
 from runbooks_app.actions.outputs import outputs_of
 from runbooks_app.actions.proposing import revision
 from runbooks_app.actions.timeline import timeline
-from runbooks_app.actions.trail import Trail
+from runbooks_app.actions.trail import Trail, since
 from runbooks_app.core.alerts import Incoming
-from runbooks_app.core.audit import Event
+from runbooks_app.core.audit import Entry, Event
+from runbooks_app.core.errors import RunbooksError
 from runbooks_app.core.incident import (
     AlertStory,
+    AskStory,
     AuditRef,
     CellStory,
     ChannelStory,
@@ -33,20 +36,30 @@ from runbooks_app.core.incident import (
 )
 from runbooks_app.core.policy import Policy
 from runbooks_app.core.proposal import ProposalState, Verification
-from runbooks_app.core.restricted import shareable
+from runbooks_app.core.restricted import shareable, shareable_ask
 from runbooks_app.core.runbook import Runbook, Stage
-from runbooks_app.store import audit, break_glass, incidents, proposals, runs
+from runbooks_app.core.writing import ProseStory, Section
+from runbooks_app.store import asks, audit, break_glass, incidents, proposals, runs, writing
+from runbooks_app.store.asks import AskedRun
 from runbooks_app.store.database import Transaction
-from runbooks_app.store.records import AlertRow, Attempt, Cell, Proposal, Run
+from runbooks_app.store.records import AlertRow, Attempt, Cell, Finding, Proposal, Run
 
 
 @dataclass(frozen=True)
 class _Teller:
-    """One incident while its story is put together."""
+    """One incident while its story is put together; rows of its runs, each kind read at once, are at hand by run.
+
+    `outputs` says whether cells are told with what they printed: without, none is read.
+    """
 
     tx: Transaction
     service: Service
     trail: Trail
+    outputs: bool
+    attempts: dict[str, list[Attempt]]
+    proposals: dict[str, list[Proposal]]
+    found: dict[str, list[Finding]]
+    runbooks: dict[str, Runbook | None] = field(default_factory=dict)
 
     def cell(self, cell: Cell) -> CellStory:
         """One executed cell."""
@@ -63,13 +76,26 @@ class _Teller:
             tags=(cell.stage,),
         )
 
-    def restricted(self, names: Iterable[str]) -> bool:
-        """Whether what these connections show stays on pages; so it does where nobody can say any more."""
-        known = self.service.connections
+    def runbook(self, digest: str) -> Runbook | None:
+        """The runbook as it ran; None where it can no longer be read. Many runs of an incident are of the same few."""
+        if digest not in self.runbooks:
+            try:
+                self.runbooks[digest] = revision(self.tx, self.service, digest)
+            except RunbooksError:
+                self.runbooks[digest] = None
+        return self.runbooks[digest]
+
+    def restricted(self, run: Run, runbook: Runbook | None, opened: Iterable[str]) -> bool:
+        """Whether what the run showed stays on pages; so it does where nobody can say any more what that is."""
+        if runbook is None:
+            return True
+        names, known = [*runbook.connections_used(run.parameters), *opened], self.service.connections
         return any(name not in known or known[name].data_class == "restricted" for name in names)
 
     def cells(self, attempt: Attempt | None, runbook: Runbook | None = None) -> tuple[CellStory, ...]:
         """Executed cells of an attempt; with a runbook, its text cells stand between them as they do there."""
+        if not self.outputs:
+            return ()
         done = {cell.cell_id: self.cell(cell) for cell in runs.cells(self.tx, attempt.id)} if attempt else {}
         if runbook is None:
             return tuple(done.values())
@@ -94,23 +120,24 @@ class _Teller:
                 at=self.trail.at(Event.FINDING_MADE, finding=f.id),
                 evidence=f.evidence,
                 entry=self.trail.ref(Event.FINDING_MADE, finding=f.id),
+                id=str(f.id),
             )
-            for f in runs.findings(self.tx, run.id)
+            for f in self.found.get(run.id, [])
             if attempt is not None and f.attempt_id == attempt.id
         )
 
     def run(self, run: Run) -> RunStory:
         """One diagnosis with all that came of it."""
-        runbook = revision(self.tx, self.service, run.revision)
-        attempts = runs.attempts(self.tx, run.id)
+        runbook = self.runbook(run.revision)
+        attempts = self.attempts.get(run.id, [])
         diagnosis = [a for a in attempts if a.stage == "diagnose"]
         last = diagnosis[-1] if diagnosis else None
-        made = proposals.of_run(self.tx, run.id)
+        made = self.proposals.get(run.id, [])
         opened = [str(held["connection"]) for proposal in made for held in proposal.connections]
         return RunStory(
             id=run.id,
             runbook=run.runbook,
-            title=runbook.title,
+            title=runbook.title if runbook else run.runbook,
             digest=run.revision,
             parameters=run.parameters,
             requested_by=run.requested_by["name"],
@@ -119,7 +146,7 @@ class _Teller:
             partial=run.in_part,
             reason=run.reason,
             source=str(run.requested_by["signed_in"].get("surface", "")),
-            restricted=self.restricted([*runbook.connections_used(run.parameters), *opened]),
+            restricted=self.restricted(run, runbook, opened),
             started_at=diagnosis[0].started_at if diagnosis else None,
             ended_at=run.ended_at,
             cells=self.cells(last, runbook),
@@ -129,9 +156,20 @@ class _Teller:
             entry=self.trail.ref(Event.RUN_ENDED, run=run.id),
         )
 
-    def proposal(self, proposal: Proposal, run: Run, runbook: Runbook, attempts: list[Attempt]) -> ProposalStory:
+    def ask(self, asked: AskedRun) -> AskStory:
+        """One ask with what it showed."""
+        run, ask = self.run(asked.run), asked.ask
+        return AskStory(
+            run=run,
+            conclusion=ask.conclusion,
+            concluded_by=ask.concluded_by["name"] if ask.concluded_by else "",
+            concluded_at=ask.concluded_at,
+            entry=self.trail.ref(Event.ASK_CONCLUDED, run=run.id),
+        )
+
+    def proposal(self, proposal: Proposal, run: Run, runbook: Runbook | None, attempts: list[Attempt]) -> ProposalStory:
         """One proposal from its making to its end."""
-        section = runbook.section(proposal.gate)
+        section = runbook.section(proposal.gate) if runbook else None
         source = section.cell.source if section else ""
         closed = (
             Event.PROPOSAL_EXPIRED,
@@ -202,12 +240,11 @@ class _Teller:
         attempt = next((a for a in attempts if a.stage == "remediate" and a.proposal_id == proposal.id), None)
         if attempt is None:
             return None
-        issued = self.trail.find(Event.CREDENTIAL_ISSUED, proposal=proposal.id)
         return RemediationStory(
             outcome=proposal.state,
             started_at=attempt.started_at,
             ended_at=attempt.ended_at,
-            identity=json.loads(issued.body)["identity"] if issued else "",
+            credentials=self.trail.credentials(proposal.id, "remediate"),
             reason=proposal.state_reason,
             cells=self.cells(attempt),
             started=self.trail.ref(Event.REMEDIATION_STARTED, proposal=proposal.id),
@@ -230,21 +267,51 @@ class _Teller:
         )
 
 
-def incident_story(tx: Transaction, service: Service, incident_id: int, *, shared: bool = False) -> IncidentStory:
-    """Everything that is told of an incident; `shared`: without what stays on pages. Raises `NotFound`."""
+def incident_story(
+    tx: Transaction, service: Service, incident_id: int, *, shared: bool = False, outputs: bool = True
+) -> IncidentStory:
+    """Everything that is told of an incident. Raises `NotFound`.
+
+    `shared`: without what stays on pages. Without `outputs` runs have no cells: the timeline tells of none, and what
+    two hundred runs printed is very much.
+    """
     incident = incidents.get(tx, incident_id)
     trail = Trail(audit.of_incident(tx, incident_id))
-    teller = _Teller(tx, service, trail)
     found = list(reversed(runs.recent(tx, incident_id=incident_id, limit=500)))
-    stories = tuple(teller.run(run) for run in found)
+    asked_runs = list(reversed(asks.of_incident(tx, incident_id)))
+    run_ids = [run.id for run in found] + [one.run.id for one in asked_runs]
+    teller = _Teller(
+        tx,
+        service,
+        trail,
+        outputs,
+        attempts=_by_run(runs.attempts(tx, *run_ids)),
+        proposals=_by_run(proposals.of_run(tx, *run_ids)),
+        found=_by_run(runs.findings(tx, *run_ids)),
+    )
+    stories, asked = tuple(teller.run(run) for run in found), tuple(teller.ask(one) for one in asked_runs)
     if shared:
-        stories = tuple(shareable(story) for story in stories)
+        stories, asked = tuple(map(shareable, stories)), tuple(map(shareable_ask, asked))
     channels = tuple(ChannelStory(c.channel, c.name) for c in incidents.channels(tx, incident_id))
     notes = tuple(
-        NoteStory(n.at, n.name, n.text, trail.ref(Event.NOTE_ADDED, note=n.id), n.author, n.link)
+        NoteStory(
+            at=n.at,
+            by=n.name,
+            text=n.text,
+            entry=trail.ref(Event.NOTE_ADDED, Event.NOTE_EDITED, note=n.id),
+            author=n.author,
+            link=n.link,
+            id=str(n.id),
+            edited_at=n.edited_at,
+            edited_by=n.edited_by,
+            human=trail.by_person(trail.ref(Event.NOTE_ADDED, note=n.id)),
+            writer="" if n.source else n.subject,
+        )
         for n in incidents.notes(tx, incident_id)
     )
-    alerts = tuple(_alert(row, trail) for row in incidents.alerts(tx, incident_id))
+    prose = writing.prose(tx, incident_id)
+    received, resolved = trail.alerts(Event.ALERT_RECEIVED), trail.alerts(Event.ALERT_RESOLVED)
+    alerts = tuple(_alert(row, received, resolved) for row in incidents.alerts(tx, incident_id))
     closed = trail.find(Event.INCIDENT_CLOSED, incident=incident_id)
     closed_ref = AuditRef(closed.seq, closed.hash) if closed else None
     return IncidentStory(
@@ -257,17 +324,33 @@ def incident_story(tx: Transaction, service: Service, incident_id: int, *, share
         cause=incident.cause,
         merged_into=str(incident.merged_into or ""),
         channels=channels,
-        items=timeline(trail, incident, incidents.parts(tx, incident_id), channels, stories, notes, alerts),
+        items=timeline(trail, incident, incidents.parts(tx, incident_id), channels, stories, asked, notes, alerts),
         runs=stories,
+        asks=asked,
         notes=notes,
         alerts=alerts,
+        prose=tuple(
+            ProseStory(section, w.text, w.name, w.at, trail.prose(incident_id, section))
+            for section in Section
+            if (w := prose.get(section)) and w.text
+        ),
         opened=trail.ref(Event.INCIDENT_OPENED, incident=incident_id),
         cause_entry=closed_ref,
         closed=closed_ref,
     )
 
 
-def _alert(row: AlertRow, trail: Trail) -> AlertStory:
+_OfRun = TypeVar("_OfRun", Attempt, Proposal, Finding)
+
+
+def _by_run(rows: Iterable[_OfRun]) -> dict[str, list[_OfRun]]:
+    found: dict[str, list[_OfRun]] = {}
+    for row in rows:
+        found.setdefault(row.run_id, []).append(row)
+    return found
+
+
+def _alert(row: AlertRow, received: Mapping[str, list[Entry]], resolved: Mapping[str, list[Entry]]) -> AlertStory:
     alert = Incoming(
         source=row.source,
         fingerprint=row.fingerprint,
@@ -282,10 +365,10 @@ def _alert(row: AlertRow, trail: Trail) -> AlertStory:
         at=row.received_at,
         by=row.source,
         text=alert.summary,
-        why=row.why,
+        why="" if row.run_id else row.why,  # one that ran is held back when it is told again, and ran all the same
         # The address comes from whoever sent the alert: only one that a browser may follow is a link.
         link=row.link if row.link.startswith(("https://", "http://")) else "",
         resolved_at=row.resolved_at,
-        entry=trail.alert(Event.ALERT_RECEIVED, row.fingerprint),
-        resolved=trail.alert(Event.ALERT_RESOLVED, row.fingerprint),
+        entry=since(received.get(row.fingerprint, ()), row.received_at) if row.run_id else None,
+        resolved=since(resolved.get(row.fingerprint, ()), row.resolved_at),
     )

@@ -17,7 +17,7 @@ from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.proposal import move as move_proposal
 from runbooks_app.core.quotas import roughly
 from runbooks_app.core.run import MAX_ATTEMPTS, CellState, RunState, move
-from runbooks_app.store import chat, proposals, runs
+from runbooks_app.store import chat, proposals, runs, wakings
 from runbooks_app.store.database import Transaction, transaction
 from runbooks_app.store.records import Attempt
 
@@ -88,7 +88,10 @@ def requeue_forgotten(service: Service) -> int:
         ).all()
         for row in rows:
             tx.defer(row.task, **{row.key: row.id})
-        return len(rows) + waiting.wake(tx, service)
+        steps = wakings.failed(tx)
+        for step in steps:
+            tx.defer("wake", proposal_id=step.proposal_id, step=step.step)
+        return len(rows) + len(steps) + waiting.wake(tx, service)
 
 
 def look_at_the_line(service: Service, told: dict[str, str]) -> dict[str, str]:
@@ -137,7 +140,7 @@ def _lost(tx: Transaction, service: Service, attempt: Attempt) -> None:
         reason=f"{GONE} in attempt {attempt.number}.",
     )
     objects = {"run": run.id, "incident": run.incident_id}
-    again = attempt.number < MAX_ATTEMPTS and run.purpose == "diagnosis" and run.cancel_requested_at is None
+    again = attempt.number < MAX_ATTEMPTS and run.proposal_id is None and run.cancel_requested_at is None
     tx.audit(TIMER, Event.RUN_LOST, objects, {"attempt": attempt.number, "worker": attempt.worker, "again": again})
     if again:
         lost = runs.get(tx, run.id)

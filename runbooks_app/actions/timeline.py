@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from runbooks_app.actions.trail import Trail, moment
 from runbooks_app.core.audit import Entry, Event
 from runbooks_app.core.incident import (
     AlertStory,
+    AskStory,
     AuditRef,
     ChannelStory,
     Happened,
@@ -19,7 +21,6 @@ from runbooks_app.core.incident import (
     RunStory,
     Told,
 )
-from runbooks_app.core.people import ALERT
 from runbooks_app.core.proposal import ProposalState
 from runbooks_app.core.waking import Step
 from runbooks_app.store.records import Incident
@@ -31,6 +32,7 @@ def timeline(
     parts: Iterable[Incident],
     channels: tuple[ChannelStory, ...],
     stories: tuple[RunStory, ...],
+    asks: tuple[AskStory, ...],
     notes: tuple[NoteStory, ...],
     alerts: tuple[AlertStory, ...],
 ) -> tuple[Told, ...]:
@@ -40,11 +42,16 @@ def timeline(
         told += _run_items(story)
         for proposal in story.proposals:
             told += _proposal_items(proposal, story.id)
+    for ask in asks:
+        told += _ask_items(ask)
     told += _woken(trail)
     for alert in alerts:
         told += _alert_items(alert)
-    told += [Told(n.at, Happened.NOTE, _said(n), n.by, human=True, link=n.link, entry=n.entry) for n in notes]
     told += _closed(trail, incident)
+    told = [replace(item, human=trail.by_person(item.entry)) for item in told]
+    told += [
+        Told(n.at, Happened.NOTE, _said(n), n.by, n.human, note_id=n.id, link=n.link, entry=n.entry) for n in notes
+    ]
     return tuple(sorted(told, key=lambda item: item.at))
 
 
@@ -58,7 +65,6 @@ def _opened(trail: Trail, incident: Incident, parts: Iterable[Incident]) -> list
             if each.id == incident.id
             else f"Incident {each.id}, now part of this one, opened: {each.title}",
             each.opened_by["name"],
-            each.opened_by["kind"] == "person",
             entry=trail.ref(Event.INCIDENT_OPENED, incident=each.id),
         )
         for each in (incident, *parts)
@@ -82,7 +88,6 @@ def _attached(trail: Trail, channels: tuple[ChannelStory, ...], stories: tuple[R
                 Happened.ATTACHED,
                 text,
                 actor["name"],
-                human=True,
                 run_id=run_id,
                 entry=AuditRef(entry.seq, entry.hash),
             )
@@ -135,7 +140,7 @@ def _closed(trail: Trail, incident: Incident) -> list[Told]:
     ref = AuditRef(entry.seq, entry.hash) if entry else None
     text = f"Incident closed: {incident.cause}"
     at = moment(entry.at) if entry else incident.closed_at  # behind what was entered in the same transaction
-    return [Told(at, Happened.CLOSED, text, by, human=True, entry=ref)]
+    return [Told(at, Happened.CLOSED, text, by, entry=ref)]
 
 
 def _run_items(story: RunStory) -> list[Told]:
@@ -145,28 +150,43 @@ def _run_items(story: RunStory) -> list[Told]:
             Happened.RUN,
             f"{story.runbook} requested",
             story.requested_by,
-            human=story.source != ALERT,
             run_id=story.id,
             entry=story.requested,
         )
     ]
-    told += [
-        Told(
-            f.at,
-            Happened.FINDING,
-            f"{f.severity}: {f.summary}",
-            run_id=story.id,
-            cell_id=f.cell_id,
-            entry=f.entry,
-        )
-        for f in story.findings
-        if f.at is not None
-    ]
+    told += _found(story)
     if story.ended_at is not None:
         how = str(story.state).replace("_", " ") + (" in part" if story.partial else "")
         text = f"{story.runbook} {how}" + (f": {story.reason}" if story.reason else "")
         told.append(Told(story.ended_at, Happened.RUN, text, run_id=story.id, entry=story.entry))
     return told
+
+
+def _ask_items(ask: AskStory) -> list[Told]:
+    """What somebody asked, what its cells found, and what was concluded; that it ended says nothing more."""
+    run = ask.run
+    text, entry = f"Asked: {run.title}", run.requested
+    told = [Told(run.requested_at, Happened.RUN, text, run.requested_by, run_id=run.id, entry=entry)]
+    told += _found(run)
+    if ask.concluded_at is not None:
+        text, by = f"Concluded: {ask.conclusion}", ask.concluded_by
+        told.append(Told(ask.concluded_at, Happened.NOTE, text, by, run_id=run.id, entry=ask.entry))
+    return told
+
+
+def _found(story: RunStory) -> list[Told]:
+    return [
+        Told(
+            f.at,
+            Happened.FINDING,
+            f"{f.severity}: {f.summary}",
+            run_id=story.id,
+            finding_id=f.id,
+            entry=f.entry,
+        )
+        for f in story.findings
+        if f.at is not None
+    ]
 
 
 def _proposal_items(proposal: ProposalStory, run_id: str) -> list[Told]:
@@ -177,7 +197,6 @@ def _proposal_items(proposal: ProposalStory, run_id: str) -> list[Told]:
             Happened.PROPOSAL,
             f"Proposed: {proposal.title}",
             proposal.by,
-            proposal.by_hand,
             entry=proposal.entry,
             **about,
         )
@@ -186,11 +205,11 @@ def _proposal_items(proposal: ProposalStory, run_id: str) -> list[Told]:
         verb = "Glass broken" if d.break_glass else "Approved" if d.decision == "approve" else "Denied"
         how = " (signed)" if d.signed else ""
         text = f"{verb}{how}: {proposal.title}" + (f" — {d.reason}" if d.reason else "")
-        told.append(Told(d.at, Happened.DECISION, text, d.by, human=True, entry=d.entry, **about))
+        told.append(Told(d.at, Happened.DECISION, text, d.by, entry=d.entry, **about))
     if proposal.review is not None:
         text = f"Break-glass reviewed: {proposal.title} — {proposal.review.text}"
         reviewed = proposal.review
-        told.append(Told(reviewed.at, Happened.DECISION, text, reviewed.by, human=True, entry=reviewed.entry, **about))
+        told.append(Told(reviewed.at, Happened.DECISION, text, reviewed.by, entry=reviewed.entry, **about))
     if proposal.closed is not None and proposal.state is not ProposalState.DENIED and proposal.closed_reason:
         told.append(
             Told(

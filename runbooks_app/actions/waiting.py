@@ -12,7 +12,7 @@ from __future__ import annotations
 from runbooks_app.actions.context import Service
 from runbooks_app.core.quotas import Place, Quotas, places, said
 from runbooks_app.core.run import RunState
-from runbooks_app.store import runs
+from runbooks_app.store import quotas as quota_rows
 from runbooks_app.store.database import Transaction
 from runbooks_app.store.records import Run
 
@@ -27,7 +27,7 @@ def quotas(service: Service) -> Quotas:
 
 def line(tx: Transaction, service: Service) -> dict[str, Place]:
     """The place of every queued run, by its id, in the order of asking."""
-    return places(runs.unfinished(tx), quotas(service))
+    return places(quota_rows.unfinished(tx), quotas(service))
 
 
 def place(tx: Transaction, service: Service, run: Run) -> Place | None:
@@ -50,22 +50,22 @@ def may_begin(tx: Transaction, service: Service, run: Run) -> bool:
     limits = quotas(service)
     if not limits.any:
         return True
-    runs.lock_places(tx)
-    person = run.requested_by["subject"] if run.requested_by["kind"] == "person" else ""
-    if limits.all_fit(person, *runs.count_unfinished(tx, person, run.runbook)):
+    quota_rows.lock_places(tx)
+    person = run.requested_by["subject"] if run.requested_by["kind"] in {"person", "agent"} else ""
+    if limits.all_fit(person, *quota_rows.count_unfinished(tx, person, run.runbook)):
         return True
-    found = places(runs.unfinished(tx, up_to=run, enough_for=limits), limits).get(run.id)
+    found = places(quota_rows.unfinished(tx, up_to=run, enough_for=limits), limits).get(run.id)
     if found is not None and found.may_begin:
         return True
-    runs.hold(tx, run)
+    quota_rows.hold(tx, run)
     return False
 
 
 def moved_up(tx: Transaction, service: Service) -> None:
     """A run has ended or left the line: wake whoever may begin for it. Called last: it holds up others until commit."""
     if quotas(service).any:
-        runs.lock_places(tx)
-        if runs.any_held(tx):
+        quota_rows.lock_places(tx)
+        if quota_rows.any_held(tx):
             wake(tx, service)
 
 
@@ -74,11 +74,11 @@ def wake(tx: Transaction, service: Service, *, failed_too: bool = True) -> int:
 
     Without `failed_too` those are left alone whose job has just been taken, or has failed.
     """
-    runs.lock_places(tx)
+    quota_rows.lock_places(tx)
     limits = quotas(service)
-    found = places(runs.unfinished(tx, enough_for=limits), limits)
+    found = places(quota_rows.unfinished(tx, enough_for=limits), limits)
     ready = [run_id for run_id, stands in found.items() if stands.may_begin]
-    due = runs.with_job(tx, ready, any_state=not failed_too)
+    due = quota_rows.with_job(tx, ready, any_state=not failed_too)
     for run_id in ready:
         if run_id not in due:
             tx.defer("diagnose", run_id=run_id, priority=WOKEN)

@@ -45,13 +45,16 @@ def help_reply(command: str = "/runbook", *, docs_url: str = "") -> Message:
 
 
 def list_reply(
-    runbooks: tuple[RunbookTold, ...], command: str = "/runbook", *, broken: int = 0, url: str = ""
+    runbooks: tuple[RunbookTold, ...], command: str = "/runbook", *, none: str, broken: int = 0, url: str = ""
 ) -> Message:
-    """What can be run here; what fits this channel's incident comes first, else in the order given."""
+    """What can be run here; what fits this channel's incident comes first, else in the order given.
+
+    `none` says why there is nothing, where that is so.
+    """
     ordered = sorted(runbooks, key=lambda runbook: not runbook.fits)
+    unread = f"{count(broken, 'runbook')} cannot be read" + (f": {link(url, 'why')}" if url else "")
     if not ordered:
-        text = "There is no runbook here that you may run. Put one into the library: `runbooks new NAME`."
-        return message(text, [section(text)])
+        return message(none, [section(none), *([context(unread)] if broken else [])])
     lines = [
         f"{'📌 ' if runbook.fits else ''}{_typed(command, f'{runbook.name} {runbook.usage}'.strip())}"
         + (f" — {safe(runbook.title, 150)}" if runbook.title else "")
@@ -66,7 +69,7 @@ def list_reply(
     if any(runbook.fits for runbook in ordered):
         notes.append("📌 fits this channel's incident")
     if broken:
-        notes.append(f"{count(broken, 'runbook')} cannot be read" + (f": {link(url, 'why')}" if url else ""))
+        notes.append(unread)
     if notes:
         blocks.append(context("  ·  ".join(notes)))
     return message(f"{count(len(ordered), 'runbook')} can be run here", blocks)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -39,7 +40,10 @@ class Event(StrEnum):
     INCIDENT_OPENED = "incident.opened"
     INCIDENT_CLOSED = "incident.closed"
     NOTE_ADDED = "note.added"
+    NOTE_EDITED = "note.edited"
+    POSTMORTEM_EDITED = "postmortem.edited"
     POSTMORTEM_EXPORTED = "postmortem.exported"
+    AUDIT_EXPORTED = "audit.exported"
     INCIDENT_ATTACHED = "incident.attached"
     RUN_REQUESTED = "run.requested"
     RUN_ATTACHED = "run.attached"
@@ -47,6 +51,8 @@ class Event(StrEnum):
     RUN_CANCEL_REQUESTED = "run.cancel_requested"
     RUN_ENDED = "run.ended"
     RUN_LOST = "run.lost"
+    ASK_CONCLUDED = "ask.concluded"
+    RUNBOOK_DRAFTED = "runbook.drafted"
     ALERT_RECEIVED = "alert.received"
     ALERT_RESOLVED = "alert.resolved"
     ALERTS_HELD = "alerts.held"
@@ -72,6 +78,22 @@ class Event(StrEnum):
     GATEWAY_REFUSED = "gateway.refused"
     IDENTITY_KEY_PUBLISHED = "identity_key.published"
     IDENTITY_KEY_WITHDRAWN = "identity_key.withdrawn"
+
+
+_OBJECT = re.compile(r"(?:^|[\s/])(?:(run|proposal|incident|note|finding)s?[ :/#]+)?#?([a-z2-7]{16}|\d{1,17})$")
+
+
+def about(typed: str) -> tuple[dict[str, str | int], ...]:
+    """What somebody may mean by an object that they typed: "run abc…", "incident 3", "#3", an address, an id alone.
+
+    Each is as entries name their objects; none where it is no object.
+    """
+    found = _OBJECT.search(typed.strip().lower())
+    if found is None:
+        return ()
+    kind, number = found[1], found[2].isdigit()
+    kinds = (kind,) if kind else ("incident",) if number else ("run", "proposal")
+    return tuple({kind: int(found[2]) if number else found[2]} for kind in kinds)
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from runbooks_app.core.errors import Conflict, InvalidInput, Problem, Refused
 from runbooks_app.core.id_tokens import LEEWAY
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.core.proposal import ProposalState
+from runbooks_app.core.writing import LONGEST_REASON, kept
 
 SAID = "break-glass"
 """What the nonce of a signed break-glass says in place of a verdict."""
 LEAST_WORDS = 20
 """Characters that a reason, and a review, have at least."""
-MOST_WORDS = 2_000
 FRESH_SESSION = 15 * 60
 """Seconds since the provider's sign-in for which a session is fresh enough to do without the provider."""
 
@@ -81,7 +81,10 @@ def use(
     if not signed and mode is not Mode.SESSION:
         raise Refused("Breaking the glass takes the provider's sign-in here (RUNBOOKS_BREAK_GLASS=signed).")
     if not signed and not _fresh(auth_time, now):
-        raise Refused("You signed in more than 15 minutes ago. Without the provider only a fresh session counts.")
+        raise Refused(
+            "You signed in more than 15 minutes ago. While the provider is away only a fresh session counts: it takes"
+            " somebody who signed in within that time, or the provider's return."
+        )
     return ProposalState.APPROVED
 
 
@@ -108,12 +111,13 @@ def review(asked: Asked, person: Person, text: str, *, reviewed: bool) -> None:
 
 
 def words(name: str, text: str) -> None:
-    """Raise `InvalidInput` unless the text says something."""
-    if not LEAST_WORDS <= len(text.strip()) <= MOST_WORDS:
+    """Raise `InvalidInput` unless the text says something, and can be kept."""
+    if not LEAST_WORDS <= len(text.strip()) <= LONGEST_REASON:
         raise InvalidInput(
-            f"Say it in {LEAST_WORDS} to {MOST_WORDS:,} characters: others read it when all is over.",
+            f"Say it in {LEAST_WORDS} to {LONGEST_REASON:,} characters: others read it when all is over.",
             problems=(Problem(name, f"has {len(text.strip()):,} characters."),),
         )
+    kept(name, text, LONGEST_REASON)
 
 
 def _fresh(auth_time: object, now: datetime) -> bool:

@@ -168,6 +168,14 @@ def _connections(runbook: Runbook) -> Iterator[Problem]:
                 yield Problem(
                     _at(cell), f"opens {shown} by kit.{opened.kind}.", f"Use kit.{declared}: that is its kind."
                 )
+        reached = {*runbook.connections.values(), *(parameter.type.connection for parameter in runbook.parameters)}
+        for item in section.inputs if section else ():
+            if item.type.connection and item.type.connection not in reached:
+                yield Problem(
+                    _at(cell),
+                    f"takes a {item.type} as {item.name}, and the runbook reaches none: nothing could be chosen.",
+                    "Add one under metadata.runbook.connections, or make it a parameter.",
+                )
         if section is not None and not cell.opens:
             yield Problem(
                 _at(cell),

@@ -4,7 +4,7 @@ Every surface (page, API, chat) comes through `decide`. The rules, in the order 
 
 1. the proposal is still open, and not past its expiry by the database's clock;
 2. what the person saw is what is stored: the digest they send equals the proposal's;
-3. nobody decides on what they asked for, by whatever road, nor on what they sponsored;
+3. an agent never decides; and nobody decides on what they asked for, by whatever road, nor on what they sponsored;
 4. a high-risk proposal that no human asked for has a sponsor first;
 5. the person is an approver for every clause of the policy that was copied onto the proposal;
 6. nobody counts twice;
@@ -58,7 +58,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class Asked:
-    """A proposal, as far as the rules need it. `requesters` are subjects of humans; `sponsor` too, or empty."""
+    """A proposal, as far as the rules need it. `requesters` are subjects of humans; `sponsor` too, or empty.
+
+    `by_program`: proposed by a program that no human stands behind, or by what followed from what no human asked for.
+    Requesters answer for what it came from and did not ask for this, though they do not decide it either.
+    """
 
     state: ProposalState
     digest: str
@@ -68,11 +72,23 @@ class Asked:
     expires_at: datetime
     decisions: tuple[Decision, ...] = ()
     state_reason: str = ""
+    by_program: bool = False
+    ended_at: datetime | None = None
+
+    @property
+    def nobody_asked(self) -> bool:
+        """Whether no human asked for this: nor has any then for what follows from it."""
+        return self.by_program or not self.requesters
+
+    @property
+    def behind(self) -> frozenset[str]:
+        """Subjects of the humans who answer for it: they decide neither it nor what follows from it."""
+        return self.requesters | ({self.sponsor} - {""})
 
     @property
     def needs_sponsor(self) -> bool:
         """Whether a human must answer for it before anybody may decide."""
-        return not self.requesters and not self.sponsor and self.policy.risk is Risk.HIGH
+        return self.nobody_asked and not self.sponsor and self.policy.risk is Risk.HIGH
 
     @property
     def approvers(self) -> tuple[str, ...]:
@@ -99,11 +115,12 @@ def closed_reason(asked: Asked, now: datetime) -> str:
         return ""
     last = asked.decisions[-1] if asked.decisions else None
     by = f" by {last.name} at {last.at:%H:%M:%S %Z}" if last else ""
+    at = f" at {asked.ended_at:%H:%M:%S %Z}" if asked.ended_at else ""
     return {
         ProposalState.DENIED: f"It was denied{by}.",
         ProposalState.EXPIRED: f"It expired at {asked.expires_at:%H:%M:%S %Z}.",
-        ProposalState.WITHDRAWN: "It was withdrawn.",
-        ProposalState.STALE: f"It is stale. {asked.state_reason}".strip(),
+        ProposalState.WITHDRAWN: f"{(asked.state_reason or 'It was withdrawn').removesuffix('.')}{at}.",
+        ProposalState.STALE: f"It went stale{at}. {asked.state_reason}".strip(),
     }.get(asked.state, f"{_let_through(asked)} and it has started.")
 
 
@@ -121,6 +138,8 @@ def why_not(asked: Asked, person: Person, now: datetime) -> str:
     closed = closed_reason(asked, now)
     if closed:
         return closed
+    if person.agent:
+        return "Agents ask and propose; a person has to decide."
     if person.subject in asked.requesters:
         return "You asked for this; somebody else has to decide."
     if person.subject == asked.sponsor:
@@ -129,6 +148,15 @@ def why_not(asked: Asked, person: Person, now: datetime) -> str:
         return "No human asked for this and its risk is high: somebody has to sponsor it first."
     if not person.may(Permission.DECIDE) or not asked.policy.may_be_decided_by(person.approver_groups):
         return f"Only approvers for {groups_text(asked.policy)} may decide this."
+    return ""
+
+
+def why_not_withdraw(asked: Asked, person: Person) -> str:
+    """Why this person may not take it back, in one sentence; empty if they may, until it starts."""
+    if person.agent:
+        return "Agents withdraw nothing; whoever asked for it does so on its page."
+    if person.subject not in asked.behind:
+        return "Only who asked for it can withdraw it; approvers deny it."
     return ""
 
 

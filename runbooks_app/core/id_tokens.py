@@ -29,6 +29,8 @@ LEEWAY = 30
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 LOGOUT_AGE = 300
 """Seconds for which a logout token is good; its `jti` has to be remembered for as long, and `LEEWAY` more."""
+CLIENT_CLAIMS = ("client_id", "azp", "cid", "appid")
+"""Where tokens name the client that they were issued to: RFC 9068 says the first, others say others."""
 _ONLY_IN_ID_TOKENS = frozenset({"nonce", "at_hash", "c_hash"})
 
 
@@ -115,11 +117,14 @@ def believed_logout(token: str, keys: SigningKeys, *, issuer: str, client_id: st
     return claims
 
 
-def believed_access(token: str, keys: SigningKeys, *, issuer: str, audience: str, now: float) -> dict[str, Any]:
+def believed_access(
+    token: str, keys: SigningKeys, *, issuer: str, audience: str, now: float, agents: str = ""
+) -> dict[str, Any]:
     """The claims of a good access token for this service, which stands for a person (RFC 9068, section 4).
 
     Many providers call the kind of an access token plain `JWT`, as that of an id_token: so what only id_tokens carry
-    is looked for as well, and the caller sees to it that `audience` is no client's id. Raises `Untrusted`.
+    is looked for as well, and the caller sees to it that `audience` is no client's id. `agents` is the id of the one
+    client whose tokens need no person behind them. Raises `Untrusted`.
     """
     claims = signed_claims(token, keys, kinds=("AT+JWT", "JWT"))
     issued, expires = _time(claims.get("iat")), _time(claims.get("exp"))
@@ -138,7 +143,8 @@ def believed_access(token: str, keys: SigningKeys, *, issuer: str, audience: str
         fault = "expired"
     elif not _name(claims.get("sub")):
         fault = "subject"
-    elif claims["sub"] == claims.get("client_id"):  # as RFC 9068, section 2.2 has it where no person is behind it
+    # RFC 9068, section 2.2: so it is where no person is behind it.
+    elif claims["sub"] != agents and claims["sub"] in [claims.get(name) for name in CLIENT_CLAIMS]:
         fault = "it stands for a program, not for a person"
     if fault:
         raise Untrusted(f"The access token cannot be believed ({fault}).")

@@ -1,4 +1,4 @@
-"""An incident's story as values, and how long its steps took.
+"""An incident's story as values.
 
 The incident page and the postmortem are made from the same `IncidentStory`, so they tell the same facts.
 Nothing here reads a database: `runbooks_app.store` fills these values in, `runbooks_app.documents` renders
@@ -12,7 +12,7 @@ Texts are as people and kernels wrote them: untrusted, to be escaped by whoever 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from runbooks_app.core.run import CellState, RunState
 if TYPE_CHECKING:
     from runbooks_app.core.policy import Policy
     from runbooks_app.core.runbook import Stage
+    from runbooks_app.core.writing import ProseStory
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,6 @@ class AuditRef:
 
     seq: int
     hash: str
-
-
-_Event = tuple[datetime, "AuditRef | None"]
 
 
 class Happened(StrEnum):
@@ -55,9 +53,9 @@ class Happened(StrEnum):
 class Told:
     """One line of the timeline.
 
-    `by` is the name of who did it, `human` whether that is a person (and not an alert, a timer or a worker).
-    The ids say what the line is about, for links on pages; an empty one means none. `link` leads out of the service:
-    to a pinned message, to where an alert came from.
+    `by` is the name of who did it, `human` whether that is a person (and not their agent, an alert, a timer or a
+    worker), as its entry says. The ids say what the line is about, for links on pages; an empty one means none. `link`
+    leads out of the service: to a pinned message, to where an alert came from.
     """
 
     at: datetime
@@ -66,8 +64,9 @@ class Told:
     by: str = ""
     human: bool = False
     run_id: str = ""
-    cell_id: str = ""
+    finding_id: str = ""
     proposal_id: str = ""
+    note_id: str = ""
     link: str = ""
     entry: AuditRef | None = None
 
@@ -105,6 +104,7 @@ class FindingStory:
     at: datetime | None = None
     evidence: Any = field(default=None, hash=False)
     entry: AuditRef | None = None
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,17 +137,26 @@ class ReviewStory:
 
 
 @dataclass(frozen=True)
+class CredentialStory:
+    """A credential that was minted: `identity` is its name, such as a login role, and no secret."""
+
+    connection: str
+    identity: str
+    entry: AuditRef | None = None
+
+
+@dataclass(frozen=True)
 class RemediationStory:
     """The one execution of an approved proposal.
 
-    `outcome` is the proposal's state after it (executing while it goes on); `identity` the login role of the
-    credential, which is not secret. `started` and `entry` are the entries of the start and of the end.
+    `outcome` is the proposal's state after it (executing while it goes on); `credentials` are those that it was given.
+    `started` and `entry` are the entries of the start and of the end.
     """
 
     outcome: ProposalState
     started_at: datetime
     ended_at: datetime | None = None
-    identity: str = ""
+    credentials: tuple[CredentialStory, ...] = ()
     reason: str = ""
     cells: tuple[CellStory, ...] = ()
     started: AuditRef | None = None
@@ -237,10 +246,28 @@ class RunStory:
 
 
 @dataclass(frozen=True)
+class AskStory:
+    """What somebody asked in cells of their own: `run` answered it, `conclusion` says what it showed.
+
+    The hypothesis stands in the run, as text above the cells. `concluded_by`, `concluded_at` and `entry`, which proves
+    the conclusion, are empty while there is none. `withheld`: what was asked and found stays on pages, and is not here.
+    """
+
+    run: RunStory
+    conclusion: str = ""
+    concluded_by: str = ""
+    concluded_at: datetime | None = None
+    withheld: bool = False
+    entry: AuditRef | None = None
+
+
+@dataclass(frozen=True)
 class NoteStory:
     """What somebody wrote down while the incident went on.
 
-    Of a message that `by` pinned, `author` wrote it and `link` leads to it; otherwise both are empty.
+    Of a message that `by` pinned, `author` wrote it and `link` leads to it; otherwise both are empty. The entry is that
+    of the text as it stands; `human` says whether a person wrote it first, and no agent of theirs. `writer` is the
+    subject of whose it is to change, empty for what came from a chat.
     """
 
     at: datetime
@@ -249,6 +276,11 @@ class NoteStory:
     entry: AuditRef | None = None
     author: str = ""
     link: str = ""
+    id: str = ""
+    edited_at: datetime | None = None
+    edited_by: str = ""
+    human: bool = False
+    writer: str = ""
 
 
 @dataclass(frozen=True)
@@ -306,8 +338,10 @@ class IncidentStory:
     channels: tuple[ChannelStory, ...] = ()
     items: tuple[Told, ...] = ()
     runs: tuple[RunStory, ...] = ()
+    asks: tuple[AskStory, ...] = ()
     notes: tuple[NoteStory, ...] = ()
     alerts: tuple[AlertStory, ...] = ()
+    prose: tuple[ProseStory, ...] = ()
     opened: AuditRef | None = None
     cause_entry: AuditRef | None = None
     closed: AuditRef | None = None
@@ -317,69 +351,3 @@ class IncidentStory:
         """The proposals of all runs, oldest first."""
         every = [proposal for run in self.runs for proposal in run.proposals]
         return tuple(sorted(every, key=lambda proposal: proposal.proposed_at))
-
-
-@dataclass(frozen=True)
-class Step:
-    """How long one step took, never below zero, and the entries of the events between which it lies."""
-
-    took: timedelta
-    since: AuditRef | None = None
-    until: AuditRef | None = None
-
-
-@dataclass(frozen=True)
-class Durations:
-    """How long the steps of an incident took; None where the step did not happen (yet)."""
-
-    acknowledge: Step | None = None
-    diagnose: Step | None = None
-    approve: Step | None = None
-    mitigate: Step | None = None
-
-
-def durations(story: IncidentStory) -> Durations:
-    """How long the four steps took.
-
-    - acknowledge: from the opening to the first act of a human (zero where a human opened the incident);
-    - diagnose: from the opening to the end of the first run that was diagnosed, in part or whole;
-    - approve: from the first proposal to the first approval that was enough for its proposal's policy;
-    - mitigate: from the opening to the end of the first verification that held, of a remediation that was applied.
-
-    None is below zero: a run may be older than the incident that it was joined to.
-    """
-    acts = [(item.at, item.entry) for item in story.items if item.human]
-    diagnosed = [(r.ended_at, r.entry) for r in story.runs if r.state is RunState.DIAGNOSED and r.ended_at]
-    approved = [(p.approved_at, _enough(p)) for p in story.proposals if p.approved_at]
-    mitigated = [
-        (p.verification.ended_at, p.verification.entry)
-        for p in story.proposals
-        if p.state is ProposalState.APPLIED
-        and p.verification
-        and p.verification.state is Verification.VERIFIED
-        and p.verification.ended_at
-    ]
-    opening = (story.opened_at, story.opened)
-    return Durations(
-        acknowledge=_step(opening, acts),
-        diagnose=_step(opening, diagnosed),
-        approve=_step((story.proposals[0].proposed_at, story.proposals[0].entry), approved) if approved else None,
-        mitigate=_step(opening, mitigated),
-    )
-
-
-def _enough(proposal: ProposalStory) -> AuditRef | None:
-    """The entry of the decision with which the proposal became approved: the last approval that counted by then."""
-    counted = [
-        d
-        for d in proposal.decisions
-        if d.counted and d.decision == "approve" and proposal.approved_at and d.at <= proposal.approved_at
-    ]
-    return max(counted, key=lambda decision: decision.at).entry if counted else None
-
-
-def _step(start: _Event, ends: list[_Event]) -> Step | None:
-    if not ends:
-        return None
-    end = min(ends, key=lambda event: event[0])
-    return Step(max(end[0] - start[0], timedelta(0)), start[1], end[1])

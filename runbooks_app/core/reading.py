@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -28,6 +29,9 @@ TAGGED = (Stage.PARAMETERS, Stage.SETUP, Stage.DIAGNOSTIC, Stage.REMEDIATION)
 
 KEYS = frozenset({"id", "title", "owner", "description", "connections", "timeouts", "limits", "parameters"})
 """What `metadata.runbook` may hold."""
+
+MAGICS = {"sql": "postgres", "promql": "http"}
+"""The kit's cell magics, each with the kind of the connection that its line names."""
 
 MAX_CELLS = 2_000
 MAX_DEPTH = 100
@@ -336,8 +340,34 @@ def understood(cell: Cell, where: str) -> Cell:
     if cell.stage is not Stage.REMEDIATION and any(gates.is_gate(call) for call in calls):
         problem = Problem(where, "calls kit.gate and is not tagged remediation.", "Tag it, or remove the gate.")
         raise BrokenRunbook("A gate stands in a read-only cell.", problems=(problem,))
-    opens = dict.fromkeys(_opened(call) for call in calls if not gates.is_gate(call))
+    opens = dict.fromkeys([*(_opened(call) for call in calls if not gates.is_gate(call)), *_by_magic(module)])
     return replace(cell, defines=found.defines, needs=found.needs, opens=tuple(opens))
+
+
+def _by_magic(module: ast.Module) -> Iterator[Opened]:
+    """Connections that the kit's magics open: `%%sql orders-db`, or by a name in braces, `%%sql {database}`."""
+    for node in ast.walk(module):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(attr="run_cell_magic"),
+                args=[ast.Constant(value=str(magic)), ast.Constant(value=str(line)), *_],
+            ) if magic in MAGICS and (name := _connection(line)):
+                variable = name[1:-1] if name[0] == "{" and name[-1] == "}" else ""
+                yield Opened(MAGICS[magic], variable=variable) if variable else Opened(MAGICS[magic], name=name)
+
+
+def _connection(line: str) -> str:
+    """The connection in a magic's line, as the kit reads it: each of its options takes a value. Empty for none."""
+    try:
+        words = iter(shlex.split(line))
+    except ValueError:  # an open quote, which the kit refuses as well
+        return ""
+    for word in words:
+        if not word.startswith("--"):
+            return word
+        if "=" not in word:
+            next(words, "")
+    return ""
 
 
 def _opened(call: ast.Call) -> Opened:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from runbooks_app.core.incident import FindingStory, ProposalStory, RunStory
+    from runbooks_app.core.incident import AskStory, FindingStory, ProposalStory, RunStory
+    from runbooks_app.core.people import Person
+
+
+def stays_on_pages(person: Person, *, restricted: bool) -> bool:
+    """Whether what is `restricted` is not told to this person by the API.
+
+    What an agent reads goes on to whoever runs its model, as what is told in a chat goes to whoever runs that.
+    """
+    return restricted and bool(person.agent)
 
 
 def shareable(run: RunStory) -> RunStory:
@@ -25,6 +34,15 @@ def shareable(run: RunStory) -> RunStory:
         findings=_findings(run.findings),
         proposals=tuple(_proposal(proposal) for proposal in run.proposals),
     )
+
+
+def shareable_ask(ask: AskStory) -> AskStory:
+    """The ask without the words of who asked, on what they saw: that it was asked and concluded stays, and by whom."""
+    if not ask.run.restricted:
+        return ask
+    on_page = f"its words stay on its page, /runs/{ask.run.id}"
+    run = replace(shareable(ask.run), title=on_page, parameters={}, findings=())
+    return replace(ask, run=run, conclusion=on_page if ask.conclusion else "", withheld=True)
 
 
 def _findings(found: Iterable[FindingStory]) -> tuple[FindingStory, ...]:

@@ -47,8 +47,13 @@ STATEMENT_WITHIN = "10s"
 SESSION = f"""
 SET createrole_self_grant = 'set, inherit';
 SET synchronous_commit = local;
-SET statement_timeout = '{STATEMENT_WITHIN}'
+SET statement_timeout = '{STATEMENT_WITHIN}';
+SET idle_in_transaction_session_timeout = '5s';
+SET idle_session_timeout = '45s'
 """
+"""Whoever stops in the middle, frozen or cut off, loses the session with its locks: of a login that is half made the
+role that it is given, for which every other worker waits; of one that is half ended the login. A session idles longer
+than it is kept (`sessions.KEPT`)."""
 ENDED_WITHIN = 10.0
 """Seconds that a role's sessions may take to end."""
 SWEEP_AFTER = 20

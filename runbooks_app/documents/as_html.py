@@ -33,6 +33,7 @@ from runbooks_app.documents.blocks import (
     Quote,
     Span,
     Verbatim,
+    text,
 )
 from runbooks_app.documents.bundled import shown
 from runbooks_app.documents.outputs import pieces as read_outputs
@@ -177,6 +178,14 @@ def _piece(piece: pieces.Piece) -> Markup:
         case pieces.Html():
             inside = piece.inline or Markup("<pre>{}</pre>").format(piece.plain or "A drawing: see the notebook.")
             return Markup('<div class="wide rich" tabindex="0">{}</div>').format(inside)
+        case pieces.Table():
+            rows = tuple(tuple(text(cell) for cell in row) for row in piece.rows)
+            numbers = frozenset(n for n, column in enumerate(piece.columns) if column.type == "number")
+            return _grid(
+                Grid(tuple(column.name for column in piece.columns), rows, piece.omitted + piece.folded, numbers)
+            )
+        case pieces.Chart():
+            return Markup('<p class="rest">{} chart without an image of itself.</p>').format(piece.library)
         case pieces.Written():
             return Markup('<div class="prose">{}</div>').format(piece.html)
         case pieces.Json():

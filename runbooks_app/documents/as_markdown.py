@@ -139,7 +139,9 @@ def _piece(piece: pieces.Piece) -> str:
         case pieces.Picture():
             size = f"{piece.image.width} by {piece.image.height} pixels"
             return f"Image ({size}): see the HTML or the notebook."
-        case pieces.Html() | pieces.Written():
+        case pieces.Chart():
+            return f"{piece.library} chart without an image of itself: see the notebook."
+        case pieces.Html() | pieces.Written() | pieces.Table():
             return escaping.block(piece.plain) if piece.plain else "Formatted output: see the HTML."
         case pieces.Json():
             return _with_rest(escaping.block(piece.head, "json"), piece.omitted, piece.omitted_characters)

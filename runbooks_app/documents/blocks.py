@@ -31,6 +31,7 @@ class Proof:
 
 
 Line = tuple[Span | Proof, ...]
+Row = tuple[Line, ...]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Grid:
     """
 
     head: tuple[str, ...]
-    rows: tuple[tuple[Line, ...], ...]
+    rows: tuple[Row, ...]
     omitted: int = 0
     numbers: frozenset[int] = frozenset()
     stacks: bool = False
@@ -107,3 +108,8 @@ Block = Heading | Paragraph | Grid | Quote | Verbatim | Prose | Executed | Entri
 def text(value: str, style: str = "") -> Line:
     """A line of one span."""
     return (Span(value, style),)
+
+
+def fact(name: str, value: str, *proof: AuditRef | None, style: str = "") -> Row:
+    """A row of facts: a claim has its entries behind it, a mere description has none."""
+    return text(name, "strong"), (Span(value, style), *(Proof(entry) for entry in proof))

@@ -1,28 +1,35 @@
 """A cell's nbformat outputs as pieces for a page.
 
 Of the forms that an output offers, the safest rich one is shown: the service's own bundles, then a raster image,
-then Markdown, then HTML, then a drawing, then JSON, then plain text. A form that cannot be read gives way to the
-next one, and a piece tells so: nothing here raises, whatever the outputs hold.
+then Markdown, then HTML (a table of pandas as a table), then a drawing, then JSON, then plain text. A chart that wants
+a script (Vega-Lite, Plotly) shows the image or drawing that it brings, else it is told. A form that cannot be read
+gives way to the next one, and a piece tells so: nothing here raises, whatever the outputs hold.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from runbooks_app.documents import bundled, fragments, markdown
 from runbooks_app.documents.images import read_image
 from runbooks_app.documents.pieces import (
+    Chart,
     Failure,
     Html,
     Picture,
     Piece,
+    Table,
     Withheld,
     Written,
     json_piece,
     text_piece,
     trouble,
 )
+from runbooks_app.documents.tables import read_table
 from runbooks_app.documents.text import CHARACTERS, LINES, ansi, fold, plain, safe
 from runbooks_app.documents.unreadable import Unreadable
 
@@ -31,6 +38,19 @@ MOST_OUTPUTS = 500
 
 _WITHHELD = "[runbooks] The output of this cell is withheld:"
 """How the kernels' room tells it, alone in the cell; a kernel that prints it only hides its own words."""
+
+_CHARTS = (
+    ("application/vnd.vegalite.", "Vega-Lite"),
+    ("application/vnd.vega.", "Vega"),
+    ("application/vnd.plotly.", "Plotly"),
+)
+"""How the kinds of charts begin that only a script could draw."""
+
+_ITS_OWN_LINE = re.compile(r"^[ \t]*Cell In\[\d{1,9}\], line (\d{1,7})\b", re.MULTILINE)
+_ANOTHER = re.compile(r"^(?:During handling of the above|The above exception was the direct cause)", re.MULTILINE)
+
+_REPRESENTED = re.compile(r"<[\w.]+[ :][^<>]*>\s*\Z")
+"""What Python says of an object that says nothing of itself (`<Figure size 640x480 with 1 Axes>`): no image's text."""
 
 # What a reader of one malformed form may raise; the next form is tried then.
 _TROUBLE = (
@@ -126,34 +146,21 @@ def _failure(index: int, output: Mapping[str, Any], lines: int, characters: int)
         traceback=ansi(folded.head),
         plain=plain(folded.head),
         omitted=folded.lines,
+        line=_failing_line(text),
     )
+
+
+def _failing_line(traceback: str) -> int:
+    """The cell's own line in IPython's traceback: the outermost frame of the exception that was raised last."""
+    last = _ANOTHER.split(plain(traceback))[-1]
+    found = _ITS_OWN_LINE.search(last)
+    return int(found[1]) if found else 0
 
 
 def _shown(index: int, data: Mapping[str, Any], lines: int, characters: int) -> list[Piece]:
     """The best form that can be read, after a word on each better one that could not."""
     aside: list[Piece] = []
-    forms: list[tuple[str, Callable[[Any], Piece]]] = [
-        *(
-            (mime, lambda value, mime=mime: bundled.read(mime, value, index, lines, characters))
-            for mime in bundled.MIMES
-        ),
-        *(
-            (
-                mime,
-                lambda value, mime=mime: Picture(index, image=read_image(mime, value), alternative=_beside(data)),
-            )
-            for mime in ("image/png", "image/jpeg")
-        ),
-        ("text/markdown", lambda value: _written(index, joined_text(value))),
-        ("text/html", lambda value: _html(index, joined_text(value), _beside(data))),
-        (
-            "image/svg+xml",
-            lambda value: Html(index, fragment=fragments.sanitise_svg(joined_text(value)), plain=_beside(data)),
-        ),
-        ("application/json", lambda value: json_piece(index, value, lines, characters)),
-        ("text/plain", lambda value: text_piece(index, joined_text(value), lines, characters)),
-    ]
-    for mime, reader in forms:
+    for mime, reader in _forms(index, data, lines, characters):
         if mime not in data:
             continue
         try:
@@ -167,12 +174,49 @@ def _shown(index: int, data: Mapping[str, Any], lines: int, characters: int) -> 
     return aside
 
 
-def _written(index: int, text: str) -> Written:
-    folded = fold(text, 10_000, 100_000)
+def _forms(
+    index: int, data: Mapping[str, Any], lines: int, characters: int
+) -> Iterator[tuple[str, Callable[[Any], Piece]]]:
+    """Forms that can be shown, best first, each with its reader."""
+    for mime in bundled.MIMES:
+        yield mime, partial(bundled.read, mime, index=index, lines=lines, characters=characters)
+    for mime in ("image/png", "image/jpeg"):
+        yield mime, partial(_picture, index, mime, _beside(data))
+    drawing = "image/svg+xml", partial(_drawing, index, _beside(data))
+    for mime in data:
+        library = next((name for start, name in _CHARTS if str(mime).startswith(start)), "")
+        if library:
+            yield drawing
+            yield mime, partial(_chart, index, library, lines, characters)
+    yield "text/markdown", partial(_written, index)
+    yield "text/html", partial(_html, index, _beside(data), lines)
+    yield drawing
+    yield "application/json", partial(json_piece, index, lines=lines, characters=characters)
+    yield "text/plain", lambda value: text_piece(index, joined_text(value), lines, characters)
+
+
+def _picture(index: int, mime: str, beside: str, value: Any) -> Picture:
+    alternative = "" if _REPRESENTED.match(beside) else beside
+    return Picture(index, image=read_image(mime, value), alternative=alternative)
+
+
+def _drawing(index: int, beside: str, value: Any) -> Html:
+    return Html(index, fragment=fragments.sanitise_svg(joined_text(value)), plain=beside)
+
+
+def _chart(index: int, library: str, lines: int, characters: int, value: Any) -> Chart:
+    return Chart(index, library=library, spec=json_piece(index, value, lines, characters))
+
+
+def _written(index: int, value: Any) -> Written:
+    folded = fold(joined_text(value), 10_000, 100_000)
     return Written(index, html=markdown.render(folded.head, deeper=3), plain=plain(folded.head))
 
 
-def _html(index: int, html: str, beside: str) -> Html:
+def _html(index: int, beside: str, lines: int, value: Any) -> Html | Table:
+    html = joined_text(value)
+    with suppress(Unreadable):
+        return read_table(index, html, lines, beside)
     return Html(
         index,
         fragment=fragments.sanitise(html),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from markupsafe import Markup
 
+from runbooks_app.documents.jsontree import Branch, tree
 from runbooks_app.documents.text import CHARACTERS, LINES, ansi, fold, plain, readable
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ class Text(Piece):
 
 @dataclass(frozen=True)
 class Failure(Piece):
-    """An exception: its class's name, its message, its traceback (folded like text)."""
+    """An exception: its class's name, its message, its traceback (folded like text).
+
+    `line` is the cell's own line, from 1, that raised it; 0 where the traceback does not say.
+    """
 
     kind: ClassVar[str] = "error"
     name: str = ""
@@ -58,6 +62,7 @@ class Failure(Piece):
     traceback: Markup = field(default_factory=Markup)
     plain: str = ""
     omitted: int = 0
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,10 @@ class Written(Piece):
 
 @dataclass(frozen=True)
 class Json(Piece):
-    """A JSON value, indented (a very large one is not), folded like text."""
+    """A JSON value: as a tree, and as text, indented (a very large one is not) and folded like any other."""
 
     kind: ClassVar[str] = "json"
+    tree: Branch = field(kw_only=True)
     head: str = ""
     omitted: int = 0
     omitted_characters: int = 0
@@ -112,12 +118,28 @@ class Column:
 
 @dataclass(frozen=True)
 class Table(Piece):
-    """A table of evidence: each row a text per column; `omitted` rows are only counted."""
+    """A table: each row a text per column, the first `labels` of which name the row.
+
+    `omitted` rows were left out by the cell; `folded` ones are not shown here, and stand on the output's own page.
+    `plain` is the text that the cell gave beside it.
+    """
 
     kind: ClassVar[str] = "table"
     columns: tuple[Column, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     omitted: int = 0
+    labels: int = 0
+    folded: int = 0
+    plain: str = ""
+
+
+@dataclass(frozen=True)
+class Chart(Piece):
+    """A chart that only a script could draw, and no script of a cell runs: its library, and what it would draw."""
+
+    kind: ClassVar[str] = "chart"
+    library: str = ""
+    spec: Json = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -191,4 +213,4 @@ def json_piece(index: int, value: Any, lines: int = LINES, characters: int = CHA
     if len(text) <= _INDENTED:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
     folded = fold(text, lines, characters)
-    return Json(index, readable(folded.head), folded.lines, folded.characters)
+    return Json(index, readable(folded.head), folded.lines, folded.characters, tree=tree(value, lines))

@@ -60,6 +60,11 @@ class Viewer:
         self._reader_id: int | None = None
         self.connected = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will be told, and who follows a run here shall end."""
+        return self._closing.is_set()
+
     @contextmanager
     def subscribe(self, run_id: str) -> Iterator[Events]:
         """A queue of the run's events from the first that is kept; empty for ever where Redis is absent."""
@@ -90,8 +95,10 @@ class Viewer:
         self._closing.set()
         self._something.set()
         self._wake()
-        if self._reader is not None:
-            self._reader.join(timeout=5)
+        with self._lock:  # whoever subscribes at this moment has started it by then
+            reader = self._reader
+        if reader is not None:
+            reader.join(timeout=5)
         if self._redis is not None:
             self._redis.close()
 

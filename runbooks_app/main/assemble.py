@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Engine, make_url
 
 from runbooks_app.actions.context import Service
@@ -15,7 +16,7 @@ from runbooks_app.library import Library
 from runbooks_app.oncall import NOBODY, OnCall, read_oncall
 from runbooks_app.settings import Settings
 from runbooks_app.store.artifacts import Artifacts
-from runbooks_app.store.database import connect, reading
+from runbooks_app.store.database import LETS_GO, NOTICES, connect, reading
 from runbooks_app.store.schema import require_current
 
 log = logging.getLogger(__name__)
@@ -80,9 +81,12 @@ def _await_schema(engine: Engine) -> None:
 
 def queue_conninfo(settings: Settings) -> str:
     """The service's database as libpq takes it, for the queue's own connections."""
-    url = make_url(settings.database_url).set(drivername="postgresql")
-    password = settings.secret("database_password_file")
-    return url.set(password=password or url.password).render_as_string(hide_password=False)
+    url = make_url(settings.database_url)
+    given = {**url.query, **url.translate_connect_args(username="user", database="dbname")}
+    if password := settings.secret("database_password_file"):
+        given["password"] = password
+    # By its parts: libpq takes no URL with a space in its password.
+    return make_conninfo(**{**given, **NOTICES, "options": LETS_GO})
 
 
 def web_key(settings: Settings) -> bytes:

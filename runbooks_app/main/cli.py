@@ -24,6 +24,7 @@ from runbooks_app import __version__
 from runbooks_app.core.errors import InvalidInput, RunbooksError
 from runbooks_app.main import connection_commands, identity_commands
 from runbooks_app.main.client import commands as client
+from runbooks_app.main.mcp import commands as agents
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,9 +49,13 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(identity_commands.app, name="identity")
 app.add_typer(connection_commands.app, name="connections")
 client.register(app)
+agents.register(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-Folder = Annotated[Path, typer.Option(help="Folder with the notebooks.", file_okay=False, exists=True)]
+Folder = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the notebooks; else the settings'.", file_okay=False, exists=True),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -103,9 +108,10 @@ def web() -> None:
 
     Example: RUNBOOKS_CONFIG=/etc/runbooks/runbooks.toml runbooks web
     """
+    chosen = settings()  # what is wrong in them is told at once
     from runbooks_app.main.web import serve  # noqa: PLC0415 -- `runbooks check` need not load a web server
 
-    serve(settings())
+    serve(chosen)
 
 
 @app.command()
@@ -114,9 +120,10 @@ def worker() -> None:
 
     Example: RUNBOOKS_CONFIG=/etc/runbooks/runbooks.toml runbooks worker
     """
+    chosen = settings()
     from runbooks_app.main.worker import work  # noqa: PLC0415
 
-    work(settings())
+    work(chosen)
 
 
 @app.command()
@@ -143,7 +150,7 @@ def new(
     name: Annotated[str, typer.Argument(help="Its name, as people type it: disk-full.")],
     title: Annotated[str, typer.Option(help="What it looks into, in a few words; else its name.")] = "",
     owner: Annotated[str, typer.Option(help="The team that keeps it; else your account's name.")] = "",
-    library: Folder = Path("runbook_library"),
+    library: Folder = None,
 ) -> None:
     """Write a notebook to start from, which passes `runbooks check` and works against any PostgreSQL.
 
@@ -151,15 +158,15 @@ def new(
     """
     from runbooks_app.main.new import write  # noqa: PLC0415
 
-    path = write(library, name, title, owner or _account())
+    path = write(library or _library(), name, title, owner or _account())
     print(f"{path} is written. It looks for slow statements; replace that by what you look for, then:")
-    print(f"    runbooks check {name}" + ("" if library == Path("runbook_library") else f" --library {library}"))
+    print(f"    runbooks check {name}" + (f" --library {library}" if library else ""))
 
 
 @app.command()
 def check(
     names: Annotated[list[str] | None, typer.Argument(help="Runbooks; all of the library if none is named.")] = None,
-    library: Folder = Path("runbook_library"),
+    library: Folder = None,
     json_: Json = False,
 ) -> None:
     """Read runbooks without running them and tell what is wrong, with file, cell and mend.
@@ -170,7 +177,8 @@ def check(
     """
     from runbooks_app.library import Library  # noqa: PLC0415
 
-    found = Library(library).reports()
+    library = library or _library()
+    found = Library(library, settings().ceilings).reports()
     unknown = [name for name in names or () if name not in found]
     if unknown:
         there = f"there are: {', '.join(found)}" if found else "there is none"
@@ -186,6 +194,15 @@ def check(
                     print(f"{library / name}.ipynb: {problem.where}: {kind}: {problem.message} {problem.fix}".rstrip())
         print(f"{len(chosen)} checked, {sum(bool(r.errors) for r in chosen.values())} with errors")
     raise typer.Exit(1 if bad else 0)
+
+
+def _library() -> Path:
+    """The library of the settings, as one would write it from here."""
+    chosen = settings()
+    folder = chosen.path(chosen.library)
+    if not folder.is_dir():
+        raise typer.BadParameter(f"there is no folder {folder}: name the library by --library, or by RUNBOOKS_LIBRARY")
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 @app.command(name="settings")

@@ -87,7 +87,7 @@ def redis(settings: Settings) -> str:
 def library(settings: Settings) -> str:
     """No runbook is broken."""
     folder = settings.path(settings.library)
-    reports = Library(folder).reports()
+    reports = Library(folder, settings.ceilings).reports()
     broken = tuple(Problem(name, str(report.errors[0])) for name, report in reports.items() if report.errors)
     if broken:
         raise Misconfigured(f"Runbooks in {folder} are broken; `runbooks check` tells all.", problems=broken)

@@ -88,7 +88,8 @@ def discovery_() -> None:
     _print(discovery(settings.issuer, settings.jwks_uri))
 
 
-@app.command()
+# A kid may begin like an option, or like several short ones: it is taken as it is, so -h is none here.
+@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 def withdraw(
     key: Annotated[str, typer.Argument(help="Its kid, as `runbooks identity jwks` lists it.")],
     reason: Annotated[str, typer.Option(help="Why; it goes into the audit trail.")],

@@ -84,6 +84,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         # One port, so one process: with several, Prometheus scrapes the collector instead.
         telemetry.set_up("web", chosen.environment, chosen.metrics_port if chosen.web_processes == 1 else 0)
         made = app(self.settings_of_ours)
+        # The library is read and checked now: of a runbook of a thousand cells that takes a second.
+        made.extensions[EXTENSION].service.library.runbooks()
         if chosen.slack_app_token_file is not None:
             slack = Slack(chosen.secret("slack_app_token_file"), base_url=chosen.slack_api_url)
             self.fetching = SocketMode(made.extensions[EXTENSION].service, slack)

@@ -16,10 +16,15 @@ MOST_REASONS = 30
 
 BEYOND = "others"
 
+_CLOSED = "EXISTS (SELECT FROM incidents i WHERE i.id = a.incident_id AND i.closed_at IS NOT NULL) AS closed"
+
 
 @dataclass(frozen=True)
 class Seen(Record):
-    """An alert as it stood when it was last told. It is known by source, fingerprint and `starts_at`."""
+    """An alert as it stood when it was last told; `closed`: its incident is.
+
+    It is known by source, fingerprint and `starts_at`. What it was for incidents before stands in rows that are `past`.
+    """
 
     id: int
     fingerprint: str
@@ -30,6 +35,7 @@ class Seen(Record):
     why: str
     incident_id: int | None
     run_id: str | None
+    closed: bool
 
 
 @dataclass(frozen=True)
@@ -72,15 +78,24 @@ def lock(tx: Transaction, what: str) -> None:
     tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(:what, 7226103))", what=what)
 
 
-def seen(tx: Transaction, source: str, fingerprints: Iterable[str]) -> dict[tuple[str, datetime], Seen]:
-    """What is known of these alerts, whenever they began."""
+def seen(
+    tx: Transaction, source: str, those: Iterable[tuple[str, datetime]]
+) -> dict[tuple[str, datetime], Seen]:  # fmt: skip
+    """What is known of these alerts, each by its fingerprint and when it began."""
     rows = tx.execute(
-        """SELECT * FROM alerts WHERE source = :source
-             AND fingerprint IN (SELECT jsonb_array_elements_text(:fingerprints))""",
+        f"""SELECT a.*, {_CLOSED} FROM jsonb_to_recordset(:those) AS t (fingerprint text, starts_at timestamptz)
+           JOIN alerts a ON a.source = :source AND a.fingerprint = t.fingerprint AND a.starts_at = t.starts_at
+             AND NOT a.past""",
         source=source,
-        fingerprints=sorted(set(fingerprints)),
+        those=[{"fingerprint": fingerprint, "starts_at": at.isoformat()} for fingerprint, at in those],
     )
     return {(row.fingerprint, row.starts_at): Seen.of(row) for row in rows}
+
+
+def leave(tx: Transaction, ids: list[int]) -> None:
+    """Leave these rows where they are: what is written of their alerts next has rows of its own."""
+    past = "UPDATE alerts SET past = true WHERE id IN (SELECT CAST(jsonb_array_elements(:ids) AS bigint))"
+    tx.execute(past, ids=ids)
 
 
 def write(tx: Transaction, source: str, rows: list[dict[str, Any]]) -> None:
@@ -93,7 +108,7 @@ def write(tx: Transaction, source: str, rows: list[dict[str, Any]]) -> None:
            FROM jsonb_to_recordset(:rows) AS t (fingerprint text, starts_at timestamptz, rule text, group_key text,
                status text, labels jsonb, annotations jsonb, link text, outcome text, why text, incident_id bigint,
                run_id text)
-           ON CONFLICT (source, fingerprint, starts_at) DO UPDATE SET
+           ON CONFLICT (source, fingerprint, starts_at) WHERE NOT past DO UPDATE SET
                seen = alerts.seen + 1, last_at = now(), rule = excluded.rule, group_key = excluded.group_key,
                status = excluded.status, annotations = excluded.annotations, outcome = excluded.outcome,
                why = excluded.why, incident_id = excluded.incident_id, run_id = excluded.run_id,
@@ -106,25 +121,43 @@ def write(tx: Transaction, source: str, rows: list[dict[str, Any]]) -> None:
 def resolve(tx: Transaction, source: str, fingerprints: Iterable[str]) -> list[Seen]:
     """Note that these are over, whenever they began; those that were not yet."""
     rows = tx.execute(
-        """UPDATE alerts SET status = 'resolved', resolved_at = now(), last_at = now()
+        f"""UPDATE alerts a SET status = 'resolved', resolved_at = now(), last_at = now()
            WHERE source = :source AND status = 'firing'
-             AND fingerprint IN (SELECT jsonb_array_elements_text(:fingerprints)) RETURNING *""",
+             AND fingerprint IN (SELECT jsonb_array_elements_text(:fingerprints)) RETURNING a.*, {_CLOSED}""",
         source=source,
         fingerprints=sorted(set(fingerprints)),
     )
-    return sorted((Seen.of(row) for row in rows), key=lambda row: row.id)
+    return sorted(Seen.every(rows), key=lambda row: row.id)
 
 
 def previous(
-    tx: Transaction, source: str, rule: str, group_key: str, fingerprints: Iterable[str], runbook: str, values: Any
+    tx: Transaction,
+    source: str,
+    rule: str,
+    group_key: str,
+    fingerprints: Iterable[str],
+    runbook: str,
+    values: Any,
+    *,
+    window: int,
 ) -> Previous | None:
-    """The latest run for this group, or for one of these alerts, by this rule and with the same parameters."""
+    """The latest run for this group, or for one of these alerts, by this rule and with the same parameters.
+
+    Of those that go on or were asked for in the last `window` seconds: an alert was last told then or later, so however
+    long its past is, only what was told since is looked at.
+    """
     row = tx.execute(
         """SELECT r.id AS run_id, r.requested_at, r.state IN ('queued', 'diagnosing') AS going, r.incident_id,
                   i.closed_at
            FROM (SELECT run_id FROM alerts WHERE source = :source AND rule = :rule AND group_key = :group_key
+                   AND last_at > now() - make_interval(secs => :window)
                  UNION SELECT run_id FROM alerts WHERE source = :source AND rule = :rule
-                   AND fingerprint IN (SELECT jsonb_array_elements_text(:fingerprints))) a
+                   AND fingerprint IN (SELECT jsonb_array_elements_text(:fingerprints))
+                   AND last_at > now() - make_interval(secs => :window)
+                 UNION SELECT a.run_id FROM runs g JOIN alerts a ON a.run_id = g.id
+                   WHERE g.state IN ('queued', 'diagnosing') AND a.source = :source AND a.rule = :rule
+                     AND (a.group_key = :group_key
+                       OR a.fingerprint IN (SELECT jsonb_array_elements_text(:fingerprints)))) a
            JOIN runs r ON r.id = a.run_id JOIN incidents i ON i.id = r.incident_id
            WHERE r.runbook = :runbook AND r.parameters = :values
            ORDER BY r.requested_at DESC LIMIT 1""",
@@ -134,6 +167,7 @@ def previous(
         fingerprints=sorted(set(fingerprints)),
         runbook=runbook,
         values=values,
+        window=window,
     ).first()
     return Previous.of(row) if row else None
 
@@ -223,7 +257,7 @@ def end_quiet(tx: Transaction, seconds: int) -> list[Storm]:
            WHERE ended_at IS NULL AND last_at < now() - make_interval(secs => :seconds) RETURNING *""",
         seconds=seconds,
     )
-    return [Storm.of(row) for row in rows]
+    return Storm.every(rows)
 
 
 def forget(tx: Transaction, days: int) -> int:

@@ -36,13 +36,13 @@ def find(tx: Transaction, proposal_id: str) -> BreakGlass | None:
 
 def unreviewed(tx: Transaction) -> list[BreakGlass]:
     """The open ones, oldest first."""
-    return [BreakGlass.of(row) for row in tx.execute("SELECT * FROM break_glass WHERE reviewed_at IS NULL ORDER BY at")]
+    return BreakGlass.every(tx.execute("SELECT * FROM break_glass WHERE reviewed_at IS NULL ORDER BY at"))
 
 
 def reviewed(tx: Transaction, limit: int) -> list[BreakGlass]:
     """The closed ones, newest first."""
     rows = tx.execute("SELECT * FROM break_glass WHERE reviewed_at IS NOT NULL ORDER BY at DESC LIMIT :n", n=limit)
-    return [BreakGlass.of(row) for row in rows]
+    return BreakGlass.every(rows)
 
 
 def close(tx: Transaction, proposal_id: str, reviewer: str, name: str, review: str) -> None:

@@ -61,11 +61,14 @@ _IS_DUE = """wanted > told AND ended_at IS NULL AND due_at <= now() AND (held_un
 
 
 def claim(tx: Transaction, holder: str) -> Thread | None:
-    """The conversation that is due for longest, held for LEASE seconds by this holder, who has no other."""
+    """The conversation that is due for longest, held for LEASE seconds by this holder, who has no other.
+
+    Of those that are due since the same moment an incident's comes before its runs'.
+    """
     row = tx.execute(
         f"""UPDATE chat_threads SET holder = :holder, held_until = now() + make_interval(secs => :lease)
             WHERE (about, channel) = (SELECT about, channel FROM chat_threads WHERE {_IS_DUE}
-                ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+                ORDER BY due_at, about LIMIT 1 FOR UPDATE SKIP LOCKED)
             RETURNING *""",
         holder=holder,
         lease=LEASE,
@@ -147,8 +150,26 @@ def forget(tx: Transaction, thread: Thread, key: str) -> None:
     )
 
 
-def found(tx: Transaction, thread: Thread, place: str) -> None:
-    """Note by which id the chat knows the channel."""
+def found(tx: Transaction, thread: Thread, place: str) -> bool:
+    """Note by which id the chat knows the channel; False where the same is told there already, under another name.
+
+    Then this conversation has ended, without trouble: the other one goes on.
+    """
+    twin = tx.execute(
+        """UPDATE chat_threads SET place = :place, told = wanted, ended_at = now(), holder = '', held_until = NULL
+           WHERE about = :about AND channel = :channel AND holder = :holder
+             AND EXISTS (SELECT FROM chat_threads t WHERE t.about = :about AND t.channel <> :channel
+               AND t.ended_at IS NULL AND :place IN (t.channel, t.place))""",
+        place=place,
+        **_holding(thread),
+    )
+    if twin.rowcount:
+        tx.execute(
+            "DELETE FROM chat_messages WHERE about = :about AND channel = :channel",
+            about=thread.about,
+            channel=thread.channel,
+        )
+        return False
     tx.execute(
         f"UPDATE chat_threads SET place = :place WHERE {_HELD}",
         place=place,
@@ -160,6 +181,7 @@ def found(tx: Transaction, thread: Thread, place: str) -> None:
         about=thread.about,
         channel=thread.channel,
     )
+    return True
 
 
 def told(tx: Transaction, thread: Thread, progress_from: datetime) -> None:
@@ -291,7 +313,8 @@ def troubles_of(tx: Transaction, about: str) -> list[Row[Any]]:
 def untold(tx: Transaction, about: str) -> dict[str, str]:
     """The channels in which this cannot be told any more, and why."""
     rows = tx.execute(
-        "SELECT channel, trouble FROM chat_threads WHERE about = :about AND ended_at IS NOT NULL ORDER BY channel",
+        """SELECT channel, trouble FROM chat_threads WHERE about = :about AND ended_at IS NOT NULL AND trouble <> ''
+           ORDER BY channel""",
         about=about,
     )
     return {row.channel: row.trouble for row in rows}

@@ -41,6 +41,21 @@ TELLING_WAITS = 0.25
 """Seconds until a channel is told. Whoever asked has had an answer, and what the run itself shows comes first: messages
 that were composed at the same moment made a first output 20 ms later."""
 
+LETS_GO = "-c idle_in_transaction_session_timeout=5s"
+"""What every session asks of PostgreSQL: whoever stops in the middle of a transaction, frozen or cut off, loses it and
+its locks. Others wait up to ten seconds for a lock; without this, one frozen worker with the head of the audit trail
+stopped the whole service."""
+
+NOTICES = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""libpq's settings by which a session notices within 25 s that its server's machine is gone; by default the system
+waits a quarter of an hour for an answer, and two hours before it asks."""
+
 _RAISED = """UPDATE chat_threads SET wanted = wanted + 1, due_at = CASE
         WHEN :progress AND wanted > told THEN due_at
         WHEN :progress THEN greatest(due_at, now() + make_interval(secs => :wait))
@@ -52,6 +67,9 @@ _BEGUN = """INSERT INTO chat_threads (about, channel, due_at)
     VALUES (:about, :channel, now() + make_interval(secs => :wait)) ON CONFLICT DO NOTHING
     RETURNING channel, place, due_at, false AS ended, false AS awaited"""
 
+_FOR_READING = text(
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = '10min'"
+)
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _QUEUE = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
 """Never opened: jobs are deferred on the caller's own connection, in the caller's transaction."""
@@ -77,7 +95,8 @@ def connect(url: str, password: str = "", *, pool_size: int = 10, spare: int = 1
         max_overflow=spare,
         pool_pre_ping=True,
         pool_timeout=patience,
-        connect_args={"connect_timeout": 5, "options": "-c timezone=UTC -c lock_timeout=10s"},
+        # Statements here are short: PostgreSQL would compile some for longer than they run.
+        connect_args={**NOTICES, "options": f"-c timezone=UTC -c lock_timeout=10s -c jit=off {LETS_GO}"},
         hide_parameters=True,
     )
 
@@ -184,9 +203,12 @@ def transaction(engine: Engine) -> Iterator[Transaction]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Transaction]:
-    """A transaction for reading alone: one snapshot, and the database refuses writes."""
+    """A transaction for reading alone: one snapshot, and the database refuses writes.
+
+    It may idle, while outputs are fetched from the artifact store: nobody waits for its locks.
+    """
     with _told_as_unavailable(), engine.connect() as connection:
-        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+        connection.execute(_FOR_READING)
         yield Transaction(connection)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from runbooks_app.core.errors import NotFound
+from runbooks_app.store import cursors
 from runbooks_app.store.database import Transaction
 from runbooks_app.store.records import AlertRow, Incident, IncidentChannel, Note, Record
 
@@ -64,7 +65,7 @@ def open_in(tx: Transaction, channel: str) -> list[Incident]:
            WHERE c.channel = :channel AND i.closed_at IS NULL ORDER BY i.opened_at DESC, i.id DESC""",
         channel=channel,
     )
-    return [Incident.of(row) for row in rows]
+    return Incident.every(rows)
 
 
 def latest_in(tx: Transaction, channel: str) -> Incident | None:
@@ -93,15 +94,40 @@ def told_in(tx: Transaction, channel: str, ts: str) -> Incident | None:
     return Incident.of(row) if row else None
 
 
-def listed(tx: Transaction, *, only_open: bool = True, limit: int = 50) -> list[Incident]:
-    """Incidents, newest first."""
+def listed(tx: Transaction, *, only_open: bool = True, before: int | None = None, limit: int = 50) -> list[Incident]:
+    """Incidents, newest first; `before` is the id of the last one seen, refused if there is none such."""
+    conditions = ["closed_at IS NULL"] if only_open else ["true"]
+    if before is not None:
+        cursors.known(tx, "incidents", before)
+        conditions.append("(opened_at, id) < (SELECT opened_at, id FROM incidents WHERE id = :before)")
     rows = tx.execute(
-        """SELECT * FROM incidents WHERE NOT :only_open OR closed_at IS NULL
-           ORDER BY opened_at DESC, id DESC LIMIT :limit""",
-        only_open=only_open,
+        f"SELECT * FROM incidents WHERE {' AND '.join(conditions)} ORDER BY opened_at DESC, id DESC LIMIT :limit",
+        **({} if before is None else {"before": before}),
         limit=limit,
     )
-    return [Incident.of(row) for row in rows]
+    return Incident.every(rows)
+
+
+def search(tx: Transaction, *, words: str, closed: bool, before: int | None, limit: int) -> list[Incident]:
+    """Open or closed incidents, newest first: those with these words in title or cause, opened before that one.
+
+    A `before` that there is not is refused.
+    """
+    if before is not None:
+        cursors.known(tx, "incidents", before)
+    rows = tx.execute(
+        """SELECT * FROM incidents
+           WHERE (closed_at IS NOT NULL) = :closed
+             AND (:words = '' OR position(lower(:words) IN lower(title || ' ' || cause)) > 0)
+             AND (CAST(:before AS bigint) IS NULL
+                  OR (opened_at, id) < (SELECT opened_at, id FROM incidents WHERE id = :before))
+           ORDER BY opened_at DESC, id DESC LIMIT :limit""",
+        words=words,
+        closed=closed,
+        before=before,
+        limit=limit,
+    )
+    return Incident.every(rows)
 
 
 def of_people(tx: Transaction, most: int) -> list[Incident]:
@@ -111,13 +137,13 @@ def of_people(tx: Transaction, most: int) -> list[Incident]:
            ORDER BY opened_at DESC, id DESC LIMIT :most""",
         most=most,
     )
-    return [Incident.of(row) for row in rows]
+    return Incident.every(rows)
 
 
 def parts(tx: Transaction, incident_id: int) -> list[Incident]:
     """Incidents that became part of this one, in the order in which they were opened."""
     rows = tx.execute("SELECT * FROM incidents WHERE merged_into = :id ORDER BY opened_at, id", id=incident_id)
-    return [Incident.of(row) for row in rows]
+    return Incident.every(rows)
 
 
 def channels(tx: Transaction, incident_id: int) -> list[IncidentChannel]:
@@ -128,7 +154,22 @@ def channels(tx: Transaction, incident_id: int) -> list[IncidentChannel]:
            WHERE c.incident_id = :id ORDER BY c.attached_at, c.channel""",
         id=incident_id,
     )
-    return [IncidentChannel.of(row) for row in rows]
+    return IncidentChannel.every(rows)
+
+
+def unentered(tx: Transaction, incident_id: int) -> tuple[int, int, str]:
+    """What moves with all that is told of an incident and has no entry: its alerts, the names of its channels.
+
+    Each delivery of an alert is counted: times would not tell of one that commits after one that began later.
+    """
+    row = tx.execute(
+        """SELECT count(*) AS alerts, coalesce(sum(seen), 0) AS seen,
+             (SELECT coalesce(string_agg(k.channel || ' ' || k.name, ' ' ORDER BY k.channel), '')
+              FROM incident_channels c JOIN chat_channels k USING (channel) WHERE c.incident_id = :id) AS named
+           FROM alerts WHERE incident_id = :id""",
+        id=incident_id,
+    ).one()
+    return row.alerts, row.seen, row.named
 
 
 def name_channel(tx: Transaction, channel: str, name: str) -> None:
@@ -156,10 +197,11 @@ def attach(tx: Transaction, incident_id: int, channel: str, by: dict[str, Any]) 
 
 
 def move_run(tx: Transaction, run_id: str, incident_id: int) -> None:
-    """Have a run, its re-checks and the alerts that it was for belong to another incident."""
+    """Have a run, its re-checks, what was asked of it and the alerts that it was for belong to another incident."""
     tx.execute(
         """UPDATE runs SET incident_id = :incident
-           WHERE id = :run OR proposal_id IN (SELECT id FROM proposals WHERE run_id = :run)""",
+           WHERE id = :run OR proposal_id IN (SELECT id FROM proposals WHERE run_id = :run)
+             OR id IN (SELECT run_id FROM asks WHERE of_run = :run)""",
         incident=incident_id,
         run=run_id,
     )
@@ -187,12 +229,13 @@ def runs_of_others(tx: Transaction, incident_id: int, most: int) -> list[RunElse
         id=incident_id,
         most=most,
     )
-    return [RunElsewhere.of(row) for row in rows]
+    return RunElsewhere.every(rows)
 
 
 def has_runs(tx: Transaction, incident_id: int) -> bool:
-    """Whether any run belongs to an incident."""
-    return bool(tx.execute("SELECT EXISTS (SELECT FROM runs WHERE incident_id = :id)", id=incident_id).scalar_one())
+    """Whether any run of a runbook belongs to an incident."""
+    found = "SELECT EXISTS (SELECT FROM runs WHERE incident_id = :id AND purpose <> 'ask')"
+    return bool(tx.execute(found, id=incident_id).scalar_one())
 
 
 def merge(tx: Transaction, incident_id: int, into: int, cause: str) -> None:
@@ -254,10 +297,10 @@ def add_pinned(
 def notes(tx: Transaction, incident_id: int) -> list[Note]:
     """Notes of an incident, and of those that became part of it, in order."""
     rows = tx.execute(f"SELECT * FROM notes WHERE incident_id IN ({_PARTS}) ORDER BY id", id=incident_id)
-    return [Note.of(row) for row in rows]
+    return Note.every(rows)
 
 
 def alerts(tx: Transaction, incident_id: int) -> list[AlertRow]:
     """Alerts of an incident, in the order in which they came."""
     rows = tx.execute("SELECT * FROM alerts WHERE incident_id = :id ORDER BY id LIMIT 500", id=incident_id)
-    return [AlertRow.of(row) for row in rows]
+    return AlertRow.every(rows)

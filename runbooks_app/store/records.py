@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, Self
 
-from sqlalchemy import Row
+from sqlalchemy import Result, Row
 
 from runbooks_app.core.deciding import Asked, Decision, Verdict
 from runbooks_app.core.policy import Policy
@@ -20,8 +21,22 @@ class Record:
     @classmethod
     def of(cls, row: Row[Any]) -> Self:
         """The record of this row."""
-        names = {f.name for f in fields(cls) if f.init}  # type: ignore[arg-type]  # every subclass is a dataclass
-        return cls(**{name: value for name, value in row._mapping.items() if name in names})  # noqa: SLF001 -- public API in spite of its name
+        names = _names(cls)  # type: ignore[arg-type]  # classes are hashable
+        named = zip(row._fields, row, strict=True)
+        return cls(**{name: value for name, value in named if name in names})
+
+    @classmethod
+    def every(cls, rows: Result[Any]) -> list[Self]:
+        """The records of all these rows, in their order. Where each column stands is looked up once for all."""
+        names = _names(cls)  # type: ignore[arg-type]  # classes are hashable
+        wanted = [(name, at) for at, name in enumerate(rows.keys()) if name in names]
+        return [cls(**{name: row[at] for name, at in wanted}) for row in rows.all()]
+
+
+@cache
+def _names(record: type[Record]) -> frozenset[str]:
+    """Asked of each class once: a page reads a thousand rows."""
+    return frozenset(f.name for f in fields(record) if f.init)  # type: ignore[arg-type]  # every subclass is a dataclass
 
 
 @dataclass(frozen=True)
@@ -53,7 +68,7 @@ class IncidentChannel(Record):
 
 @dataclass(frozen=True)
 class Run(Record):
-    """A run. `purpose` is `diagnosis`, or `recheck` of the proposal `proposal_id`."""
+    """A run. `purpose` is `diagnosis`, `ask`, or `recheck` of the proposal `proposal_id`."""
 
     id: str
     incident_id: int
@@ -94,31 +109,37 @@ class Attempt(Record):
     ended_at: datetime | None
 
 
-@dataclass(frozen=True)
-class Cell(Record):
-    """What became of one cell in one attempt; `outputs` are nbformat outputs, redacted.
+@dataclass(frozen=True, kw_only=True)
+class CellOutline(Record):
+    """What became of one cell in one attempt, without what it printed.
 
-    `whole` is set where it printed more text than they hold: `artifact` (empty: could not be stored), `size` and how
-    many bytes more are `lost`. `updates` counts how often later cells have updated its displays.
+    `updates` counts how often later cells have updated its displays. `whole` is set where it printed more text than its
+    outputs hold: `artifact` (empty: could not be stored), `size` and how many bytes more are `lost`.
     """
 
     attempt_id: int
     cell_id: str
     position: int
     stage: str
-    source: str
     state: CellState
     reason: str
-    outputs: list[dict[str, Any]]
-    artifact: str
-    execution_count: int | None
     started_at: datetime | None
     ended_at: datetime | None
-    whole: dict[str, Any] | None = None
     updates: int = 0
+    whole: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", CellState(self.state))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(CellOutline):
+    """What became of one cell in one attempt; `outputs` are nbformat outputs, redacted."""
+
+    source: str
+    outputs: list[dict[str, Any]]
+    artifact: str
+    execution_count: int | None
 
 
 @dataclass(frozen=True)
@@ -174,7 +195,7 @@ class BreakGlass(Record):
 
 @dataclass(frozen=True)
 class Proposal(Record):
-    """A proposal; `decisions` in order of time."""
+    """A proposal; `decisions` in order of time. `by_program`: no human asked for it (`core.deciding.Asked`)."""
 
     id: str
     run_id: str
@@ -204,6 +225,7 @@ class Proposal(Record):
     expires_at: datetime
     decided_at: datetime | None
     ended_at: datetime | None
+    by_program: bool = False
     decisions: tuple[DecisionRow, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -222,6 +244,8 @@ class Proposal(Record):
             sponsor=self.sponsor,
             expires_at=self.expires_at,
             state_reason=self.state_reason,
+            by_program=self.by_program,
+            ended_at=self.ended_at,
             decisions=tuple(
                 Decision(d.subject, d.name, Verdict(d.verdict), d.at, d.break_glass) for d in self.decisions
             ),
@@ -233,7 +257,8 @@ class Note(Record):
     """A note on an incident.
 
     Of a pinned message `source` says where it stands in the chat, `author` who wrote it, `link` its address; `name` is
-    who pinned it. Otherwise these are empty.
+    who pinned it. Otherwise these are empty. `version` counts its texts from 1;
+    `edited_by` is under whose name it was changed last: a person's agent has a name of its own. Empty for nobody's.
     """
 
     id: int
@@ -245,11 +270,22 @@ class Note(Record):
     source: str
     author: str
     link: str
+    edited_at: datetime | None
+    edited_by: str
+    version: int
+
+    @property
+    def said_by(self) -> str:
+        """Under whose name the text stands that it has now."""
+        return self.edited_by or self.name
 
 
 @dataclass(frozen=True)
 class AlertRow(Record):
-    """An alert of an incident, as it came first; `why` says why nothing ran for it, where that is so."""
+    """An alert of an incident, as it came first; `run_id` is what ran for it, if anything.
+
+    `why` says why nothing ran for it when it was told last, where that is so.
+    """
 
     id: int
     source: str
@@ -260,6 +296,7 @@ class AlertRow(Record):
     annotations: dict[str, str]
     link: str
     why: str
+    run_id: str | None
     starts_at: datetime
     received_at: datetime
     resolved_at: datetime | None

@@ -20,6 +20,12 @@ def keep(tx: Transaction, digest: str, runbook_id: str, name: str, notebook: dic
     )
 
 
+def runbook_of(tx: Transaction, digest: str) -> str:
+    """The immutable id of a revision's runbook."""
+    found: str = tx.execute("SELECT runbook_id FROM revisions WHERE digest = :digest", digest=digest).scalar_one()
+    return found
+
+
 def get(tx: Transaction, digest: str) -> tuple[str, dict[str, Any]]:
     """Name and notebook of a revision, or `NotFound`."""
     row = tx.execute("SELECT name, notebook FROM revisions WHERE digest = :digest", digest=digest).first()

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from runbooks_app.core.errors import Conflict, NotFound
-from runbooks_app.core.quotas import Quotas, Unfinished
 from runbooks_app.core.run import ENDED, CellState, RunState
+from runbooks_app.store import cursors
 from runbooks_app.store.database import Transaction
-from runbooks_app.store.records import Attempt, Cell, Finding, Run
+from runbooks_app.store.records import Attempt, Cell, CellOutline, Finding, Run
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,23 @@ def insert(tx: Transaction, run: dict[str, Any]) -> None:
 
 
 def get(tx: Transaction, run_id: str, *, lock: bool = False) -> Run:
-    """The run, or `NotFound`; `lock` holds its row until commit."""
-    row = tx.execute(f"SELECT * FROM runs WHERE id = :id {'FOR UPDATE' if lock else ''}", id=run_id).first()
+    """The run, or `NotFound`; `lock` holds its row until commit.
+
+    Rows that refer to it, such as those of runs that repeat it, may be written meanwhile (hence NO KEY): who writes
+    them holds an incident, for which who holds the run waits.
+    """
+    row = tx.execute(f"SELECT * FROM runs WHERE id = :id {'FOR NO KEY UPDATE' if lock else ''}", id=run_id).first()
     if row is None:
         raise NotFound(f"There is no run {run_id[:40]!r}.")
     return Run.of(row)
+
+
+def those(tx: Transaction, run_ids: Iterable[str]) -> list[Run]:
+    """These runs, those of them that are there."""
+    rows = tx.execute(
+        "SELECT * FROM runs WHERE id = ANY(ARRAY(SELECT jsonb_array_elements_text(:ids)))", ids=sorted(set(run_ids))
+    )
+    return Run.every(rows)
 
 
 def told_in(tx: Transaction, channel: str, ts: str) -> Run | None:
@@ -82,21 +94,26 @@ def move(tx: Transaction, run: Run, to: RunState, **changes: Any) -> None:
 def recent(
     tx: Transaction, *, runbook: str = "", incident_id: int | None = None, before: str = "", limit: int = 50
 ) -> list[Run]:
-    """Diagnoses, newest first; `before` is the id of the last one seen (keyset pagination)."""
+    """Diagnoses, newest first; `before` is the id of the last one seen; refused if there is none such.
+
+    Only what is asked for stands in the statement: an index then finds the place to go on from among a million runs.
+    """
+    conditions: dict[str, tuple[str, Any]] = {}
+    if runbook:
+        conditions["runbook"] = "runbook = :runbook", runbook
+    if incident_id is not None:
+        conditions["incident"] = "incident_id = :incident", incident_id
+    if before:
+        cursors.known(tx, "runs", before)
+        after = "(requested_at, id) < (SELECT requested_at, id FROM runs WHERE id = :before)"
+        conditions["before"] = after, before
     rows = tx.execute(
-        """
-        SELECT * FROM runs WHERE purpose = 'diagnosis'
-          AND (:runbook = '' OR runbook = :runbook)
-          AND (CAST(:incident AS bigint) IS NULL OR incident_id = :incident)
-          AND (:before = '' OR (requested_at, id) < (SELECT requested_at, id FROM runs WHERE id = :before))
-        ORDER BY requested_at DESC, id DESC LIMIT :limit
-        """,
-        runbook=runbook,
-        incident=incident_id,
-        before=before,
+        f"""SELECT * FROM runs WHERE {" AND ".join(["purpose = 'diagnosis'", *(c for c, _ in conditions.values())])}
+            ORDER BY requested_at DESC, id DESC LIMIT :limit""",
+        **{name: value for name, (_, value) in conditions.items()},
         limit=limit,
     )
-    return [Run.of(row) for row in rows]
+    return Run.every(rows)
 
 
 def going(tx: Transaction) -> list[Run]:
@@ -105,81 +122,7 @@ def going(tx: Transaction) -> list[Run]:
         """SELECT * FROM runs WHERE state IN ('queued', 'diagnosing') AND purpose = 'diagnosis'
            ORDER BY requested_at LIMIT 100"""
     )
-    return [Run.of(row) for row in rows]
-
-
-def unfinished(tx: Transaction, *, up_to: Run | None = None, enough_for: Quotas | None = None) -> list[Unfinished]:
-    """Diagnoses that have not ended, in the order of asking; with `up_to`, of the queued none that came after it.
-
-    With `enough_for` those queued are left out of which these quotas say beforehand that they may not begin: however
-    many one person asks for, deciding who begins stays as quick for all others.
-    """
-    rows = tx.execute(
-        """
-        WITH found AS (
-            SELECT id, runbook, requested_at, state = 'diagnosing' AS going,
-                   CASE WHEN requested_by ->> 'kind' = 'person' THEN requested_by ->> 'subject' ELSE '' END AS person
-            FROM runs WHERE state IN ('queued', 'diagnosing') AND purpose = 'diagnosis'
-              AND (CAST(:id AS text) IS NULL OR state = 'diagnosing'
-                   OR (requested_at, id) <= (CAST(:at AS timestamptz), CAST(:id AS text)))),
-        numbered AS (
-            SELECT *, row_number() OVER (PARTITION BY going, person, runbook ORDER BY requested_at, id) AS nth
-            FROM found)
-        SELECT id, runbook, going, person FROM numbered
-        WHERE going
-           OR coalesce(nth <= CASE person WHEN '' THEN CAST(:of_nobody AS int) ELSE CAST(:of_person AS int) END, true)
-        ORDER BY requested_at, id
-        """,
-        id=up_to.id if up_to else None,
-        at=up_to.requested_at if up_to else None,
-        of_nobody=enough_for.enough("") if enough_for else None,
-        of_person=enough_for.enough("anybody") if enough_for else None,
-    )
-    return [Unfinished(row.id, row.person, row.runbook, row.going) for row in rows]
-
-
-def count_unfinished(tx: Transaction, person: str, runbook: str) -> tuple[int, int]:
-    """How many diagnoses have not ended, of this person and of this runbook."""
-    counted = tx.execute(
-        """
-        SELECT count(*) FILTER (WHERE requested_by ->> 'kind' = 'person' AND requested_by ->> 'subject' = :person)
-                 AS of_person,
-               count(*) FILTER (WHERE runbook = :runbook) AS of_runbook
-        FROM runs WHERE state IN ('queued', 'diagnosing') AND purpose = 'diagnosis'
-        """,
-        person=person,
-        runbook=runbook,
-    ).one()
-    return counted.of_person, counted.of_runbook
-
-
-def hold(tx: Transaction, run: Run) -> None:
-    """Note that a quota holds this queued run: its job is done, and whoever frees a place wakes it."""
-    tx.execute("UPDATE runs SET held = true WHERE id = :id", id=run.id)
-
-
-def any_held(tx: Transaction) -> bool:
-    """Whether some queued run was held by a quota when a worker wanted to begin it."""
-    return bool(tx.execute("SELECT EXISTS (SELECT FROM runs WHERE held AND state = 'queued')").scalar_one())
-
-
-def lock_places(tx: Transaction) -> None:
-    """From here to commit nobody else looks who may begin. Taken after the lock on a run's row, never before."""
-    tx.execute("SELECT pg_advisory_xact_lock(7226102)")
-
-
-def with_job(tx: Transaction, run_ids: list[str], *, any_state: bool = False) -> set[str]:
-    """Those of these runs for which a job is queued that no worker has taken yet; or one that goes or has failed."""
-    if not run_ids:
-        return set()
-    rows = tx.execute(
-        """SELECT DISTINCT args ->> 'run_id' AS id FROM procrastinate_jobs
-           WHERE task_name = 'diagnose' AND (status = 'todo' OR :any_state)
-           AND CAST(:ids AS jsonb) ? (args ->> 'run_id')""",
-        ids=run_ids,
-        any_state=any_state,
-    )
-    return {row.id for row in rows}
+    return Run.every(rows)
 
 
 def open_attempt(
@@ -219,9 +162,13 @@ def end_attempt(tx: Transaction, attempt_id: int) -> None:
     )
 
 
-def attempts(tx: Transaction, run_id: str) -> list[Attempt]:
-    """All attempts of a run, in order."""
-    return [Attempt.of(row) for row in tx.execute("SELECT * FROM attempts WHERE run_id = :id ORDER BY id", id=run_id)]
+def attempts(tx: Transaction, *run_ids: str) -> list[Attempt]:
+    """All attempts of a run, or of several, in order."""
+    rows = tx.execute(
+        "SELECT * FROM attempts WHERE run_id = ANY(ARRAY(SELECT jsonb_array_elements_text(:ids))) ORDER BY id",
+        ids=list(run_ids),
+    )
+    return Attempt.every(rows)
 
 
 def renew_leases(tx: Transaction, worker: str, held: Iterable[int], lease: int) -> tuple[set[int], set[int]]:
@@ -302,7 +249,42 @@ def update_outputs(
 def cells(tx: Transaction, attempt_id: int) -> list[Cell]:
     """Cells of an attempt in order."""
     rows = tx.execute("SELECT * FROM cells WHERE attempt_id = :id ORDER BY position", id=attempt_id)
-    return [Cell.of(row) for row in rows]
+    return Cell.every(rows)
+
+
+def cells_named(tx: Transaction, attempt_id: int, cell_ids: Iterable[str]) -> dict[str, Cell]:
+    """Those of an attempt's cells, by their ids."""
+    rows = tx.execute(
+        """SELECT * FROM cells
+           WHERE attempt_id = :id AND cell_id = ANY(ARRAY(SELECT jsonb_array_elements_text(:named)))""",
+        id=attempt_id,
+        named=list(cell_ids),
+    )
+    return {row.cell_id: Cell.of(row) for row in rows}
+
+
+def outlines(tx: Transaction, attempt_id: int) -> list[tuple[CellOutline, int]]:
+    """Cells of an attempt in order, without what they printed: how many bytes of it are stored; -1 as an artifact.
+
+    Sizes are taken where the bytes lie: a hundred megabytes of outputs are not read for them.
+    """
+    rows = tx.execute(
+        """SELECT attempt_id, cell_id, position, stage, state, reason, started_at, ended_at, updates, whole,
+             CASE artifact WHEN '' THEN pg_column_size(outputs) ELSE -1 END AS stored
+           FROM cells WHERE attempt_id = :id ORDER BY position""",
+        id=attempt_id,
+    )
+    return [(CellOutline.of(row), row.stored) for row in rows]
+
+
+def illustrated(tx: Transaction, attempt_id: int) -> list[str]:
+    """Ids of an attempt's cells that may show an image: what lies in an artifact is not looked into."""
+    rows = tx.execute(
+        """SELECT cell_id FROM cells
+           WHERE attempt_id = :id AND (artifact <> '' OR jsonb_path_exists(outputs, '$[*].data."image/png"'))""",
+        id=attempt_id,
+    )
+    return list(rows.scalars())
 
 
 def cell(tx: Transaction, run_id: str, attempt_id: int, cell_id: str) -> Cell:
@@ -324,7 +306,7 @@ def rechecks(tx: Transaction, proposal_id: str) -> list[Run]:
     rows = tx.execute(
         "SELECT * FROM runs WHERE proposal_id = :id AND purpose = 'recheck' ORDER BY requested_at", id=proposal_id
     )
-    return [Run.of(row) for row in rows]
+    return Run.every(rows)
 
 
 def ended_cells(tx: Transaction, attempt_id: int, running: CellState, reason: str) -> list[tuple[str, CellState]]:
@@ -360,15 +342,16 @@ def add_finding(tx: Transaction, finding: dict[str, Any]) -> int:
     )
 
 
-def findings(tx: Transaction, run_id: str) -> list[Finding]:
-    """Findings of a run's diagnosis and verifications by their latest attempts, worst first."""
+def findings(tx: Transaction, *run_ids: str) -> list[Finding]:
+    """Findings of a run's diagnosis and verifications, or of several runs' by their latest attempts, worst first."""
     rows = tx.execute(
         """
         SELECT f.* FROM findings f JOIN attempts a ON a.id = f.attempt_id
-        WHERE f.run_id = :id AND a.number = (SELECT max(number) FROM attempts b WHERE b.run_id = a.run_id
+        WHERE f.run_id = ANY(ARRAY(SELECT jsonb_array_elements_text(:ids)))
+          AND a.number = (SELECT max(number) FROM attempts b WHERE b.run_id = a.run_id
             AND b.stage = a.stage AND b.proposal_id IS NOT DISTINCT FROM a.proposal_id)
         ORDER BY array_position(ARRAY['critical', 'warning', 'info'], f.severity), f.id
         """,
-        id=run_id,
+        ids=list(run_ids),
     )
-    return [Finding.of(row) for row in rows]
+    return Finding.every(rows)

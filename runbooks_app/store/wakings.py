@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
 
 from runbooks_app.core.people import Person
 from runbooks_app.store.database import Transaction
@@ -83,7 +86,7 @@ def pages(tx: Transaction, proposal_id: str) -> list[Waking]:
            ORDER BY id FOR UPDATE""",
         id=proposal_id,
     )
-    return [Waking.of(row) for row in rows]
+    return Waking.every(rows)
 
 
 def sent(tx: Transaction, waking_id: int) -> None:
@@ -99,6 +102,18 @@ def ended(tx: Transaction, waking_id: int, trouble: str = "") -> None:
 def troubled(tx: Transaction, waking_id: int, trouble: str) -> None:
     """It did not work this time, or its answer was lost: it may be open, also where somebody has resolved it."""
     tx.execute("UPDATE wakings SET trouble = :trouble, ended_at = NULL WHERE id = :id", id=waking_id, trouble=trouble)
+
+
+def failed(tx: Transaction) -> list[Row[Any]]:
+    """Take steps that failed for good off the queue, where the proposal still waits: its `proposal_id` and `step`."""
+    return list(
+        tx.execute(
+            """DELETE FROM procrastinate_jobs j USING proposals p
+               WHERE j.task_name = 'wake' AND j.status = 'failed' AND p.id = j.args ->> 'proposal_id'
+                 AND p.state = 'proposed' AND p.expires_at > now()
+               RETURNING p.id AS proposal_id, CAST(j.args ->> 'step' AS int) AS step"""
+        )
+    )
 
 
 def reachable(tx: Transaction, team: str) -> dict[Person, str]:

@@ -86,6 +86,7 @@ def create_app(
         linking.blueprint,
         pages.blueprint,
         api.blueprint,
+        api.page,
         resource_metadata.blueprint,
         slack.blueprint,
         alerts.blueprint,
@@ -110,4 +111,5 @@ def _at_hand() -> dict[str, Any]:
         "environment": settings.environment,
         "diagnose_only": settings.remediation == "off",
         "sandbox_off": settings.sandbox == "off",
+        "styleguide": settings.styleguide == "on",
     }

@@ -4,6 +4,10 @@ The token is a JWT that the sign-in provider issued for this service (`core.id_t
 from the one header: never from a query, a form or a cookie, which end up in logs and histories or come along with
 whatever another site sends. A request that brings a session as well is refused: whose it is must not be a question
 of order. What is told about a token never repeats any of it.
+
+A token of the client `RUNBOOKS_AGENT_CLIENT_ID` is an agent's, whoever signed in to get it and whatever else the
+request says; so is one that names no client. The header `Runbooks-Agent` is what the agent calls itself: it is shown,
+and believed in nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from flask import g, request
 
 from runbooks_app.core.errors import NotSignedIn, Refused, RunbooksError
-from runbooks_app.core.id_tokens import Untrusted, believed_access
+from runbooks_app.core.id_tokens import CLIENT_CLAIMS, Untrusted, believed_access
+from runbooks_app.core.people import through
 from runbooks_app.web.claims import person_of, shown, signed_in_of
 from runbooks_app.web.context import service, web
 
@@ -29,6 +34,9 @@ LARGEST = 8_000
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """RFC 6750, section 2.1; two headers arrive joined by a comma, which is none of these."""
 METADATA = "/.well-known/oauth-protected-resource"
+AGENT_HEADER = "Runbooks-Agent"
+LONGEST_NAME = 100
+"""Characters of what an agent calls itself that are kept."""
 
 
 class BadToken(NotSignedIn):
@@ -49,9 +57,13 @@ class NotPermitted(Refused):
 
 @dataclass(frozen=True)
 class Bearer:
-    """Whom a token stands for; `issued` and `expires` are seconds since the epoch."""
+    """Whom a token stands for; `issued` and `expires` are seconds since the epoch.
+
+    `person` is who acts, `behind` who signed in: another one where an agent acts for them.
+    """
 
     person: Person
+    behind: Person
     signed_in: dict[str, Any]
     issued: float
     expires: float
@@ -82,19 +94,26 @@ def believed(token: str) -> Bearer:
         raise BadToken("No sign-in provider is configured here, so nobody's access token can be believed.")
     try:
         claims = believed_access(
-            token, provider, issuer=settings.oidc_issuer, audience=settings.audience, now=time.time()
+            token,
+            provider,
+            issuer=settings.oidc_issuer,
+            audience=settings.audience,
+            now=time.time(),
+            agents=settings.agent_client_id,
         )
     except Untrusted as error:
         raise BadToken(error.message) from error
-    # RFC 9068 says client_id; others say azp.
-    client = shown(claims.get("client_id")) or shown(claims.get("azp"))
-    how = {
-        **signed_in_of(claims),
-        "surface": "cli" if client == settings.cli_client_id else "api",
-        "client_id": client,
-        "jti": shown(claims.get("jti")),
-    }
-    return Bearer(person_of(claims, settings), how, float(claims["iat"]), float(claims["exp"]))
+    clients = [client for name in CLIENT_CLAIMS if (client := shown(claims.get(name)))]
+    behind = person_of(claims, settings)
+    how = {**signed_in_of(claims), "jti": shown(claims.get("jti"))}
+    person = behind
+    if not clients or settings.agent_client_id in clients:
+        claimed = shown(request.headers.get(AGENT_HEADER))[:LONGEST_NAME]
+        person = through(behind, settings.agent_client_id, claimed)
+        how |= {"surface": "agent", "client_id": clients[0] if clients else "", "agent": claimed}
+    else:
+        how |= {"surface": "cli" if clients[0] == settings.cli_client_id else "api", "client_id": clients[0]}
+    return Bearer(person, behind, how, float(claims["iat"]), float(claims["exp"]))
 
 
 def challenge(error: RunbooksError) -> str:

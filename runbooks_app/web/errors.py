@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -91,6 +92,24 @@ def as_json(code: str, message: str, problems: tuple[Problem, ...] = ()) -> dict
     """The one JSON shape of an error."""
     told = [{"where": p.where, "message": p.message, "fix": p.fix} for p in problems]
     return {"error": {"code": code, "message": message, "problems": told}}
+
+
+def or_the_form(act: Callable[[], Response], form: Callable[[RunbooksError], str]) -> Response:
+    """What acting answers. Where it is not taken, the page with its form again, so that nothing typed is lost.
+
+    A refusal is entered as everywhere.
+    """
+    try:
+        return act()
+    except (InvalidInput, Conflict, Refused, Unavailable) as error:
+        if isinstance(error, Refused):
+            _trace(error)
+        return make_response(form(error), status_of(error))
+
+
+def beside_the_form(error: RunbooksError) -> tuple[Problem, ...]:
+    """What a form that comes back says of it."""
+    return error.problems or (Problem("", error.message),)
 
 
 def wants_json() -> bool:
@@ -187,5 +206,5 @@ def _unknown(error: Exception) -> Response:
     number = secrets.token_hex(4)
     what = f"{request.method} {request.path}"
     log.error("%s failed (number %s). This is a defect: report it.", what, number, exc_info=error)
-    message = f"Nothing more is known than the number {number}; the service's log has the rest."
+    message = f"See whether it was done before you try again. Your platform team finds the rest by the number {number}."
     return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", message)

@@ -139,7 +139,9 @@ def _by_token(token: str, permission: Permission | None, *, effect: bool) -> Non
     found = bearer.believed(token)
     g.token, g.person = found, people.told_by_token(service(), found.person, found.issued)
     _permitted(g.person, permission)
-    if effect:  # reading leaves nothing behind
+    if effect and found.person.agent:  # reading leaves nothing behind
+        people.know(service(), found.behind)
+    elif effect:
         people.remember_by_token(service(), g.person, found.signed_in, found.issued)
 
 

@@ -6,6 +6,8 @@ A route that brings its own Content-Security-Policy shows what a notebook printe
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from flask import Flask, Response, request
 
 from runbooks_app.web.client import sign_in_origin
@@ -33,6 +35,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+KEPT = "private, max-age=31536000, immutable"
 HSTS = "max-age=31536000; includeSubDomains"
 
 
@@ -45,6 +48,9 @@ def protect(response: Response) -> Response:
         response.headers.setdefault(name, value)
     if request.endpoint != "static":
         response.headers.setdefault("Cache-Control", "no-store")
+    elif "v" in request.args and response.status_code == HTTPStatus.OK:
+        # Pages name their files with a mark of the content (`pages.asset`): such an address never means anything else.
+        response.headers["Cache-Control"] = KEPT
     if web().secure:
         response.headers.setdefault("Strict-Transport-Security", HSTS)
     return response

@@ -18,19 +18,21 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
+from weakref import WeakValueDictionary
 
-from flask import Flask, Response, current_app, get_template_attribute, stream_with_context
+from flask import Flask, Response, current_app, g, get_template_attribute, stream_with_context
 
 from runbooks_app.core.errors import NotFound, RunbooksError, Unavailable
 from runbooks_app.documents.outputs import pieces
 from runbooks_app.live import Viewer
 from runbooks_app.live.viewer import Events
-from runbooks_app.store.database import reading
 from runbooks_app.web import sessions
-from runbooks_app.web.context import service, web
+from runbooks_app.web.context import web
+from runbooks_app.web.looks import Looks
 
 EXTENSION = "runbooks.live"
 LONGEST = 600.0
@@ -40,6 +42,8 @@ HEARTBEAT = 15.0
 POLL_WITHOUT_REDIS = 1.0
 POLL = 3.0
 """Seconds between looks into the database when nothing was told."""
+KEPT = 1.0
+"""Seconds that a look at what many watch is good for: however many they are, it is read no more often than that."""
 CALM = 0.15
 """Seconds in which changes collect into one look. What a cell prints does not wait for it."""
 MOST = 500
@@ -64,6 +68,7 @@ class _Streams:
 
     viewer: Viewer
     places: threading.BoundedSemaphore
+    looks: WeakValueDictionary[str, Looks[Any]] = field(default_factory=WeakValueDictionary)
 
 
 _making = threading.Lock()
@@ -82,6 +87,16 @@ def _streams(app: Flask) -> _Streams:
         return found
 
 
+def looks(name: str, read: Callable[[Any], Any], keeps: float = 0.0) -> Looks[Any]:
+    """The looks at what has this name, for all in this process who look at it; the rest as `Looks` takes it."""
+    streams = _streams(current_app)
+    with _making:
+        found = streams.looks.get(name)
+        if found is None:
+            found = streams.looks[name] = Looks(read, keeps)
+        return found
+
+
 class Page:
     """A page that streams: reads itself, gives the parts that changed, says when it is at rest."""
 
@@ -90,13 +105,17 @@ class Page:
     def __init__(self) -> None:
         self._sent: dict[str, str] = {}
 
-    def read(self, tx: Any) -> None:
+    def read(self) -> None:
         """Look at how things stand now."""
         raise NotImplementedError
 
     def changed(self) -> list[str]:
         """Parts that are not as they were sent last."""
         raise NotImplementedError
+
+    def events(self) -> Iterator[str]:
+        """What changed, as events."""
+        yield from _parts(self.changed())
 
     def output(self, event: dict[str, Any]) -> str:
         """What a cell printed, as an event; empty where the page does not show it."""
@@ -112,15 +131,21 @@ class Page:
         """Those of these parts that are not as they were sent last; the clock alone makes no news."""
         fresh = []
         for name, html in parts.items():
-            mark = hashlib.sha256(_PASSING.sub("", str(html)).encode()).hexdigest()
+            mark = _mark(html)
             if self._sent.get(name) != mark:
                 self._sent[name] = mark
                 fresh.append(str(html))
         return fresh
 
 
-def answer(page: Page, run_id: str) -> Response:
-    """The stream of a page that was read once already; `run_id` names the run whose events concern it."""
+@lru_cache(maxsize=64)
+def _mark(html: str) -> str:
+    """What tells a part from another; many viewers are sent the same ones."""
+    return hashlib.sha256(_PASSING.sub("", html).encode()).hexdigest()
+
+
+def answer(page: Page, run_id: str = "") -> Response:
+    """The stream of a page that was read once already; `run_id` names the run whose events concern it, if one does."""
     streams = _streams(current_app)
     if not streams.places.acquire(blocking=False):
         raise TooManyStreams
@@ -136,10 +161,10 @@ def _events(page: Page, run_id: str, viewer: Viewer, clock: Callable[[], float] 
     due = ends
     unknown: list[dict[str, Any]] = []  # printed by cells that the page does not know yet
     yield "retry: 2000\n\n"
-    with viewer.subscribe(run_id) as events:
-        yield from _parts(page.changed())
-        while not page.at_rest and clock() < ends:
-            due = min(due, looked + (POLL if viewer.connected else POLL_WITHOUT_REDIS))
+    with viewer.subscribe(run_id) if run_id else nullcontext(Events()) as events:
+        yield from page.events()
+        while not (page.at_rest or viewer.closed) and clock() < ends:
+            due = min(due, looked + (POLL if viewer.connected or not run_id else POLL_WITHOUT_REDIS))
             for event in _collect(events, due - clock()):
                 if event.get("kind") != "output":
                     due = min(due, clock() + CALM)
@@ -151,11 +176,10 @@ def _events(page: Page, run_id: str, viewer: Viewer, clock: Callable[[], float] 
             if clock() >= due:
                 looked, due = clock(), ends
                 try:
-                    with reading(service().engine) as tx:
-                        page.read(tx)
+                    page.read()
                 except (Unavailable, NotFound):
                     continue  # the page stays as it is; the next look may succeed
-                yield from _parts(page.changed())
+                yield from page.events()
                 yield from (page.output(event) for event in unknown)
                 unknown.clear()
             if clock() >= beats:
@@ -168,7 +192,9 @@ def _events(page: Page, run_id: str, viewer: Viewer, clock: Callable[[], float] 
 
 
 def _signed_out() -> bool:
-    """Whether the session has ended in the meantime; a database that is away signs nobody out."""
+    """Whether session or token has ended in the meantime; a database that is away signs nobody out."""
+    if g.token:
+        return bool(g.token.expires <= time.time())
     try:
         return sessions.current() is None
     except Unavailable:
@@ -192,7 +218,7 @@ def _parts(fresh: list[str]) -> Iterator[str]:
 
 def parts(html: str) -> str:
     """Elements that take the place of those with their ids."""
-    return _event("parts", html)
+    return event("parts", html)
 
 
 def output(into: str, printed: Any, *, display: str = "", clears: bool = False) -> str:
@@ -200,22 +226,31 @@ def output(into: str, printed: Any, *, display: str = "", clears: bool = False) 
 
     It takes the place of what is shown there under the same `display`; `clears`: of all that is shown there.
     """
-    try:
-        shown = pieces([printed])
-    except RunbooksError:
+    html = _shown(json.dumps(printed))
+    if html is None:
         return ""
+    return event("output", json.dumps({"into": into, "html": html, "display": display, "clears": clears}))
+
+
+@lru_cache(maxsize=128)
+def _shown(printed: str) -> str | None:
+    """One output, as JSON, as HTML; None where it cannot be shown. All who watch are sent the same ones."""
+    try:
+        shown = pieces([json.loads(printed)])
+    except RunbooksError:
+        return None
     live = get_template_attribute("parts/outputs.html", "live")
-    html = "".join(str(live(piece)) for piece in shown)
-    return _event("output", json.dumps({"into": into, "html": html, "display": display, "clears": clears}))
+    return "".join(str(live(piece)) for piece in shown)
 
 
-def _event(name: str, data: str) -> str:
+def event(name: str, data: str) -> str:
+    """One server-sent event; each line of its data by itself."""
     lines = data.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return f"event: {name}\n" + "".join(f"data: {line}\n" for line in lines) + "\n"
 
 
 def close(app: Flask) -> None:
-    """Let go of the reader thread and its connections."""
+    """Let go of the reader thread and its connections; streams end within a few seconds."""
     streams: _Streams | None = app.extensions.pop(EXTENSION, None)
     if streams is not None:
         streams.viewer.close()

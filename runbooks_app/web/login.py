@@ -95,7 +95,7 @@ def end() -> Response:
 @open_to_all
 def ended() -> Response:
     """Say that the session has ended; nothing leads back in by itself."""
-    return errors.page(HTTPStatus.OK, "Signed out", "You are signed out of this service. /login signs you in again.")
+    return errors.page(HTTPStatus.OK, "Signed out", "You are signed out of this service.")
 
 
 @from_provider.post("/login/back-channel")

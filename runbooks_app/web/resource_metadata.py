@@ -15,7 +15,7 @@ blueprint = Blueprint("resource_metadata", __name__)
 @blueprint.get(METADATA)
 @open_to_all
 def tell() -> Response:
-    """Name the provider, the audience, and the client that the command line is at the provider. No secret is in it."""
+    """Name the provider, the audience, and what clients command line and agents are there. No secret is in it."""
     settings = service().settings
     if not settings.oidc_issuer:
         raise NotFound("No sign-in provider is configured here.")
@@ -25,6 +25,7 @@ def tell() -> Response:
         bearer_methods_supported=["header"],
         scopes_supported=settings.cli_scopes.split(),
         runbooks_cli_client_id=settings.cli_client_id,
+        runbooks_agent_client_id=settings.agent_client_id,
     )
     response.headers["Cache-Control"] = "max-age=300"
     return response

@@ -206,7 +206,9 @@ class Conversation:
     def _stands_in(self, place: str) -> None:
         if place != self._thread.where:
             with self._step() as tx:
-                chat.found(tx, self._thread, place)
+                first = chat.found(tx, self._thread, place)
+            if not first:
+                raise Conflict(f"{self._thread.about} is told in {place} already, under another name.")
             self._thread = replace(self._thread, place=place)
 
     def _upload(self, part: Told) -> None:

@@ -155,6 +155,7 @@ class _Cells:
                 event.execution_count,
                 event.reason,
                 Whole(event.rest.file, event.rest.size, event.rest.lost) if event.rest else None,
+                event.redacted,
             )
         )
 

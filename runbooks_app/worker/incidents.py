@@ -13,7 +13,7 @@ from runbooks_app.store.database import Transaction
 
 def told_of_incident(tx: Transaction, service: Service, incident_id: str) -> tuple[Told, ...]:
     """Its one message; once it is closed, who closed it and with which cause, in the thread."""
-    told = _told(tx, service, incident_story(tx, service, int(incident_id)))
+    told = _told(tx, service, incident_story(tx, service, int(incident_id), outputs=False))
     parts = [Told(f"incident:{incident_id}", incident_message(told))]
     if told.closed and not told.part_of:
         parts.append(Told(f"incident:{incident_id}:closed", closed_message(told)))

@@ -30,6 +30,7 @@ from runbooks_app.actions import alerting, refusals, sweeping
 from runbooks_app.actions.signatures import KeysAway
 from runbooks_app.actions.starting import TargetBusy, wait_for_keys
 from runbooks_app.core.errors import Unavailable
+from runbooks_app.store import idempotency
 from runbooks_app.store.database import QUEUES, transaction
 from runbooks_app.worker import answering, telling, waking_people, work
 from runbooks_app.worker.context import Worker
@@ -291,6 +292,7 @@ def _sweep(worker: Worker) -> None:
 def _forget_old_deliveries(worker: Worker) -> None:
     with transaction(worker.service.engine) as tx:
         tx.execute("DELETE FROM chat_deliveries WHERE received_at < now() - interval '1 day'")
+        idempotency.forget(tx)
         tx.execute("DELETE FROM chat_links WHERE expires_at < now() - interval '1 day'")
         tx.execute("DELETE FROM sessions WHERE expires_at < now() - interval '1 day'")
         tx.execute("DELETE FROM pending_decisions WHERE begun_at < now() - interval '1 day'")

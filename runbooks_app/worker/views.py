@@ -30,7 +30,7 @@ from runbooks_app.documents.images import read_image
 from runbooks_app.documents.unreadable import Unreadable
 from runbooks_app.store import break_glass, incidents, proposals, runs, wakings
 from runbooks_app.store.database import Transaction
-from runbooks_app.store.records import Cell, Incident, Proposal, Run
+from runbooks_app.store.records import Attempt, CellOutline, Incident, Proposal, Run
 from runbooks_app.worker.alerts import alerts_told
 
 MOST_CHARTS = 4
@@ -39,6 +39,7 @@ MOST_CHARTS = 4
 def run_told(tx: Transaction, service: Service, run: Run) -> RunTold:
     """A run as its one message tells it."""
     cells, attempt = _diagnosis(tx, run)
+    number = attempt.number if attempt else 1
     url = f"{service.settings.public_url}/runs/{run.id}"
     incident = incidents.get(tx, run.incident_id)
     done = [cell for cell in cells if cell.state not in {CellState.WAITING, CellState.RUNNING}]
@@ -56,7 +57,7 @@ def run_told(tx: Transaction, service: Service, run: Run) -> RunTold:
         cells_done=len(worked) if run.state is RunState.DIAGNOSED else len(done),
         cells_total=len(cells),
         seconds=seconds,
-        attempt=attempt,
+        attempt=number,
         waiting=waiting.told(waiting.place(tx, service, run), run, rough=True),
         findings=tuple(
             FindingTold(f.severity, f.summary, f"{url}#cell-{f.cell_id}") for f in runs.findings(tx, run.id)
@@ -143,11 +144,15 @@ def break_glass_told(tx: Transaction, service: Service, proposal: Proposal) -> B
 
 
 def details_told(tx: Transaction, service: Service, run: Run) -> DetailsTold:
-    """What goes into the thread of a run that has ended."""
+    """What goes into the thread of a run that has ended. Of what cells printed, only what it shows is read."""
     url = f"{service.settings.public_url}/runs/{run.id}"
     hidden = restricted(tx, service, run)
-    cells, _ = _diagnosis(tx, run)
-    outputs = {cell.cell_id: outputs_of(service, cell) for cell in cells}
+    cells, attempt = _diagnosis(tx, run)
+    wrong = [c for c in cells if c.state not in {CellState.OK, CellState.NEVER_RAN}]
+    drawn = set(runs.illustrated(tx, attempt.id)) if attempt else set()
+    shown = {c.cell_id for c in wrong} | {c.cell_id for c in cells if c.cell_id in drawn}
+    at_length = runs.cells_named(tx, attempt.id, shown) if attempt and shown else {}
+    outputs = {cell_id: outputs_of(service, cell) for cell_id, cell in at_length.items()}
     return DetailsTold(
         url=url,
         cells=tuple(
@@ -159,8 +164,7 @@ def details_told(tx: Transaction, service: Service, run: Run) -> DetailsTold:
                 f"{url}#cell-{c.cell_id}",
                 hidden,
             )
-            for c in cells
-            if c.state not in {CellState.OK, CellState.NEVER_RAN}
+            for c in wrong
         ),
         evidence=tuple(
             _evidence(f.summary, f.evidence, f"{url}#cell-{f.cell_id}", restricted=hidden)
@@ -176,7 +180,7 @@ def details_told(tx: Transaction, service: Service, run: Run) -> DetailsTold:
                 hidden,
             )
             for c in cells
-            for png, alt in _charts(outputs[c.cell_id])
+            for png, alt in _charts(outputs.get(c.cell_id, []))
         )[:MOST_CHARTS],
     )
 
@@ -186,16 +190,17 @@ def _attaches(tx: Transaction, incident: Incident) -> bool:
     return incident.opened_by["kind"] == ALERT and incident.closed_at is None and bool(incidents.of_people(tx, most=1))
 
 
-def _diagnosis(tx: Transaction, run: Run) -> tuple[list[Cell], int]:
+def _diagnosis(tx: Transaction, run: Run) -> tuple[list[CellOutline], Attempt | None]:
+    """Cells of the latest attempt at the diagnosis, without what they printed: a message tells none of it."""
     tries = [a for a in runs.attempts(tx, run.id) if a.stage == "diagnose"]
     if not tries:
-        return [], 1
+        return [], None
     cells = [
         c
-        for c in runs.cells(tx, tries[-1].id)
+        for c, _ in runs.outlines(tx, tries[-1].id)
         if c.stage == Stage.DIAGNOSTIC or c.state not in {CellState.OK, CellState.WAITING, CellState.RUNNING}
     ]
-    return cells, tries[-1].number
+    return cells, tries[-1]
 
 
 def _proposer(tx: Transaction, proposal: Proposal) -> str:

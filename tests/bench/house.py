@@ -6,27 +6,23 @@ Its library are the bench's notebooks. They declare an HTTP connection, so that 
 from __future__ import annotations
 
 import json
-import secrets
 import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from bench import samples
 from bench.peers import Took
-from psycopg import sql
+from bench.servers import servers
 
 from runbooks_app.actions.running import request_run
 from runbooks_app.core.people import Person
 from runbooks_app.live.streams import Live
-from runbooks_app.main.embedded import Postgres, Redis
 from runbooks_app.main.worker import assembled, start_engine
 from runbooks_app.settings import read_settings
 from runbooks_app.store import people, runs
 from runbooks_app.store.database import reading, transaction
-from runbooks_app.store.migrate import migrate
 from runbooks_app.worker import work
 
 if TYPE_CHECKING:
@@ -50,7 +46,6 @@ url = "http://127.0.0.1:9"
 approvers = ["database"]
 """
 REACHED = {"prometheus": "http"}
-ROLE = "runbooks_app"
 
 
 class ListeningLive(Live):
@@ -127,27 +122,11 @@ def house(folder: Path, **settings: Any) -> Iterator[House]:
         configuration.write_text(_toml(given | settings))
         engine = start_engine(read_settings({"RUNBOOKS_CONFIG": str(configuration)}))
         stack.callback(engine.close)
-        database = stack.enter_context(Postgres.start(folder / "service"))
-        redis = Redis.start(folder / "redis")
-        if redis is None:
-            raise RuntimeError("There is no redis-server on PATH.")
-        stack.enter_context(redis)
-        password = secrets.token_urlsafe(24)
-        with psycopg.connect(database.url(), autocommit=True) as admin:
-            create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
-            admin.execute(create.format(sql.Identifier(ROLE), sql.Literal(password)))
-            admin.execute("CREATE DATABASE bench")
-        migrate(database.url(database="bench"), "", ROLE)
-        given |= {
-            "database_url": f"postgresql://{ROLE}@127.0.0.1:{database.port}/bench",
-            "database_password_file": _secret(folder / "database.secret", password),
-            "redis_url": redis.url,
-            "redis_password_file": _secret(folder / "redis.secret", redis.password),
-            "artifacts": f"file://{folder / 'artifacts'}",
-        }
+        stands = stack.enter_context(servers(folder, durable=True))
+        given |= stands.settings
         configuration.write_text(_toml(given | settings))
         worker = assembled(read_settings({"RUNBOOKS_CONFIG": str(configuration)}), engine)
-        live = ListeningLive(redis.url, redis.password)
+        live = ListeningLive(stands.redis.url, stands.redis.password)
         worker = replace(worker, live=live)
         stack.callback(worker.service.engine.dispose)
         worker.leases.start()
@@ -180,12 +159,6 @@ def together(count: int, call: Any) -> float:
     if failures:
         raise failures[0]
     return took
-
-
-def _secret(path: Path, content: str) -> str:
-    path.touch(0o600)
-    path.write_text(content)
-    return str(path)
 
 
 def _toml(settings: dict[str, Any]) -> str:

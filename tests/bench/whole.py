@@ -139,9 +139,8 @@ def whole(folder: Path) -> Iterator[Whole]:
         ana, ben = (Browser(stage, sub) for sub in ("ana", "ben"))
         for person in (ana, ben):
             assert person.sign_in().status_code == 200
-        link = re.search(r"/link/[\w-]+", str(Story(stage, lambda _: None).command("U0ANA", "/runbook status")[-1]))
-        assert link is not None
-        assert ana.post(link.group(), ana.page(link.group())).status_code == 200
+        path = Story(stage, lambda _: None).link_for("U0ANA")
+        assert ana.post(path, ana.page(path)).status_code == 200
         yield Whole(stage, ana, ben)
         for person in (ana, ben):
             person.client.close()

@@ -9,9 +9,7 @@ import pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One after the other, in one process: forms have to open in time, and a stage takes what a small machine has."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.chat)
-            item.add_marker(pytest.mark.xdist_group("stage"))
             item.add_marker(pytest.mark.timeout(240))

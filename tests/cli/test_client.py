@@ -12,6 +12,8 @@ from dataclasses import replace
 import pytest
 from far_service import error
 
+from runbooks_app.main.client import waiting
+
 pytestmark = pytest.mark.identity
 
 RUN = "q2k7m4xw5hd3ntra"
@@ -73,7 +75,8 @@ def a_run(state, **changes):
 
 
 @pytest.mark.parametrize(("state", "exit_code"), [("diagnosed", 0), ("failed", 1), ("timed_out", 1), ("cancelled", 1)])
-def test_waiting_shows_the_end_and_tells_it_to_scripts(far, ana, runbooks, state, exit_code):
+def test_waiting_shows_the_end_and_tells_it_to_scripts(far, ana, runbooks, monkeypatch, state, exit_code):
+    monkeypatch.setattr(waiting, "PAUSE", 0.01)
     found = [{"cell": "c", "severity": s, "summary": f"{s} thing", "evidence": None} for s in ("info", "critical")]
     far.answers |= {
         "POST /api/v1/runs": [(201, a_run("queued"))],
@@ -190,6 +193,17 @@ def test_an_id_is_looked_up_as_a_run_then_as_a_proposal_then_as_a_name(far, ana,
     far.answers[f"GET /api/v1/runbooks/{RUN}"] = [(404, error("not_found", "There is no runbook. Did you mean x?"))]
     code, _, complained = runbooks("show", RUN)
     assert (code, "Did you mean x?" in complained) == (2, True)
+
+
+def test_an_ask_is_shown_with_what_was_asked_and_what_it_showed(far, ana, runbooks):
+    ask = {"hypothesis": "It lags", "source": "%%sql orders-db\nSELECT 1", "conclusion": ""}
+    far.answers[f"GET /api/v1/runs/{RUN}"] = [
+        a_run("diagnosed", ask=ask),
+        a_run("diagnosed", ask=ask | {"conclusion": "No"}),
+    ]
+    told = runbooks("show", RUN)[1]
+    assert "\nIt lags\n  %%sql orders-db\n  SELECT 1\nIt showed: nobody has written that down yet\n" in told
+    assert "\nIt showed: No\n" in runbooks("show", RUN)[1]
 
 
 @pytest.mark.parametrize("terminal", [False, True])

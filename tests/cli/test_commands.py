@@ -70,22 +70,23 @@ def test_what_is_not_understood_exits_with_2(arguments):
     assert "Traceback" not in answer.output
 
 
-def test_a_broken_setting_is_told_without_a_traceback():
-    answer = process("web", RUNBOOKS_BINDD="x")
+@pytest.mark.parametrize("command", ["web", "worker"])
+def test_a_broken_setting_is_told_at_once_without_a_traceback(command):
+    answer = process(command, RUNBOOKS_BINDD="x", PYTHONPROFILEIMPORTTIME="1")
     assert answer.returncode == 2
     assert "RUNBOOKS_BINDD: is no setting. Did you mean RUNBOOKS_BIND?" in answer.stderr
     assert "Traceback" not in answer.stderr
+    assert "\x1b" not in answer.stderr
+    assert "sqlalchemy" not in answer.stderr  # no server was loaded for this
 
 
-def test_an_error_keeps_its_brackets(tmp_path):
-    answer = process("check", "--library", tmp_path, "[red]x")
-    assert answer.returncode == 2
-    assert "[red]x" in answer.stderr
+def test_an_error_keeps_its_brackets(tmp_path, runbooks):
+    code, _, complained = runbooks("check", "--library", tmp_path, "[red]x")
+    assert (code, "[red]x" in complained) == (2, True)
 
 
 def test_nothing_is_coloured_where_nobody_wants_it():
     assert "\x1b" not in process("--help", NO_COLOR="1", FORCE_COLOR="").stdout
-    assert "\x1b" not in process("web", RUNBOOKS_BINDD="x").stderr
 
 
 def test_the_check_exits_with_1_where_a_runbook_has_errors_and_names_file_cell_and_mend(tmp_path):
@@ -98,6 +99,24 @@ def test_the_check_exits_with_1_where_a_runbook_has_errors_and_names_file_cell_a
     assert "Did you mean database?" in answer.output
     told = json.loads(invoke("check", "--library", tmp_path, "--json").output)
     assert (told["ok"], bool(told["runbooks"]["good"]["errors"])) == (False, False)
+
+
+def test_the_check_is_of_the_library_of_the_settings_and_within_their_ceilings(tmp_path, monkeypatch):
+    library = tmp_path / "ours"
+    library.mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUNBOOKS_LIBRARY", str(library))
+    look = notebooks.cell("look", "print(database)", "diagnostic")
+    notebooks.write(library, "greedy", look, limits={"memory": "1 GB"})
+    assert invoke("check").output == "1 checked, 0 with errors\n"
+    monkeypatch.setenv("RUNBOOKS_CEILINGS", '{"memory": "512 MB"}')
+    answer = invoke("check")
+    assert answer.exit_code == 1
+    assert "ours/greedy.ipynb: " in answer.output
+    assert "512 MB" in answer.output
+    assert "greedy" in invoke("doctor").output
+    monkeypatch.setenv("RUNBOOKS_LIBRARY", str(tmp_path / "nowhere"))
+    assert "RUNBOOKS_LIBRARY" in invoke("check").output
 
 
 def test_an_unknown_runbook_is_told_with_those_that_there_are(tmp_path):
@@ -134,10 +153,9 @@ def test_an_altered_trail_exits_with_1(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}", "\x00"])
-def test_a_file_that_is_no_trail_exits_with_2(tmp_path, line):
-    answer = process("audit", "verify", "--file", trail(tmp_path, entry(), line))
-    assert answer.returncode == 2
-    assert "Line 2 of" in answer.stderr
+def test_a_file_that_is_no_trail_exits_with_2(tmp_path, line, runbooks):
+    code, _, complained = runbooks("audit", "verify", "--file", trail(tmp_path, entry(), line))
+    assert (code, "Line 2 of" in complained) == (2, True)
 
 
 def test_an_export_overwrites_nothing(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from dataclasses import replace
 
 import notebooks
@@ -17,7 +18,7 @@ from runbooks_app.actions import identity
 from runbooks_app.actions.context import worker_actor
 from runbooks_app.connections import read_connections
 from runbooks_app.core.errors import RunbooksError
-from runbooks_app.core.run_identity import discovery
+from runbooks_app.core.run_identity import discovery, thumbprint
 from runbooks_app.main.cli import app
 from runbooks_app.main.identity import examine
 
@@ -117,6 +118,32 @@ def test_a_key_is_withdrawn_from_the_command_line_and_another_takes_its_place(he
     (other,) = here.kids()
     assert other != gone
     assert here.files() == {other}
+
+
+@pytest.mark.pages
+@pytest.mark.parametrize("begin", ["-", "--", "-h"])
+def test_a_key_is_withdrawn_also_where_its_name_looks_like_an_option(here, begin):
+    here.turn()
+    lost = named(begin)
+    kid = thumbprint(lost)
+    identity.publish(here.service, "w2", [lost])
+    assert f"{kid} is withdrawn" in printed("withdraw", kid, "--reason", "the machine was lost")
+    assert kid not in here.kids()
+    refused = run("withdraw", kid, "--reason", "AKIA" + 16 * "A")
+    assert "cannot be kept" in str(refused.exception)
+    told = run("withdraw", kid, "--reason", "again")
+    assert f"No key {kid} is published" in str(told.exception)
+    assert "Withdraw a key at once" in printed("withdraw", "--help")
+
+
+def named(begin):
+    """A public key whose kid begins so; which one does is up to chance, so its exponent is tried out."""
+    jwk = RSAKey.generate_key(2048).as_dict(private=False)
+    for exponent in range(65_537, 2**24, 2):
+        jwk["e"] = urlsafe_b64encode(exponent.to_bytes(3)).decode()
+        if thumbprint(jwk).startswith(begin):
+            return jwk
+    raise AssertionError(begin)
 
 
 def test_doctor_finds_a_run_identity_in_order(here):

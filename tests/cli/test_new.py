@@ -89,6 +89,9 @@ def test_run_all_in_jupyter_diagnoses_and_stops_at_the_gate(tmp_path, orders_ser
     monkeypatch.setenv("RUNBOOKS_KIT_CONNECTIONS", str(tmp_path / "mine.toml"))
     notebook = nbformat.read(write(tmp_path, "disk-full", "", "storage"), as_version=4)
     notebook.cells[1].source += '\ndatabase, slow_after = "orders-db", 0.0'
+    (helps,) = [cell for cell in notebook.cells if cell.id == "did-it-help"]
+    assert '"10s"' in helps.source
+    helps.source = helps.source.replace('"10s"', '"1s"')  # it does not help here, however long one waits
     with psycopg.connect(url, autocommit=True) as slow, ThreadPoolExecutor(1) as pool:
         asleep = pool.submit(slow.execute, "SELECT pg_sleep(60)")
         NotebookClient(notebook, timeout=60, allow_errors=True, kernel_name="python3").execute()

@@ -111,6 +111,9 @@ def test_it_is_reviewed_by_somebody_who_had_no_part_in_it(person, told):
 def test_a_review_takes_words_and_stands_once():
     with pytest.raises(InvalidInput, match="20 to 2,000"):
         break_glass.review(BROKEN, BEN, "fine", reviewed=False)
+    for cannot_be_kept in (f"{REASON} AKIA{'A' * 16}", f"{REASON} \0"):
+        with pytest.raises(InvalidInput, match="The review cannot be kept"):
+            break_glass.review(BROKEN, BEN, cannot_be_kept, reviewed=False)
     with pytest.raises(Conflict, match="reviewed already"):
         break_glass.review(BROKEN, BEN, REASON, reviewed=True)
     with pytest.raises(Refused, match="takes the role"):

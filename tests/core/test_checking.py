@@ -171,6 +171,15 @@ def test_connections_are_declared_and_opened_by_their_kind(errors, cell, told):
     assert told in "\n".join(found)
 
 
+def test_a_remediation_can_be_given_only_what_the_runbook_reaches(errors):
+    takes = ("remediation", 'at: kit.Connection["http"]  # where\nkit.gate("stop", "Stop")\nkit.http(at)')
+    told = "cell c6: takes a http connection as at, and the runbook reaches none: nothing could be chosen."
+    assert told in errors(*GOOD, takes)[0]
+    assert errors(*GOOD, takes, ("diagnostic", "kit.http('prometheus')"), connections={"prometheus": "http"}) == []
+    also = 'at: kit.Connection["postgres"]  # where\nkit.gate("stop", "Stop")\nkit.postgres(at)'
+    assert errors(*GOOD, ("remediation", also)) == []
+
+
 def test_a_declared_connection_passes_and_one_that_nothing_opens_is_a_warning(report):
     opens = ("diagnostic", "kit.http('prometheus')")
     assert report(*GOOD, opens, connections={"prometheus": "http"}).passed

@@ -20,9 +20,10 @@ from runbooks_app.core.deciding import (
     may_start,
     why_not,
     why_not_in_chat,
+    why_not_withdraw,
 )
 from runbooks_app.core.errors import Conflict, Refused, RunbooksError
-from runbooks_app.core.people import Person
+from runbooks_app.core.people import Person, through
 from runbooks_app.core.policy import Policy, Risk
 from runbooks_app.core.proposal import ProposalState
 
@@ -35,6 +36,13 @@ CAT = Person("i#cat", "Cat", roles=frozenset({"approver:database"}))
 
 def approval(person: Person) -> Decision:
     return Decision(person.subject, person.name, Verdict.APPROVE, NOW)
+
+
+def test_an_agent_decides_nothing_whatever_roles_its_human_has():
+    agent = through(BEN, "runbooks-agent", "helper")
+    for verdict in Verdict:
+        with pytest.raises(Refused, match="a person has to decide"):
+            decide(ASKED, agent, verdict, "d1", NOW, signed=True)
 
 
 def test_one_approval_is_enough_where_the_policy_asks_for_one():
@@ -68,6 +76,22 @@ def test_requesters_sponsors_and_outsiders_are_refused(verdict):
     for roles in (frozenset[str](), frozenset({"approver:payments"}), frozenset({"admin", "responder"})):
         with pytest.raises(Refused, match="Only approvers for database"):
             decide(ASKED, Person("i#dan", "Dan", roles=roles), verdict, "d1", NOW, signed=True)
+
+
+def test_what_a_program_proposed_by_itself_needs_a_sponsor_whoever_asked_for_its_run():
+    by_program = replace(ASKED, by_program=True)
+    assert by_program.needs_sponsor
+    assert by_program.nobody_asked
+    assert not ASKED.nobody_asked
+    assert replace(by_program, sponsor="i#dan").behind == {*ASKED.requesters, "i#dan"}
+    assert replace(ASKED, sponsor="").behind == ASKED.requesters
+    with pytest.raises(Refused, match="somebody has to sponsor it first"):
+        decide(by_program, BEN, Verdict.APPROVE, "d1", NOW, signed=True)
+    sponsored = replace(by_program, sponsor="i#dan")
+    assert decide(sponsored, BEN, Verdict.APPROVE, "d1", NOW, signed=True) is ProposalState.APPROVED
+    approved = replace(by_program, state=ProposalState.APPROVED, decisions=(approval(BEN),))
+    with pytest.raises(Refused, match="No human answers for it"):
+        may_start(approved, {BEN.subject: BEN.approver_groups}, "d1", NOW)
 
 
 def test_what_no_human_asked_for_needs_a_sponsor_where_its_risk_is_high():
@@ -116,6 +140,20 @@ def test_a_closed_proposal_says_why(state, told):
     with pytest.raises(Conflict, match=told.split(" at ")[0]):
         decide(closed, CAT, Verdict.APPROVE, "d1", NOW, signed=True)
     assert closed_reason(replace(closed, state=ProposalState.DENIED, decisions=()), NOW) == "It was denied."
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "ended_at", "told"),
+    [
+        (ProposalState.WITHDRAWN, "Withdrawn by Ann.", NOW, "Withdrawn by Ann at 03:12:00 UTC."),
+        (ProposalState.WITHDRAWN, "", None, "It was withdrawn."),
+        (ProposalState.STALE, "The session is gone.", NOW, "It went stale at 03:12:00 UTC. The session is gone."),
+        (ProposalState.STALE, "", None, "It went stale."),
+    ],
+)
+@pytest.mark.pages
+def test_what_ended_without_a_decision_says_when_and_by_whom(state, reason, ended_at, told):
+    assert closed_reason(replace(ASKED, state=state, state_reason=reason, ended_at=ended_at), NOW) == told
 
 
 def test_clauses_are_told_in_words():
@@ -228,3 +266,14 @@ def test_in_a_chat_only_low_risk_with_its_evidence_in_sight_is_decided_and_only_
     why = why_not_in_chat(asked, allowed, restricted=restricted)
     assert why.startswith(told)
     assert bool(why) == bool(told)
+
+
+@pytest.mark.pages
+def test_whoever_is_behind_it_takes_it_back_and_no_agent_does():
+    ana = Person("i#ana", "Ana", roles=frozenset({"responder"}))
+    assert ASKED.requesters == {ana.subject}
+    assert why_not_withdraw(ASKED, ana) == ""
+    assert why_not_withdraw(replace(ASKED, requesters=frozenset(), sponsor=BEN.subject), BEN) == ""
+    assert why_not_withdraw(ASKED, BEN) == "Only who asked for it can withdraw it; approvers deny it."
+    agent = through(ana, "runbooks-agent")
+    assert why_not_withdraw(ASKED, agent) == "Agents withdraw nothing; whoever asked for it does so on its page."

@@ -7,6 +7,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
 from runbooks_app.core.id_tokens import (
+    CLIENT_CLAIMS,
     LEEWAY,
     LOGOUT_AGE,
     LOGOUT_EVENT,
@@ -189,8 +190,8 @@ def access_token(kind="at+jwt", **changes):
     return token({k: v for k, v in {**times, **claims}.items() if v is not None}, typ=kind)
 
 
-def look_access(found):
-    return believed_access(found, Published(KEY), issuer=ISSUER, audience="https://runbooks/api", now=NOW)
+def look_access(found, **how):
+    return believed_access(found, Published(KEY), issuer=ISSUER, audience="https://runbooks/api", now=NOW, **how)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +200,16 @@ def look_access(found):
 )
 def test_an_access_token_for_this_service_stands_for_a_person(good):
     assert look_access(access_token(**good))["sub"] == "ben"
+
+
+@pytest.mark.pages
+@pytest.mark.parametrize("claim", CLIENT_CLAIMS)
+@pytest.mark.parametrize("beside", [{"client_id": None}, {"client_id": "another"}, {"azp": ["batch"], "cid": 7}])
+def test_of_one_client_alone_a_token_needs_no_person_behind_it(claim, beside):
+    alone = access_token(**{**beside, "sub": "batch", claim: "batch"})
+    assert look_access(alone, agents="batch")["sub"] == "batch"
+    with pytest.raises(Untrusted, match="for a program"):
+        look_access(alone, agents="runbooks-agent")
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,14 @@ from runbooks_app.core.incident import (
     CellStory,
     ChannelStory,
     DecisionStory,
-    Durations,
     Happened,
     IncidentStory,
     ProposalStory,
     RunStory,
     Told,
     VerificationStory,
-    durations,
 )
+from runbooks_app.core.incident_steps import Durations, durations
 from runbooks_app.core.policy import Policy, Risk
 from runbooks_app.core.proposal import ProposalState, Verification
 from runbooks_app.core.run import RunState

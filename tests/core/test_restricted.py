@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from runbooks_app.core.incident import (
+    AskStory,
     CellStory,
     FindingStory,
     ProposalStory,
@@ -15,9 +16,10 @@ from runbooks_app.core.incident import (
     RunStory,
     VerificationStory,
 )
+from runbooks_app.core.people import Person, through
 from runbooks_app.core.policy import Policy, Risk
 from runbooks_app.core.proposal import ProposalState, Verification
-from runbooks_app.core.restricted import shareable
+from runbooks_app.core.restricted import shareable, shareable_ask, stays_on_pages
 from runbooks_app.core.run import RunState
 from runbooks_app.core.runbook import Stage
 
@@ -63,3 +65,26 @@ def test_what_was_not_done_or_not_verified_is_not_made_up(done):
 def test_a_run_that_reached_nothing_restricted_is_told_whole():
     open_run = replace(RUN, restricted=False)
     assert shareable(open_run) is open_run
+
+
+@pytest.mark.pages
+@pytest.mark.parametrize("concluded_at", [None, AT])
+def test_of_an_ask_is_told_that_it_was_asked_and_concluded_and_where(concluded_at):
+    asked = replace(RUN, title=f"Was it {SEEN}", findings=(replace(FINDING, summary=SEEN),), parameters={"who": SEEN})
+    ask = AskStory(asked, f"It was {SEEN}" if concluded_at else "", "Ana", concluded_at)
+    told = shareable_ask(ask)
+    assert SEEN not in repr(told)
+    assert (told.withheld, told.concluded_at, told.concluded_by) == (True, concluded_at, "Ana")
+    assert (told.run.requested_by, told.run.requested_at) == ("Ana", AT)
+    assert "/runs/r" in told.run.title
+    assert ("/runs/r" in told.conclusion) == (concluded_at is not None)
+    whole = replace(ask, run=replace(asked, restricted=False))
+    assert shareable_ask(whole) is whole
+
+
+@pytest.mark.pages
+def test_what_stays_on_pages_is_told_to_people_and_to_no_agent():
+    anna = Person("i#anna", "Anna", roles=frozenset({"responder"}))
+    agent = through(anna, "runbooks-agent")
+    told = [(anna, True), (anna, False), (agent, True), (agent, False)]
+    assert [stays_on_pages(who, restricted=is_so) for who, is_so in told] == [False, False, True, False]

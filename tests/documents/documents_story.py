@@ -13,6 +13,7 @@ from runbooks_app.core.incident import (
     AuditRef,
     CellStory,
     ChannelStory,
+    CredentialStory,
     DecisionStory,
     FindingStory,
     Happened,
@@ -247,7 +248,17 @@ def make_story(*, text=lambda plain: plain, outputs=(), title="Orders are slow")
             DecisionStory(text("Late Larry"), "deny", at(120), text("wait"), "web", counted=False, entry=ref(52)),
         ),
         remediation=RemediationStory(
-            ProposalState.APPLIED, at(94), at(95.5), "rb_4711_remediate", "", (remediate,), ref(49), ref(50)
+            ProposalState.APPLIED,
+            at(94),
+            at(95.5),
+            (
+                CredentialStory("orders-db", "rb_4711_remediate", ref(49)),
+                CredentialStory("cloud", "role/rb-4711", ref(56)),
+            ),
+            "",
+            (remediate,),
+            ref(49),
+            ref(50),
         ),
         verification=VerificationStory(Verification.VERIFIED, at(99.6), "", (verify,), (), ref(51)),
         recheck=ref(48),

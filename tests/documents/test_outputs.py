@@ -19,20 +19,7 @@ from runbooks_app.documents import fragments
 from runbooks_app.documents.outputs import MOST_OUTPUTS, pieces
 from runbooks_app.documents.text import ansi, coloured, fold, plain, revealed
 
-MIMES = [
-    "text/plain",
-    "text/html",
-    "text/markdown",
-    "text/latex",
-    "image/svg+xml",
-    "image/png",
-    "image/jpeg",
-    "application/json",
-    "application/javascript",
-    "application/vnd.jupyter.widget-view+json",
-    "application/vnd.plotly.v1+json",
-    *bundles._READERS,
-]
+MIMES = [*hostile.MIMES, *bundles._READERS]
 
 
 def only(output, **options):

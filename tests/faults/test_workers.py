@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import signal
 
+import psycopg
 from faults.checker import attempts, entries
 from process_trees import children, descendants
 from whole_stage import DIAGNOSIS, REMEDIATION, VERIFICATION, until
 
 RESTING = 3
 """Processes below a worker that has no kernel: warden, zygote and its heir."""
+
+ENDS_A_CELL_AND_WAITS = """
+SELECT FROM pg_locks WHERE relation = 'cells'::regclass AND mode = 'RowExclusiveLock'
+AND pg_backend_pid() = ANY (pg_blocking_pids(pid))
+"""
 
 
 def test_a_diagnosis_whose_worker_is_killed_is_finished_by_another(crew, stage, drill, ana):
@@ -142,3 +148,25 @@ def test_a_worker_frozen_while_it_executes_cannot_make_unknown_anything_else(cre
     assert "not known" in seen["state_reason"]
     assert drill.written(word) == 1
     assert len(entries(stage, "remediation.ended", proposal=proposal["id"])) == 1
+
+
+def test_a_worker_frozen_in_the_middle_of_a_transaction_holds_nobody_up(crew, stage, drill, ana):
+    frozen = crew.only
+    with drill.held(DIAGNOSIS):
+        run_id, _ = drill.start(ana)
+        drill.comes_to(DIAGNOSIS)
+        holder = psycopg.connect(stage.database.url(database="runbooks"))
+        holder.execute("SELECT FROM audit_head FOR UPDATE")
+    with holder:
+        until("the run's end to wait for the audit trail", lambda: holder.execute(ENDS_A_CELL_AND_WAITS).rowcount)
+        frozen.send_signal(signal.SIGSTOP)
+    # It has the head of the trail now, and the rows of its run.
+    crew.hire()
+    another, _ = drill.start(ana)
+    run = ana.run(run_id)
+    assert (run["state"], run["in_part"]) == ("diagnosed", False), run
+    assert len(attempts(stage, run_id)) == 2
+    assert ana.run(another)["state"] == "diagnosed"
+    frozen.send_signal(signal.SIGCONT)
+    until("the frozen worker to let go of its kernel", lambda: len(descendants(frozen.pid)) <= RESTING)
+    assert len(entries(stage, "run.ended", run=run_id)) == 1

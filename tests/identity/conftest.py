@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,10 +12,14 @@ from node_provider import NodeProvider
 from whole_stage import Drill, Person, library_with_drill
 
 from runbooks_app.main.demo.stage import Stage
+from runbooks_app.main.demo.story import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_ADDRESSES = itertools.cycle(range(1, 255))
 
 
 class Colleague(Person):
@@ -22,6 +27,10 @@ class Colleague(Person):
 
     def __init__(self, stage: Stage, sub: str, node: NodeProvider) -> None:
         super().__init__(stage, sub)
+        self.client.close()
+        # From an address of their own, as people come: of each address only so many sign in a minute.
+        transport = httpx.HTTPTransport(local_address=f"127.0.1.{next(_ADDRESSES)}")
+        self.client = httpx.Client(transport=transport, follow_redirects=True, timeout=PATIENCE, trust_env=False)
         self.node = node
 
     def sign_in(self, place: str = "/") -> httpx.Response:

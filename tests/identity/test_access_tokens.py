@@ -10,7 +10,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from whole_stage import until
 
-pytestmark = [pytest.mark.identity, pytest.mark.xdist_group("company")]
+pytestmark = pytest.mark.identity
 
 
 @pytest.fixture(scope="module")

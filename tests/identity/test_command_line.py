@@ -19,7 +19,7 @@ import httpx
 import pytest
 from whole_stage import DIAGNOSIS, until
 
-pytestmark = [pytest.mark.identity, pytest.mark.xdist_group("company")]
+pytestmark = pytest.mark.identity
 
 
 class Machine:

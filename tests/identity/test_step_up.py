@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,12 +12,11 @@ import chromium
 import httpx
 import node_provider
 import pytest
+import serving
 from flask import make_response, render_template_string
-from werkzeug.serving import make_server
 
 from runbooks_app.actions.context import Service
 from runbooks_app.library import Library
-from runbooks_app.main.embedded.ports import free_port
 from runbooks_app.settings import Settings
 from runbooks_app.store.artifacts import Artifacts
 from runbooks_app.web import client as client_module
@@ -71,27 +69,20 @@ def served(database, node, servers_folder, tmp_path, monkeypatch) -> Iterator[Se
 
 @contextmanager
 def serve(provider, database, servers_folder, library, monkeypatch, **settings) -> Iterator[Served]:
-    made = Served(f"http://127.0.0.1:{free_port()}")
-    told = Settings(
-        public_url=made.url,
-        oidc_issuer=provider.issuer,
-        oidc_scopes="openid profile email groups",
-        roles={"sre": ["responder"], "dba": ["approver:database"]},
-        **settings,
-    )
-    service = Service(database.engine, Library(library), {}, told, Artifacts("file://artifacts", servers_folder))
-    app = create_app(service, secret_key=b"x" * 32, oidc_client_secret=SECRET)
-    with_the_thing(app, made, monkeypatch)
-    provider.service(made.url, secret=SECRET, client_id="runbooks")
-    server = make_server("127.0.0.1", int(made.url.rpartition(":")[2]), app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with serving.served() as place:
+        made = Served(place.address)
+        told = Settings(
+            public_url=made.url,
+            oidc_issuer=provider.issuer,
+            oidc_scopes="openid profile email groups",
+            roles={"sre": ["responder"], "dba": ["approver:database"]},
+            **settings,
+        )
+        service = Service(database.engine, Library(library), {}, told, Artifacts("file://artifacts", servers_folder))
+        app = place.app = create_app(service, secret_key=b"x" * 32, oidc_client_secret=SECRET)
+        with_the_thing(app, made, monkeypatch)
+        provider.service(made.url, secret=SECRET, client_id="runbooks")
         yield made
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def with_the_thing(app: Flask, made: Served, monkeypatch) -> None:
@@ -183,7 +174,7 @@ def test_while_the_provider_is_away_people_go_on_and_afterwards_sign_in_under_it
             assert browser.get("/api/v1/me").json()["roles"] == ["responder"]
             away = browser.get("/login")
             assert away.status_code == 503
-            assert "Who is signed in may read, diagnose and decide" in away.text
+            assert "nobody signs in or approves high risk; all else goes on" in away.text
             assert served.begin(browser).status_code == 503
             with node_provider.running(int(first.issuer.rpartition(":")[2])) as second:
                 second.person("ana", name="Ana", groups=["sre"])

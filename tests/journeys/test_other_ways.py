@@ -19,7 +19,7 @@ def test_a_run_fills_in_while_its_cells_print(visitor, drill, ana):
         window.signs_in(page, "ana", f"/runs/{run_id}")
         page.evaluate(STAY)
         expect(page.locator("article.cell", has_text="hold")).to_contain_text("running")
-        expect(page.locator(".live")).to_contain_text(f"waits at {DIAGNOSIS}")
+        expect(page.locator(".live", has_text=f"waits at {DIAGNOSIS}")).to_be_visible()
         expect(page.locator("#run-findings")).to_contain_text("Nothing so far")
         expect(page.locator("#run-head")).to_contain_text("diagnosing")
     expect(page.locator("#run-findings")).to_contain_text(f"{word} does not stand there yet")

@@ -73,7 +73,7 @@ def test_every_page_fits_and_nothing_complains(visitor, stage, drill, ana, pages
         run_id, _ = drill.start(ana)
         drill.comes_to(DIAGNOSIS)
         page.goto(f"{stage.url}/runs/{run_id}")
-        page.locator(".live pre").wait_for()
+        page.locator(".live", has_text="waits at").wait_for()  # the cell before may still show its own
         shoot(page, "run-going")
         page.goto(f"{stage.url}/")
         shoot(page, "now-going")

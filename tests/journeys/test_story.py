@@ -15,6 +15,7 @@ def test_the_demo_plays_its_whole_story_and_tells_it_as_one_object(tmp_path):
     played = subprocess.run(
         command, cwd=LIBRARY.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=220, check=False
     )
+    assert played.stdout, played.stderr
     told = json.loads(played.stdout)
     failed = [step for step in told["steps"] if not step["ok"]]
     assert failed == [], f"{failed}\n{played.stderr}"

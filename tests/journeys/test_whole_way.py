@@ -64,7 +64,7 @@ def _finds_the_runbook_by_keyboard(page):
     page.keyboard.press("/")
     expect(page.locator("#search")).to_be_focused()
     page.keyboard.type("latency")
-    expect(page.locator("#runbooks li:visible")).to_have_count(1)
+    expect(page.locator("#found li")).to_have_count(1)
     page.keyboard.press("Enter")
     page.wait_for_url("**/runbooks/db-latency")
 
@@ -94,8 +94,8 @@ def _starts_it_and_watches(page):
     expect(findings).to_contain_text("deploy-migration")
     expect(page.locator("#run-head")).to_contain_text("diagnosed")
     expect(page.locator("#run-segments .cell img").first).to_be_visible()
-    page.locator("#run-segments iframe").first.scroll_into_view_if_needed()
-    expect(page.frame_locator("#run-segments iframe").first.locator("table")).to_be_visible()
+    page.locator("#run-segments table.grid:visible").first.scroll_into_view_if_needed()
+    expect(page.locator("#run-segments table.grid:visible").first).to_be_visible()
     beside = page.locator("#run-proposals a.button", has_text="Look and decide")
     proposal = beside.first.get_attribute("href")
     assert stayed(page), "it filled in without a reload"
@@ -136,7 +136,7 @@ def _takes_the_postmortem_along(page, pid):
 def _auditor_finds_it(otto, incident):
     page = otto.page()
     otto.signs_in(page, "otto", "/audit")
-    page.get_by_label("Kind").select_option("postmortem.exported")
+    page.get_by_label("Event", exact=True).select_option("postmortem.exported")
     page.get_by_role("button", name="Search").click()
     row = page.locator("tbody tr").first
     expect(row).to_contain_text("Ana")

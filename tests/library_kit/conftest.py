@@ -27,10 +27,10 @@ WORD = "orders-password"
 
 
 @pytest.fixture(scope="session")
-def orders_server(servers_folder, postgres_programs) -> Iterator[Postgres]:
+def orders_server(clusters_folder, postgres_programs) -> Iterator[Postgres]:
     """A cluster of the shop's own, small enough to run out of connections."""
     settings = {"max_connections": "40", "reserved_connections": "3", "max_prepared_transactions": "4"}
-    with Postgres.start(servers_folder / "kit-orders", settings=settings, durable=False) as server:
+    with Postgres.start(clusters_folder / "kit-orders", settings=settings, durable=False) as server:
         with psycopg.connect(server.url(), autocommit=True) as superuser:
             superuser.execute(
                 f"""
@@ -283,3 +283,12 @@ def shell() -> Iterator[InteractiveShell]:
 def kernel(plain, shell, orders_server) -> Kernel:
     """What runs the cells of db-latency."""
     return Kernel(shell, orders_server)
+
+
+@pytest.fixture
+def own_connections(plain, monkeypatch, tmp_path, orders_server):
+    file = tmp_path / "connections.toml"
+    monkeypatch.setenv("RUNBOOKS_KIT_CONNECTIONS", str(file))
+    dsn = orders_server.url("reader", "shop", "orders-password")
+    file.write_text(f'[orders-db]\ndsn = "{dsn}"\n[prometheus]\nurl = "http://127.0.0.1:9"\n', encoding="utf-8")
+    return file

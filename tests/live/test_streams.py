@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
 import pytest
@@ -205,3 +206,19 @@ def test_after_a_restart_of_redis_watching_goes_on(servers_folder, redis_server)
             assert texts(events, 1) == ["after"]
             eyes.close()
             voice.close()
+
+
+def test_whoever_begins_to_watch_at_the_moment_of_the_end_breaks_nothing(redis_server, monkeypatch):
+    eyes, start, ends = Viewer(url_of(redis_server), redis_server.password), threading.Thread.start, []
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()  # its thread is there
+
+        def start_late(thread):
+            ends.append(pool.submit(eyes.close))
+            wait(ends, timeout=0.2)
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start_late)
+        with eyes.subscribe("the-last"):
+            assert ends[0].result(timeout=10) is None
+    assert eyes.closed

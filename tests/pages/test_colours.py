@@ -32,12 +32,12 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("tokens", [LIGHT, DARK], ids=["light", "dark"])
 def test_text_of_every_tone_is_legible_on_every_surface(tokens):
     tones = ("good", "warn", "bad", "going")
-    pairs = [(text, surface) for text in ("ink", "soft", "accent", *tones) for surface in SURFACES]
+    pairs = [(text, surface) for text in ("ink", "soft", "accent", "cyan", "magenta", *tones) for surface in SURFACES]
     pairs += [(text, f"{tone}-tint") for tone in tones for text in (tone, "ink")]
     pairs += [
         (text, diff) for text in ("ink", "soft", "accent", "good", "warn", "going") for diff in ("added", "removed")
     ]
-    pairs.append(("on-accent", "accent"))
+    pairs += [("on-accent", "accent"), ("ink", "accent-tint"), ("ink", "line"), ("ground", "ink")]
     found = {pair: round(contrast(*(tokens[name] for name in pair)), 2) for pair in pairs}
     assert {pair: ratio for pair, ratio in found.items() if ratio < 4.5} == {}
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from page_stories import stream
 
 from runbooks_app.actions import people
+from runbooks_app.core.run import CellState
 from runbooks_app.live import Live
 from runbooks_app.main.embedded import Redis
 from runbooks_app.store import runs
 from runbooks_app.store.database import reading, transaction
 from runbooks_app.web import live
+from runbooks_app.web.pages import run_view
 
 
 def now() -> int:
@@ -234,8 +239,49 @@ class TestAProcessWithFewThreads:
             held.pop().close()
 
 
+def test_streams_end_when_their_process_lets_go_of_them(story, app, anna):
+    run_id = story.request()
+    story.claim(run_id)
+    events = anna.stream(f"/runs/{run_id}/events")
+    assert events.next()[0] == "parts"
+    live.close(app)
+    while events.next() != ("", ""):
+        pass
+    events.close()
+
+
 def test_a_stream_of_nothing_and_of_nobody_is_none(app, anna):
     assert anna.get("/runs/nothing/events").status == 404
     assert anna.get("/proposals/nothing/events").status == 404
     answer = app.test_client().get("/runs/nothing/events")
     assert re.match(r"/login\?next=", answer.headers["Location"])
+
+
+def test_a_cell_that_begins_is_made_once_for_all_who_watch(story, app, service):
+    run_id = story.request()
+    story.claim(run_id)
+    with app.app_context(), reading(service.engine) as tx:
+        rendered = run_view.Rendered(run_view.read(tx, run_id))
+    key = next(key for key, view in rendered.cells.items() if view.cell.state is CellState.WAITING)
+    together, looked_up = threading.Barrier(2), []
+
+    class Met(dict[Any, Any]):
+        """Gives a cell out when both have come for it, or when nobody else does."""
+
+        def __getitem__(self, name: Any) -> Any:
+            looked_up.append(name)
+            with suppress(threading.BrokenBarrierError):
+                together.wait(0.5)
+            return super().__getitem__(name)
+
+    rendered.cells = Met(rendered.cells)
+
+    def begun(_: int) -> str:
+        with app.app_context():
+            return rendered.begun(key)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(begun, range(2))
+    assert looked_up == [key]
+    assert first is second
+    assert f'id="cell-{key[0]}-{key[1]}"' in first

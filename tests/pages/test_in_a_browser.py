@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import serving
 from page_stories import ANNA, AUDI, DEV, INPUTS, SURFACE, Story, stream
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
-from werkzeug.serving import make_server
 
 from runbooks_app.actions import deciding
 from runbooks_app.core.people import Person
@@ -50,30 +49,19 @@ def served(pages_engine, tmp_path, redis_server: Redis, idp, settings) -> Iterat
 
     idp.user = {"sub": "dev", "name": "Dev Patel", "groups": ["approver:database"]}
     idp.forge = lambda claims: {**claims, "auth_time": claims["iat"]}
-    held: dict[str, Any] = {}
-
-    def late(*request: Any) -> Any:
-        return held["app"](*request)  # made when the port is known: its own address is part of what it checks
-
-    server = make_server("127.0.0.1", 0, late, threaded=True)
-    address = f"http://127.0.0.1:{server.server_port}"
-    service = service_on(pages_engine, tmp_path, public_url=address, redis_url=redis_server.url, **settings)
-    held["app"] = create_app(service, secret_key=b"a key for tests, and for nothing else at all")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    story = Story(service, issuer=idp.url)
-    voice = Live(redis_server.url)
-    yield story, address, voice
-    voice.close()
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    live.close(held["app"])
+    with serving.served() as place:
+        service = service_on(pages_engine, tmp_path, public_url=place.address, redis_url=redis_server.url, **settings)
+        app = place.app = create_app(service, secret_key=b"a key for tests, and for nothing else at all")
+        voice = Live(redis_server.url)
+        yield Story(service, issuer=idp.url), place.address, voice
+        voice.close()
+        live.close(app)  # its streams end; the server waits for them when it stops
 
 
 def complains(message: ConsoleMessage) -> bool:
-    """Whether the console tells of a defect; that an answer was a 422 is none."""
-    return message.type in {"error", "warning"} and "422 (UNPROCESSABLE" not in message.text
+    """Whether the console tells of a defect; that an answer was a 422, or the 503 of a full house, is none."""
+    answers = ("422 (UNPROCESSABLE", "503 (Service Unavailable)")
+    return message.type in {"error", "warning"} and not any(answer in message.text for answer in answers)
 
 
 @pytest.fixture
@@ -196,6 +184,73 @@ def test_a_run_fills_in_as_it_prints_and_what_the_reader_opened_stays_open(serve
     expect(page.locator("#run-findings")).to_contain_text("Reads are slow")
 
 
+@pytest.mark.pages
+def test_what_is_typed_and_focused_stays_while_the_page_around_it_changes(served, visit):
+    story, _, voice = served
+    sign_everybody_in(story)
+    run_id, proposal_id = story.diagnosed()
+    page = visit(dev_of(story), f"/proposals/{proposal_id}", PHONE)
+    reason = page.get_by_label("Reason")
+    reason.fill("Seen it")
+    reason.evaluate("area => area.setSelectionRange(2, 4)")
+    expect(page.locator("#icon")).to_have_attribute("href", re.compile("waits"))
+    story.approve(proposal_id, dev_of(story))
+    voice.publish(run_id, {"kind": "changed"})
+    expect(page.locator("#proposal-state")).to_contain_text("It is about to run")
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+    expect(reason).to_be_focused()
+    expect(reason).to_have_value("Seen it")
+    assert reason.evaluate("area => [area.selectionStart, area.selectionEnd]") == [2, 4]
+    expect(page.locator("#icon")).to_have_attribute("href", re.compile("going"))
+
+
+@pytest.mark.pages
+def test_a_page_that_is_no_longer_live_says_so_and_comes_back(served, visit):
+    story, address, _ = served
+    sign_everybody_in(story)
+    run_id = story.request()
+    page = visit(ANNA, "/connections", DESK)
+    page.route("**/events?*", lambda route: route.fulfill(status=503, body="<p id='run-head'>not this</p>"))
+    with page.expect_event("console", lambda message: "503" in message.text):
+        page.goto(f"{address}/runs/{run_id}")
+    expect(page.get_by_text("Not live at the moment")).to_be_visible()
+    expect(page.locator("#run-head")).not_to_contain_text("not this")
+    page.unroute("**/events?*")
+    expect(page.get_by_text("Not live at the moment")).to_be_hidden(timeout=15_000)
+    story.diagnose(run_id)
+    expect(page).to_have_title(re.compile("^◇"), timeout=15_000)
+
+
+@pytest.mark.pages
+def test_a_page_whose_scripts_come_slowly_is_live_all_the_same(served, visit):
+    story, address, _ = served
+    sign_everybody_in(story)
+    run_id = story.request()
+    page = visit(ANNA, "/connections", DESK)
+    held = []
+    page.route("**/vendor/hx-sse.min.js*", lambda route: held.append(route))  # noqa: PLW0108 -- playwright counts its arguments
+    page.goto(f"{address}/runs/{run_id}", wait_until="commit")
+    there = "new Promise((done) => setTimeout(() => setTimeout(() => done(typeof htmx === 'object'))))"
+    while not page.evaluate(there):
+        pass
+    with page.expect_response(lambda response: "/events" in response.url):
+        held[0].continue_()
+
+
+@pytest.mark.pages
+def test_who_leaves_a_live_page_and_comes_back_sees_it_live(served, visit):
+    story, address, voice = served
+    sign_everybody_in(story)
+    run_id = story.request()
+    page = visit(ANNA, f"/runs/{run_id}", DESK)
+    page.goto(f"{address}/connections")
+    with page.expect_response(lambda response: "/events" in response.url):
+        page.go_back()
+    story.diagnose(run_id)
+    voice.publish(run_id, {"kind": "changed"})
+    expect(page).to_have_title(re.compile("^◇"))
+
+
 @pytest.mark.chat
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without"])
 def test_two_proposals_of_an_incident_are_approved_on_a_phone_with_one_sign_in(served, visit, idp, script):
@@ -230,7 +285,7 @@ def test_everything_of_the_library_is_reached_by_keyboard(served, visit):
     page.keyboard.press("/")
     expect(page.locator("#search")).to_be_focused()
     page.keyboard.type("kafka")
-    expect(page.get_by_text("No runbook has these words")).to_be_visible()
+    expect(page.get_by_text("No runbook has “kafka”")).to_be_visible()
     page.locator("#search").fill("latency")
     page.keyboard.press("Enter")
     page.wait_for_url(f"{address}/runbooks/db-latency")

@@ -8,11 +8,13 @@ import re
 
 import nbformat
 import pytest
-from page_stories import CRITICAL
+from page_stories import ANNA, CRITICAL, SURFACE
 from werkzeug.test import TestResponse
 
-from runbooks_app.store import runs
-from runbooks_app.store.database import reading
+from runbooks_app.actions import incidents
+from runbooks_app.core.errors import DatabaseAway
+from runbooks_app.store import audit, runs
+from runbooks_app.store.database import Transaction, reading, transaction
 
 
 @pytest.fixture
@@ -56,6 +58,27 @@ def test_a_note_goes_onto_the_timeline_as_text(incident, anna):
     assert "<b>4.2</b>" not in page.html
 
 
+def test_a_timeline_over_midnight_tells_each_day_once_above_its_first_line(incident, anna, service):
+    number = int(incident.rpartition("/")[2])
+    times = ("2020-02-28T23:59:50Z", "2020-02-29T00:00:10Z", "2020-02-29T00:00:20Z")
+    for at in times:
+        note = incidents.add_note(service, ANNA, SURFACE, number, "Seen")
+        with transaction(service.engine) as tx:
+            tx.execute("UPDATE notes SET at = :at WHERE id = :id", at=at, id=note.id)
+    told = anna.get(incident).text
+    begun = "28 Feb 2020 23:59:50 Seen note · Anna Weber · change it · entry"
+    assert re.search(rf"{begun} \d+ 29 Feb 2020 00:00:10 Seen .*? \d+ 00:00:20 Seen", told)
+    assert told.count("29 Feb 2020") == 1
+
+
+def test_a_run_that_may_be_attached_is_offered_with_its_day(incident, anna, service):
+    other = incidents.open_incident(service, ANNA, SURFACE, "Checkout is slow").id
+    with reading(service.engine) as tx:
+        (run,) = runs.recent(tx, incident_id=int(incident.rpartition("/")[2]), limit=1)
+    offered = f"db-latency at {run.requested_at:%d %b %Y %H:%M:%S} UTC, #{run.incident_id} "
+    assert offered in anna.get(f"/incidents/{other}").text
+
+
 def test_what_cannot_be_kept_stands_beside_its_field(incident, anna):
     page = anna.post(f"{incident}/notes", text="   ")
     assert page.status == 422
@@ -97,9 +120,36 @@ def test_the_postmortem_is_a_file_and_its_leaving_is_entered(incident, anna, ser
     assert left >= 3
 
 
+def test_whatever_happens_while_a_postmortem_is_read_it_tells_nothing_without_its_proof(
+    incident, anna, service, monkeypatch
+):
+    read = audit.of_incident
+
+    def and_meanwhile(tx, incident_id):
+        found = read(tx, incident_id)
+        incidents.add_note(service, ANNA, SURFACE, incident_id, "Rolled back meanwhile")
+        return found
+
+    monkeypatch.setattr(audit, "of_incident", and_meanwhile)
+    told = export(anna, incident, "md").get_data(as_text=True)
+    assert "End session 4711" in told
+    assert "(no entry)" not in told
+    monkeypatch.undo()
+    assert "Rolled back meanwhile" in export(anna, incident, "md").get_data(as_text=True)
+
+
+def test_a_postmortem_whose_leaving_cannot_be_entered_stays_here(incident, anna, monkeypatch):
+    def refuse(_transaction):
+        raise DatabaseAway
+
+    monkeypatch.setattr(Transaction, "flush", refuse)
+    answer = export(anna, incident, "md")
+    assert answer.status_code == 503
+    assert "End session 4711" not in answer.get_data(as_text=True)
+
+
 def test_an_unknown_form_and_a_get_export_nothing(incident, anna, vera):
     assert export(anna, incident, "exe").status_code == 422
-    assert anna.get(f"{incident}/postmortem").status == 405
     assert export(vera, incident, "md").status_code == 403
 
 

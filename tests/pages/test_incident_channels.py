@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 from page_stories import ANNA, SURFACE, VERA
 
-from runbooks_app.actions import incidents, running
+from runbooks_app.actions import incidents, running, writing
 from runbooks_app.core.errors import Conflict, InvalidInput, Refused
 from runbooks_app.core.people import Actor
+from runbooks_app.core.writing import Section
 from runbooks_app.store import incidents as rows
 from runbooks_app.store import runs
 from runbooks_app.store.database import new_id, reading, transaction
@@ -104,6 +106,24 @@ def test_an_alerts_run_belongs_to_the_incident_that_it_is_attached_to_and_the_al
     assert f"It is part of incident #{incident.id}" in anna.get(f"/incidents/{alerted.id}").text
     with pytest.raises(Conflict, match=f"closed as a part of incident {incident.id}"):
         incidents.attach_channel(service, ANNA, SURFACE, alerted.id, "C1")
+
+
+@pytest.mark.pages
+def test_prose_is_proved_by_its_own_incidents_entry_also_where_another_became_part_of_it(service, story, anna, place):
+    alerted, run = by_alert(service, place)
+    incident = opened(service)
+    write = partial(writing.write_postmortem, service, ANNA, SURFACE)
+    write(incident.id, Section.SUMMARY, 0, "A migration held a lock.")
+    with reading(service.engine) as tx:
+        entry = tx.execute("SELECT max(seq) FROM audit_entries WHERE event = 'postmortem.edited'").scalar_one()
+    write(alerted.id, Section.SUMMARY, 0, "Latency rose.")
+    incidents.attach_run(service, ANNA, SURFACE, run.id, incident.id)
+    form = {"csrf": anna.csrf, "kind": "md"}
+    told = anna.client.post(
+        f"/incidents/{incident.id}/postmortem", data=form, headers={"Origin": "http://127.0.0.1:8080"}
+    )
+    (line,) = [line for line in told.text.splitlines() if line.startswith("Written by")]
+    assert f"entry {entry}" in line, line
 
 
 def test_what_a_person_opened_stays_open_when_its_last_run_is_attached_elsewhere_and_says_where_it_went(

@@ -1,33 +1,23 @@
-"""What waits for somebody: found behind a great many of others, asked for by their browser, told once."""
+"""What waits for somebody: found behind a great many of others, and what their browser is told of it."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 import random
-import threading
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from page_stories import ANNA, DEV, VERA, Story, service_on
-from playwright.sync_api import Page, expect
-from werkzeug.serving import make_server
+from page_stories import ANNA, DEV, VERA
 
 from runbooks_app.chat.messages import run_message
 from runbooks_app.core.people import Person
 from runbooks_app.store import proposals, runs
 from runbooks_app.store.database import reading, transaction
-from runbooks_app.web.app import create_app
-from runbooks_app.web.pages.now import waits_for
+from runbooks_app.web.pages.now_view import waits_for
 from runbooks_app.worker.views import run_told
 
 pytestmark = pytest.mark.chat
-
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-_numbers = itertools.count(1)
 
 
 def rewrite(tx: Any, proposal_id: str, **columns: Any) -> None:
@@ -137,142 +127,3 @@ def test_several_of_an_incident_are_offered_together(story, dev, anna):
         told = run_message(run_told(tx, story.service, runs.get(tx, run_id)))
     assert f"{where}|Decide several of them together" in json.dumps(told.blocks)
     assert f"Decide all 2 of incident #{incident_id} together" in page.text
-
-
-# ---- in a browser
-
-
-@pytest.fixture
-def served(pages_engine, tmp_path, settings):
-    """The app on a port of its own: its story and address."""
-    held: dict[str, Any] = {}
-
-    def late(*request: Any) -> Any:
-        return held["app"](*request)  # made when the port is known
-
-    server = make_server("127.0.0.1", 0, late, threaded=True)
-    address = f"http://127.0.0.1:{server.server_port}"
-    service = service_on(pages_engine, tmp_path, public_url=address, **settings)
-    held["app"] = create_app(service, secret_key=b"a key for tests, and for nothing else at all")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield Story(service), address
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-RECORDED = """
-window.told = [];
-const Real = window.Notification;
-window.Notification = class extends Real {
-  constructor(title, options) {
-    super(title, options);
-    window.told.push([title, options.body, options.tag]);
-    console.info(`told: ${title}`);
-  }
-};
-"""
-
-
-def complains(said: Any) -> bool:
-    """Whether the console tells of a defect; that an answer was a 401 is none."""
-    return said.type == "error" and "401 (UNAUTHORIZED)" not in said.text
-
-
-@pytest.fixture
-def visit(served):
-    """`visit(person)` opens Now in a browser where notifications are allowed; the console may complain of nothing."""
-    import chromium
-
-    story, address = served
-    complaints: list[str] = []
-    with chromium.started() as browser:
-
-        def open_page(person: Person, viewport: dict[str, int] = PHONE, **how: Any) -> Page:
-            context = browser.new_context(viewport=viewport, permissions=["notifications"], **how)
-            context.add_cookies([{"name": "runbooks", "value": story.sign_in(person)[0], "url": address}])
-            context.add_init_script(RECORDED)
-            page = context.new_page()
-            page.on("console", lambda said: complaints.append(said.text) if complains(said) else None)
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.goto(address)
-            return page
-
-        yield open_page
-    assert complaints == []
-
-
-@pytest.fixture
-def dana():
-    """An approver for whom nothing waits of earlier tests that she has not seen."""
-    return Person(f"https://id.example#dana{next(_numbers)}", "Dana", roles=frozenset({"approver:database"}))
-
-
-def picture(page: Page, name: str) -> None:
-    """Keep what the page looks like where somebody wants to see it."""
-    if folder := os.environ.get("RUNBOOKS_TEST_PICTURES"):
-        page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
-
-
-def look_again(page: Page) -> None:
-    """What the page does by itself every 15 s; a page that is opened does it at once."""
-    page.reload()
-    page.wait_for_load_state("networkidle")
-
-
-def test_something_new_is_told_once_after_a_click_and_not_before(served, visit, dana):
-    story, _ = served
-    story.diagnosed()
-    page = visit(dana)
-    look_again(page)
-    assert page.evaluate("window.told") == []
-    page.get_by_role("button", name="Notify me here").click()
-    expect(page.get_by_role("button", name="Stop notifying me here")).to_be_visible()
-    look_again(page)
-    assert page.evaluate("window.told") == []  # what stood there already
-    _, proposal_id = story.diagnosed()
-    look_again(page)
-    ((title, body, tag),) = page.evaluate("window.told")
-    assert (title, tag) == ("Waits for you", proposal_id)
-    assert "4711" in body
-    assert "(high risk)" in body
-    look_again(page)
-    assert page.evaluate("window.told") == []
-    page.get_by_role("button", name="Stop notifying me here").click()
-    expect(page.get_by_text("Switched off: nothing is told here.")).to_be_visible()
-    story.diagnosed()
-    look_again(page)
-    assert page.evaluate("window.told") == []
-
-
-def test_whoever_is_signed_out_meanwhile_is_told_so(served, visit, dana):
-    story, _ = served
-    page = visit(dana)
-    page.get_by_role("button", name="Notify me here").click()
-    page.clock.install()
-    look_again(page)
-    with transaction(story.service.engine) as tx:
-        tx.execute("UPDATE sessions SET revoked_at = now() WHERE subject = :subject", subject=dana.subject)
-    with page.expect_console_message(lambda said: said.text == "told: You are signed out"):
-        page.clock.run_for(15_100)
-    page.clock.run_for(60_000)
-    titles = [title for title, _, _ in page.evaluate("window.told")]
-    assert titles.count("You are signed out") == 1
-    assert titles[-1] == "You are signed out"
-
-
-@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_offer_and_the_page_for_several_fit(served, visit, dana, viewport, scheme):
-    story, address = served
-    run_id, _ = story.diagnosed()
-    page = visit(dana, viewport, color_scheme=scheme)
-    picture(page, f"now-{viewport['width']}-{scheme}")
-    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-    with reading(story.service.engine) as tx:
-        incident_id = runs.get(tx, run_id).incident_id
-    page.goto(f"{address}/incidents/{incident_id}/decide")
-    expect(page.get_by_role("checkbox")).not_to_be_checked()
-    picture(page, f"several-{viewport['width']}-{scheme}")
-    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from page_stories import LIBRARY
+
+from runbooks_app.store.database import transaction
+from runbooks_app.web.pages import now_view
 
 
 def test_a_proposal_that_waits_for_me_stands_first(story, dev):
@@ -20,7 +24,20 @@ def test_a_proposal_that_waits_for_me_stands_first(story, dev):
     assert page.title.startswith("◇ ")
 
 
+def test_of_very_many_that_wait_for_others_the_first_are_shown_and_the_rest_is_counted(story, anna, monkeypatch):
+    monkeypatch.setattr(now_view, "MOST_OTHERS", 1)
+    story.diagnosed()
+    story.diagnosed()
+    page = anna.get("/")
+    assert page.html.count('class="countdown"') == 1
+    assert re.search(r"and \d+ further proposals? waits? for others", page.text)
+    monkeypatch.setattr(now_view, "COUNTED", 2)
+    assert "and more than 1 further proposal waits for others" in anna.get("/").text
+
+
 def test_who_asked_finds_it_among_what_goes_on_and_not_as_theirs(story, anna):
+    with transaction(story.service.engine) as tx:  # what other stories left behind would fill the list
+        tx.execute("UPDATE proposals SET state = 'expired' WHERE state = 'proposed'")
     _, proposal_id = story.diagnosed()
     page = anna.get("/")
     assert "Waits for you" not in page.text
@@ -45,6 +62,23 @@ def test_words_in_the_search_filter_the_library_without_script(anna):
     none = anna.get("/?q=%3Cb%3Ekafka")
     assert "No runbook has “<b>kafka”" in none.text
     assert "<b>kafka" not in none.html
+
+
+@pytest.mark.pages
+def test_while_one_types_the_list_alone_is_sent(anna):
+    typed = {"HX-Request": "true", "HX-Target": "div#found"}
+    answer = anna.client.get("/?q=latency", headers=typed).text
+    assert answer.lstrip().startswith('<div id="found"')
+    assert "Database latency" in answer
+    assert "<html" not in answer
+    assert "<html" in anna.get("/?q=latency").html
+
+
+@pytest.mark.pages
+def test_enter_in_the_search_leads_to_the_only_runbook_that_is_found(anna):
+    answer = anna.get("/?q=latency&open=only")
+    assert (answer.status, answer.headers["Location"]) == (303, "/runbooks/db-latency")
+    assert anna.get("/?q=kafka&open=only").status == 200
 
 
 class TestALibraryWithABrokenRunbook:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-from runbooks_app.store import runs
-from runbooks_app.store.database import reading
+import pytest
+
+from runbooks_app.store import incidents, runs
+from runbooks_app.store.database import reading, transaction
 
 GOOD = {
     "p.database": "orders-db",
@@ -60,6 +62,31 @@ def test_a_run_can_join_an_open_incident(anna, service, story):
     assert anna.post("/runbooks/db-latency", **GOOD, incident="<b>").status == 422
 
 
+def test_a_runbook_that_is_looked_for_from_an_incident_is_run_for_that_one(anna, service, story):
+    with reading(service.engine) as tx:
+        number = runs.get(tx, story.request()).incident_id
+    assert f'href="/?incident={number}"' in anna.get(f"/incidents/{number}").html
+    home = anna.get(f"/?incident={number}")
+    assert f'href="/runbooks/db-latency?incident={number}"' in home.html
+    assert f'<input type="hidden" name="incident" value="{number}">' in home.html
+    typed = anna.client.get(f"/?incident={number}&q=latency", headers={"HX-Target": "div#found"})
+    assert f'href="/runbooks/db-latency?incident={number}"' in typed.text
+    entered = anna.get(f"/?incident={number}&q=latency&open=only")
+    assert entered.headers["Location"] == f"/runbooks/db-latency?incident={number}"
+    assert f'<option value="{number}" selected>' in anna.get(entered.headers["Location"]).html
+    assert anna.get("/?incident=999999").status == 404
+
+
+def test_a_run_for_an_incident_that_was_closed_meanwhile_is_told_with_all_values_kept(anna, service, story):
+    with transaction(service.engine) as tx:
+        number = incidents.insert(tx, "Closed soon", "", {"kind": "person", "subject": "s", "name": "n"}).id
+        incidents.close(tx, number, "a cause")
+    page = anna.post("/runbooks/db-latency", **{**GOOD, "p.idle_after": "77"}, incident=str(number))
+    assert page.status == 409
+    assert f"Incident {number} is closed: run it for a new one." in page.text
+    assert 'value="77"' in page.html
+
+
 def test_what_cannot_be_used_stands_beside_its_field_with_all_values_kept(anna, service):
     with reading(service.engine) as tx:
         before = tx.execute("SELECT count(*) FROM runs").scalar_one()
@@ -98,3 +125,19 @@ def test_a_misspelt_name_is_answered_with_what_was_meant(anna):
     page = anna.get("/runbooks/db-latencx")
     assert page.status == 404
     assert "db-latency" in page.text
+
+
+class TestWithAChannelForWhatIsStartedOnPages:
+    @pytest.fixture
+    def settings(self):
+        return {"slack_channel": "C0HOUSE"}
+
+    def test_the_form_says_which_incident_a_run_joins_and_a_new_one_is_new(self, anna, service, story):
+        run_id = story.request()
+        with reading(service.engine) as tx:
+            joined = incidents.open_in(tx, service.settings.slack_channel)[0].id
+            assert runs.get(tx, run_id).incident_id == joined
+        assert f'<option value="{joined}" selected>' in anna.get("/runbooks/db-latency").html
+        page = anna.post("/runbooks/db-latency", **GOOD, incident="new")
+        with reading(service.engine) as tx:
+            assert runs.get(tx, page.headers["Location"].rpartition("/")[2]).incident_id > joined

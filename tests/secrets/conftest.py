@@ -1,4 +1,4 @@
-"""What stands on the one stage runs in one process, beside the other whole stories."""
+"""Each of these runs beside the other whole stories."""
 
 from __future__ import annotations
 
@@ -12,5 +12,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.journey)
-            item.add_marker(pytest.mark.xdist_group("stage"))
             item.add_marker(pytest.mark.timeout(180))

@@ -48,3 +48,38 @@ def test_what_stands_in_a_channel_and_which_incident_it_has_is_kept_by_0004(data
         {"key": "proposal:p1", "ts": "17.2"},
         {"key": "run:r1", "ts": "17.1"},
     ]
+
+
+def test_what_was_asked_stays_a_run_when_0005_is_undone(database, owner):
+    migrate(database.owner_url, "", "runbooks_app", to="0004")
+    owner.execute(BEFORE_0004.rpartition("INSERT INTO chat_messages")[0])
+    assert migrate(database.owner_url, "", "runbooks_app", to="0005") == ("0004", "0005")
+    owner.execute("UPDATE runs SET purpose = 'ask' WHERE id = 'r2'")
+    owner.execute("INSERT INTO asks (run_id, of_run, source) VALUES ('r2', 'r1', '1 + 1')")
+    assert migrate(database.owner_url, "", "runbooks_app", to="0004") == ("0005", "0004")
+    assert owner.execute("SELECT id, purpose FROM runs ORDER BY id").fetchall() == [
+        {"id": "r1", "purpose": "diagnosis"},
+        {"id": "r2", "purpose": "diagnosis"},
+    ]
+    assert migrate(database.owner_url, "", "runbooks_app", to="0005") == ("0004", "0005")
+
+
+def test_an_alert_that_was_told_for_two_incidents_is_one_again_when_0005_is_undone(database, owner):
+    migrate(database.owner_url, "", "runbooks_app", to="0005")
+    owner.execute(
+        """INSERT INTO incidents (title, opened_by) VALUES ('one', '{}'), ('two', '{}');
+        INSERT INTO alerts (source, fingerprint, starts_at, group_key, status, labels, annotations, outcome,
+            incident_id, past)
+        SELECT 'prod', 'f', '2026-11-23 03:12Z', 'g', 'firing', '{}', '{}', 'run', n, n = 1
+        FROM generate_series(1, 2) n"""
+    )
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        owner.execute("UPDATE alerts SET past = false")
+    assert migrate(database.owner_url, "", "runbooks_app", to="0004") == ("0005", "0004")
+    assert owner.execute("SELECT incident_id FROM alerts").fetchall() == [{"incident_id": 2}]
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        owner.execute(
+            """INSERT INTO alerts (source, fingerprint, starts_at, group_key, status, labels, annotations, outcome)
+            SELECT source, fingerprint, starts_at, group_key, status, labels, annotations, outcome FROM alerts"""
+        )
+    assert migrate(database.owner_url, "", "runbooks_app", to="0005") == ("0004", "0005")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import socket
+
 import psycopg
 import pytest
+from service_database import APP_PASSWORD
 from sqlalchemy import create_engine
 from sqlalchemy.exc import ProgrammingError
 
 from runbooks_app.core.audit import Event, verify
-from runbooks_app.core.errors import Conflict, Misconfigured, Unavailable
+from runbooks_app.core.errors import Conflict, DatabaseAway, Misconfigured, Unavailable
 from runbooks_app.core.people import Actor
+from runbooks_app.main.assemble import queue_conninfo
+from runbooks_app.settings import Settings
 from runbooks_app.store import audit
-from runbooks_app.store.database import connect, reading, transaction
+from runbooks_app.store.database import NOTICES, connect, reading, transaction
 from runbooks_app.store.migrate import migrate
 from runbooks_app.store.schema import latest, require_current
 
@@ -166,3 +172,50 @@ def test_what_every_page_and_message_asks_for_is_found_by_an_index(database, que
         plan = "\n".join(row[0] for row in tx.execute(f"EXPLAIN {query}"))
     assert "Index" in plan, plan
     assert "Seq Scan" not in plan, plan
+
+
+def test_who_stops_in_the_middle_of_a_transaction_loses_it_and_its_locks_and_is_told(database):
+    with transaction(database.engine) as tx:
+        tx.execute("INSERT INTO refusals VALUES ('x', 1)")
+
+    def stops() -> None:
+        with transaction(database.engine) as tx:
+            tx.execute("SET LOCAL idle_in_transaction_session_timeout = '50ms'")  # where 5 s are set
+            tx.execute("UPDATE refusals SET count = 7")
+            with transaction(database.engine) as other:  # waits for the row until it is let go
+                other.execute("UPDATE refusals SET count = count + 1")
+            tx.audit(ANA, Event.SIGNED_IN, {})
+
+    with pytest.raises(DatabaseAway):
+        stops()
+    with reading(database.engine) as tx:
+        assert tx.execute("SELECT count FROM refusals").scalar_one() == 2
+        assert audit.head(tx) == (0, "0" * 64)
+        idles = "SHOW idle_in_transaction_session_timeout"
+        assert tx.execute(idles).scalar_one() == "10min"
+    with transaction(database.engine) as tx:  # on the same session
+        assert tx.execute(idles).scalar_one() == "5s"
+
+
+def test_a_session_notices_within_half_a_minute_that_its_server_s_machine_is_gone(database):
+    with database.engine.connect() as session:
+        raw = session.connection.driver_connection
+        assert raw is not None
+        with socket.socket(fileno=os.dup(raw.fileno())) as wire:
+            dead = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) / 1000
+            asks = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            again = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+            times = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT)
+            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert 0 < dead < 30
+    assert asks + again * times < 30
+
+
+def test_the_queue_s_own_sessions_let_go_and_notice_likewise(database, tmp_path):
+    password = tmp_path / "password"
+    password.write_text(APP_PASSWORD)
+    settings = Settings(database_url=database.app_url, database_password_file=password)
+    with psycopg.connect(queue_conninfo(settings)) as session:
+        assert session.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("5s",)
+        set_to = session.info.get_parameters()
+    assert {name: set_to[name] for name in NOTICES} == {name: str(value) for name, value in NOTICES.items()}

@@ -29,6 +29,7 @@ from runbooks_app.core.policy import Floor
 from runbooks_app.core.run import CellState
 from runbooks_app.library import Library
 from runbooks_app.settings import Settings
+from runbooks_app.store import incidents
 from runbooks_app.store.artifacts import Artifacts
 from runbooks_app.store.database import connect, reading, transaction
 from runbooks_app.web import limits
@@ -204,9 +205,17 @@ class Browser:
 
     def post(self, path: str, told: Any = None, **headers: str | None) -> TestResponse:
         """Send JSON; headers with underscores for dashes, None to leave one out."""
+        return self.send("POST", path, {} if told is None else told, **headers)
+
+    def put(self, path: str, told: Any, **headers: str | None) -> TestResponse:
+        """Change something; as `post`."""
+        return self.send("PUT", path, told, **headers)
+
+    def send(self, method: str, path: str, told: Any, **headers: str | None) -> TestResponse:
+        """A request with effect by any method; as `post`."""
         sent: dict[str, str | None] = {**self.headers, "X-CSRF-Token": self.csrf}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.client.post(path, json={} if told is None else told, headers={k: v for k, v in sent.items() if v})
+        return self.client.open(path, method=method, json=told, headers={k: v for k, v in sent.items() if v})
 
 
 @pytest.fixture
@@ -338,3 +347,14 @@ def said_later(service: Service):
     take()
     take("open_form")
     return take
+
+
+@pytest.fixture
+def here(service: Service, slack: SlackSender):
+    """`here()` is what is open in the channel, newest first."""
+
+    def look() -> list[Any]:
+        with reading(service.engine) as tx:
+            return incidents.open_in(tx, slack.channel)
+
+    return look

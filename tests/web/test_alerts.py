@@ -9,7 +9,8 @@ import pytest
 from alert_sender import Sender
 
 from runbooks_app.actions import alerting, incidents
-from runbooks_app.core.incident import durations
+from runbooks_app.core.incident_steps import durations
+from runbooks_app.store import alerts
 from runbooks_app.store.database import reading, transaction
 
 pytestmark = pytest.mark.chat
@@ -107,6 +108,23 @@ def test_what_still_fires_after_the_window_is_diagnosed_anew_in_the_same_inciden
     runs = sender.runs()
     assert len(runs) == 2
     assert len({one.incident_id for one in runs}) == 1
+
+
+def test_of_an_alerts_long_past_only_those_that_are_told_are_read(sender):
+    for minute in range(3):
+        sender.outcomes(sender.alert(start=minute))
+    past = sender.kept()
+    with reading(sender.service.engine) as tx:
+        (found,) = alerts.seen(tx, "prod", [(past[1].fingerprint, past[1].starts_at)]).values()
+    assert found.id == past[1].id
+
+
+def test_a_run_that_still_goes_is_joined_however_long_ago_its_alert_was_told(sender):
+    sender.outcomes(sender.alert(pod="a"))
+    with transaction(sender.service.engine) as tx:
+        tx.execute("UPDATE alerts SET last_at = now() - interval '1 day' WHERE id = :id", id=sender.kept()[0].id)
+    assert sender.outcomes(sender.alert(pod="b")) == ["joined"]
+    assert len(sender.runs()) == 1
 
 
 @pytest.mark.parametrize("state", ["lost", "failed", "timed_out", "cancelled"])

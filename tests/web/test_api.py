@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import nbformat
 import pytest
+from sqlalchemy import event
 
-from runbooks_app.core.audit import Entry, entry_hash
+from runbooks_app.store import runs
 from runbooks_app.store.database import reading, transaction
-from runbooks_app.web.app import create_app
+from runbooks_app.web.api import runs as run_routes
 
 
 def error_of(told) -> dict:
@@ -142,7 +142,7 @@ def test_nobody_sets_a_field_that_is_not_theirs_to_set(sign_in_as, diagnosed, he
     good = {
         "/api/v1/runs": {"runbook": "disk-full"},
         f"/api/v1/runs/{run_id}/cancel": {},
-        f"/api/v1/runs/{run_id}/proposals": {"gate": "end-session", "inputs": {"pid": 1}},
+        f"/api/v1/runs/{run_id}/proposals": {"gate": "end-session", "inputs": {"pid": 1}, "reason": "r"},
         f"/api/v1/proposals/{proposal_id}/sponsor": {},
         f"/api/v1/proposals/{proposal_id}/withdraw": {},
         f"/api/v1/proposals/{proposal_id}/decisions": {"verdict": "deny", "digest": "0" * 64},
@@ -202,123 +202,70 @@ def test_a_diagnosed_run_tells_its_cells_and_its_proposals(sign_in_as, diagnosed
     assert told["attempts"][0]["cells"][0]["outputs"] == []
 
 
-def decide(browser, proposal_id: str, verdict: str = "approve", digest: str = ""):
-    digest = digest or browser.get(f"/api/v1/proposals/{proposal_id}").json["digest"]
-    return browser.post(f"/api/v1/proposals/{proposal_id}/decisions", {"verdict": verdict, "digest": digest})
+@pytest.fixture
+def printed(service, diagnosed):
+    """`printed(person, texts)` is a run whose cells printed these texts, by their ids; and the id of its attempt."""
+
+    def put(person, texts: dict[str, str]) -> tuple[str, int]:
+        run_id, _ = diagnosed(person)
+        with transaction(service.engine) as tx:
+            (attempt,) = runs.attempts(tx, run_id)
+            for cell, text in texts.items():
+                outputs = [{"output_type": "stream", "name": "stdout", "text": text}]
+                tx.execute(
+                    "UPDATE cells SET outputs = :outputs WHERE attempt_id = :attempt AND cell_id = :cell",
+                    outputs=outputs,
+                    attempt=attempt.id,
+                    cell=cell,
+                )
+        return run_id, attempt.id
+
+    return put
 
 
-def test_a_proposal_comes_with_the_cell_that_it_would_run(sign_in_as, diagnosed):
+def test_outputs_beyond_what_an_answer_has_room_for_are_told_by_their_addresses(sign_in_as, printed, monkeypatch):
+    monkeypatch.setattr(run_routes, "MOST_OUTPUTS", 1_000)
     anna = sign_in_as("responder")
-    told = anna.get(f"/api/v1/proposals/{diagnosed(anna.person)[1]}").json
-    assert told["source"].startswith("pid: int  # session to end\nkit.gate(")
-    assert "pg_terminate_backend" in told["source"]
-    assert told["names"] == {anna.person.subject: anna.person.name}
-    assert told["why_not"] == "You asked for this; somebody else has to decide."
-    assert sign_in_as("approver:database").get(f"/api/v1/proposals/{told['id']}").json["why_not"] == ""
+    run_id, attempt = printed(anna.person, {"parameters": "a" * 500, "setup": "b" * 500, "look": "c"})
+    cells = {cell["id"]: cell for cell in anna.get(f"/api/v1/runs/{run_id}?outputs=true").json["attempts"][0]["cells"]}
+    assert cells["parameters"]["outputs"][0]["text"] == "a" * 500
+    assert "outputs_at" not in cells["parameters"]
+    for cell, text in (("setup", "b" * 500), ("look", "c")):
+        assert cells[cell]["outputs_at"] == f"/api/v1/runs/{run_id}/cells/{attempt}/{cell}"
+        assert "outputs" not in cells[cell]
+        assert anna.get(cells[cell]["outputs_at"]).json["outputs"][0]["text"] == text
+    assert anna.get(f"/api/v1/runs/{run_id}/cells/{attempt}/nothing").status_code == 404
+    other, _ = printed(anna.person, {})
+    assert anna.get(f"/api/v1/runs/{other}/cells/{attempt}/look").status_code == 404
 
 
-def test_an_approver_approves_what_they_were_shown_and_the_remediation_is_queued(sign_in_as, diagnosed, service):
-    anna, ben = sign_in_as("responder"), sign_in_as("approver:database")
-    _, proposal_id = diagnosed(anna.person)
-    assert proposal_id in [p["id"] for p in ben.get("/api/v1/proposals").json["proposals"]]
-    told = decide(ben, proposal_id)
-    assert (told.status_code, told.json["state"]) == (200, "approved")
-    assert [(d["by"], d["verdict"]) for d in told.json["decisions"]] == [(ben.person.name, "approve")]
-    with reading(service.engine) as tx:
-        jobs = tx.execute("SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'remediate'"
-                          " AND args->>'proposal_id' = :id", id=proposal_id)  # fmt: skip
-        assert jobs.scalar_one() == 1
-        how = tx.execute("SELECT signed_in FROM decisions WHERE proposal_id = :id", id=proposal_id).scalar_one()
-    assert how["surface"] == "api"
-    assert how["auth_time"]
+def test_an_incident_brings_the_latest_of_its_proposals_in_order(sign_in_as, diagnosed, monkeypatch):
+    anna = sign_in_as("responder")
+    incident = f"/api/v1/incidents/{anna.post('/api/v1/incidents', {'title': 'slow'}).json['id']}"
+    made = [diagnosed(anna.person, pid) for pid in range(3)]
+    for run_id, _ in made:
+        assert anna.post(f"{incident}/runs", {"run": run_id}).status_code == 200
+    assert [one["id"] for one in anna.get(incident).json["proposals"]] == [proposal for _, proposal in made]
+    monkeypatch.setattr("runbooks_app.web.api.incidents.MOST_SHOWN", 2)
+    assert [one["id"] for one in anna.get(incident).json["proposals"]] == [proposal for _, proposal in made[1:]]
 
 
-def test_nobody_approves_what_they_asked_for_also_with_every_role(sign_in_as, diagnosed, held):
-    anna = sign_in_as("responder", "approver:database", "admin")
-    _, proposal_id = diagnosed(anna.person)
-    again = sign_in_as("approver:database", "responder", subject=anna.person.subject, name="Another name")
-    before = held()
-    for browser in (anna, again):
-        told = decide(browser, proposal_id)
-        assert (told.status_code, error_of(told)["code"]) == (403, "refused")
-        assert "somebody else has to decide" in error_of(told)["message"]
-    after = held()
-    assert after.tables == before.tables
-    assert after.since(before) == ["access.refused"] * 2
+def test_what_cells_printed_is_read_where_it_is_asked_for_alone(sign_in_as, printed, web_engine):
+    anna = sign_in_as("responder")
+    run_id, _ = printed(anna.person, {"look": "c" * 500})
+    statements: list[str] = []
 
+    def note(_connection, _cursor, statement, *_rest) -> None:
+        statements.append(" ".join(statement.split()))
 
-def test_a_rerun_does_not_hide_who_asked_first(sign_in_as, diagnosed):
-    anna, ben = sign_in_as("responder", "approver:database"), sign_in_as("responder")
-    run_id, _ = diagnosed(anna.person)
-    told = ben.post("/api/v1/runs", {"runbook": "disk-full", "rerun_of": run_id})
-    assert told.status_code == 201
-    assert told.json["rerun_of"] == run_id
-
-
-@pytest.mark.parametrize("roles", [["viewer"], ["responder"], ["auditor"], ["admin"], ["author"], ["approver:network"]])
-def test_nobody_but_an_approver_for_the_connection_decides(sign_in_as, diagnosed, roles):
-    _, proposal_id = diagnosed(sign_in_as("responder").person)
-    assert decide(sign_in_as(*roles), proposal_id).status_code == 403
-
-
-def test_a_decision_on_another_proposals_digest_is_refused(sign_in_as, diagnosed):
-    anna, ben = sign_in_as("responder"), sign_in_as("approver:database")
-    _, first = diagnosed(anna.person, pid=1)
-    _, second = diagnosed(anna.person, pid=2)
-    other = ben.get(f"/api/v1/proposals/{first}").json["digest"]
-    told = decide(ben, second, digest=other)
-    assert (told.status_code, error_of(told)["code"]) == (409, "conflict")
-    assert ben.get(f"/api/v1/proposals/{second}").json["state"] == "proposed"
-
-
-def test_a_double_click_counts_once_and_the_second_is_told_so(sign_in_as, diagnosed):
-    ben = sign_in_as("approver:database")
-    _, proposal_id = diagnosed(sign_in_as("responder").person)
-    assert decide(ben, proposal_id).status_code == 200
-    assert decide(ben, proposal_id).status_code == 409
-
-
-def test_an_expired_proposal_is_not_decided(sign_in_as, diagnosed, service):
-    ben = sign_in_as("approver:database")
-    _, proposal_id = diagnosed(sign_in_as("responder").person)
-    with transaction(service.engine) as tx:
-        tx.execute("UPDATE proposals SET expires_at = now() - interval '1 s' WHERE id = :id", id=proposal_id)
-    assert decide(ben, proposal_id).status_code == 409
-
-
-def test_a_remediation_proposed_by_hand_is_high_risk_and_can_be_withdrawn_by_who_asked(sign_in_as, diagnosed):
-    anna, ben = sign_in_as("responder"), sign_in_as("responder")
-    run_id, _ = diagnosed(anna.person)
-    told = ben.post(f"/api/v1/runs/{run_id}/proposals", {"gate": "end-session", "inputs": {"pid": 7}, "reason": "r"})
-    assert told.status_code == 201
-    assert (told.json["by_hand"], told.json["policy"]["risk"]) == (True, "high")
-    assert told.json["requesters"] == sorted([anna.person.subject, ben.person.subject])
-    address = told.headers["Location"]
-    assert sign_in_as("responder").post(address + "/withdraw").status_code == 403
-    assert ben.post(address + "/withdraw").json["state"] == "withdrawn"
-    told = ben.post(f"/api/v1/runs/{run_id}/proposals", {"gate": "end-session", "inputs": {"pid": "x; DROP"}})
-    assert (told.status_code, error_of(told)["problems"][0]["where"]) == (422, "pid")
-    assert ben.post(f"/api/v1/runs/{run_id}/proposals", {"gate": "nothing"}).status_code == 404
-
-
-@pytest.mark.identity
-def test_high_risk_is_approved_on_its_page_alone_and_denied_from_anywhere(sign_in_as, diagnosed, service, held):
-    anna, ben = sign_in_as("responder"), sign_in_as("approver:database")
-    run_id, _ = diagnosed(anna.person)
-    made = anna.post(f"/api/v1/runs/{run_id}/proposals", {"gate": "end-session", "inputs": {"pid": 7}, "reason": "r"})
-    before = held()
-    told = decide(ben, made.json["id"])
-    assert (told.status_code, error_of(told)["code"]) == (403, "signed_decision_required")
-    assert error_of(told)["problems"][0]["fix"] == f"Approve it at http://127.0.0.1:8080/proposals/{made.json['id']}"
-    assert held().tables == before.tables
-    with_token = {"verdict": "approve", "digest": made.json["digest"], "id_token": "x.y.z"}
-    assert ben.post(f"/api/v1/proposals/{made.json['id']}/decisions", with_token).status_code == 422
-    assert decide(ben, made.json["id"], "deny").json["state"] == "denied"
-
-
-def test_a_proposal_that_a_human_asked_for_needs_no_sponsor(sign_in_as, diagnosed):
-    _, proposal_id = diagnosed(sign_in_as("responder").person)
-    assert sign_in_as("responder").post(f"/api/v1/proposals/{proposal_id}/sponsor").status_code == 409
+    event.listen(web_engine, "before_cursor_execute", note)
+    try:
+        anna.get(f"/api/v1/runs/{run_id}")
+    finally:
+        event.remove(web_engine, "before_cursor_execute", note)
+    of_cells = [one for one in statements if "FROM cells" in one]
+    assert of_cells
+    assert [one for one in of_cells if "*" in one] == []
 
 
 def test_an_incident_is_opened_noted_exported_and_closed(sign_in_as, diagnosed):
@@ -343,34 +290,4 @@ def test_an_incident_is_opened_noted_exported_and_closed(sign_in_as, diagnosed):
     assert anna.post(address + "/close", {"cause": "again"}).status_code == 409
     assert incident not in [i["id"] for i in anna.get("/api/v1/incidents").json["incidents"]]
     assert incident in [i["id"] for i in anna.get("/api/v1/incidents?state=all").json["incidents"]]
-    assert anna.post("/api/v1/runs", {"runbook": "disk-full", "incident": incident}).status_code == 403
-
-
-def test_the_trail_is_read_by_auditors_alone_and_each_entry_can_be_checked(sign_in_as):
-    anna, auditor = sign_in_as("responder"), sign_in_as("auditor")
-    for address in ("/api/v1/audit", "/api/v1/audit/1", "/api/v1/audit/head", "/api/v1/audit/verification"):
-        assert anna.get(address).status_code == 403
-    anna.post("/api/v1/incidents", {"title": "for the trail"})
-    told = auditor.get("/api/v1/audit?event=incident.opened&limit=1").json
-    line = told["entries"][0]
-    assert line["body"]["title"] == "for the trail"
-    assert told["next"] == line["seq"]
-    assert entry_hash(Entry.from_json(line)) == line["hash"]
-    one = auditor.get(f"/api/v1/audit/{line['seq']}").json
-    assert json.loads(one["envelope"])["seq"] == line["seq"]
-    head = auditor.get("/api/v1/audit/head").json
-    verdict = auditor.get("/api/v1/audit/verification").json
-    assert verdict["ok"] is True
-    assert verdict["entries"] >= head["seq"]
-    assert auditor.get("/api/v1/audit/999999").status_code == 404
-
-
-def test_with_remediation_off_nothing_is_approved(sign_in_as, diagnosed, service):
-    off = replace(service, settings=service.settings.model_copy(update={"remediation": "off"}))
-    ben = sign_in_as("approver:database")
-    ben.client = create_app(off, secret_key=b"x" * 32).test_client()
-    ben.client.set_cookie("runbooks", ben.cookie)
-    _, proposal_id = diagnosed(sign_in_as("responder").person)
-    told = decide(ben, proposal_id)
-    assert (told.status_code, "diagnose-only" in error_of(told)["message"]) == (403, True)
-    assert decide(ben, proposal_id, "deny").status_code == 200
+    assert anna.post("/api/v1/runs", {"runbook": "disk-full", "incident": incident}).status_code == 409

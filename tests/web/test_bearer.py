@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
 
 import hostile_provider as provider_module
@@ -20,30 +19,9 @@ pytestmark = pytest.mark.identity
 AUDIENCE = "http://127.0.0.1:8080"
 
 
-@pytest.fixture(scope="module")
-def served():
-    with provider_module.serve() as running:
-        yield running
-
-
-@pytest.fixture
-def provider(served):
-    """The provider, behaving well until a test says otherwise."""
-    served.__init__(url=served.url)
-    return served
-
-
 @pytest.fixture
 def settings(settings, provider):
     return {**settings, "oidc_issuer": provider.url}
-
-
-@pytest.fixture
-def anew(apps, settings):
-    """An app that knows nothing of the provider yet, and is forgotten afterwards."""
-    apps.pop(json.dumps(settings), None)
-    yield
-    apps.pop(json.dumps(settings), None)
 
 
 @pytest.fixture
@@ -367,6 +345,7 @@ def test_whoever_brings_nothing_is_told_where_tokens_come_from(client, provider)
         "bearer_methods_supported": ["header"],
         "scopes_supported": ["openid", "profile", "groups", "offline_access"],
         "runbooks_cli_client_id": "runbooks-cli",
+        "runbooks_agent_client_id": "runbooks-agent",
     }
 
 

@@ -64,7 +64,8 @@ def written(tmp_path):
 
     def write(source, name="mend"):
         look = cell("look", 'kit.finding("info", "x")', "diagnostic")
-        told = notebook(look, cell("mend", source, "remediation"), connections={"metrics": "http"})
+        declared = {"metrics": "http", "lenient-db": "postgres"}
+        told = notebook(look, cell("mend", source, "remediation"), connections=declared)
         file = tmp_path / f"{name}.ipynb"
         if file.exists():
             told["metadata"]["runbook"]["id"] = json.loads(file.read_text())["metadata"]["runbook"]["id"]
@@ -176,7 +177,8 @@ def test_the_connection_that_a_parameter_or_an_input_chooses_is_the_one_whose_fl
     written(chosen + gate(LOOSE, 'kit.postgres(where).execute("SELECT 1")'), "by-input")
     assert proposed("by-input", where="orders-db")["policy"] == FLOOR
     (problem,) = proposed("by-input", where="no-such-db")
-    assert "is no configured connection" in problem["message"]
+    assert "is no connection that can be used here" in problem["message"]
+    assert problem["fix"] == "Choose one of lenient-db, orders-db."
 
 
 HIDDEN = {
@@ -225,7 +227,7 @@ def test_a_floor_that_is_lowered_while_a_proposal_is_open_does_not_change_it(wri
 def test_nobody_sets_a_policy_along_with_a_request(field, written, ana, proposed):
     written(gate(LOOSE, ORDERS))
     proposal = proposed()
-    sent = {"gate": "mend", "inputs": {}, field: 0}
+    sent = {"gate": "mend", "inputs": {}, "reason": "now", field: 0}
     answer = ana.post(f"/api/v1/runs/{proposal['run']}/proposals", sent)
     assert (answer.status_code, answer.json["error"]["problems"][0]["where"]) == (422, field)
 

@@ -108,7 +108,7 @@ def test_a_provider_that_went_away_since_is_noticed_before_a_browser_is_sent_the
     provider.failing.add("/.well-known/openid-configuration")
     told = app.test_client().get("/login?next=/runs/x")
     assert told.status_code == 503
-    assert "Who is signed in may read, diagnose and decide" in told.text
+    assert "nobody signs in or approves high risk; all else goes on" in told.text
 
 
 @pytest.mark.parametrize("place", ["/token", "/jwks"])

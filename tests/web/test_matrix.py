@@ -23,11 +23,15 @@ ANSWERS = """
                                                       nobody none   viewer respon approv author audit  admin  glass
 GET  /                                                login  no     yes    yes    yes    yes    yes    yes    yes
 GET  /waiting                                         login  no     yes    yes    yes    yes    yes    yes    yes
+GET  /now/events                                      login  no     yes    yes    yes    yes    yes    yes    yes
 GET  /runbooks/<name>                                 login  no     yes    yes    yes    yes    yes    yes    yes
 POST /runbooks/<name>                                 401    no     no     yes    no     no     no     no     no
 GET  /runs/<run>                                      login  no     yes    yes    yes    yes    yes    yes    yes
 GET  /runs/<run>/events                               login  no     yes    yes    yes    yes    yes    yes    yes
 POST /runs/<run>/again                                401    no     no     yes    no     no     no     no     no
+GET  /runs/<run>/ask                                  login  no     no     yes    no     no     no     no     no
+POST /runs/<run>/ask                                  401    no     no     yes    no     no     no     no     no
+POST /runs/<run>/conclusion                           401    no     no     yes    no     no     no     no     no
 POST /runs/<run>/cancel                               401    yes    yes    yes    yes    yes    yes    yes    yes
 GET  /runs/<run>/cells/<attempt>/<cell>/whole         login  no     yes    yes    yes    yes    yes    yes    yes
 GET  /runs/<run>/cells/<attempt>/<cell>/full          login  no     yes    yes    yes    yes    yes    yes    yes
@@ -47,19 +51,32 @@ POST /break-glass/<proposal>/review                   401    no     no     no   
 GET  /incidents                                       login  no     yes    yes    yes    yes    yes    yes    yes
 POST /incidents                                       401    no     no     yes    yes    no     no     no     no
 GET  /incidents/<incident>                            login  no     yes    yes    yes    yes    yes    yes    yes
+GET  /incidents/<incident>/events                     login  no     yes    yes    yes    yes    yes    yes    yes
 GET  /incidents/<incident>/decide                     login  no     yes    yes    yes    yes    yes    yes    yes
 POST /incidents/<incident>/decide                     401    no     no     no     yes    no     no     no     no
+GET  /incidents/<incident>/ask                        login  no     no     yes    no     no     no     no     no
+POST /incidents/<incident>/ask                        401    no     no     yes    no     no     no     no     no
+POST /incidents/<incident>/asks/draft                 401    no     no     yes    yes    yes    yes    yes    no
 POST /incidents/<incident>/close                      401    no     no     yes    yes    no     no     no     no
 POST /incidents/<incident>/notes                      401    no     no     yes    yes    no     no     no     no
+GET  /incidents/<incident>/notes/<note>               login  no     yes    yes    yes    yes    yes    yes    yes
+POST /incidents/<incident>/notes/<note>               401    no     no     yes    yes    no     no     no     no
+GET  /incidents/<incident>/postmortem                 login  no     yes    yes    yes    yes    yes    yes    yes
+POST /incidents/<incident>/postmortem/<name>          401    no     no     yes    yes    no     no     no     no
 POST /incidents/<incident>/runs                       401    no     no     yes    yes    no     no     no     no
 POST /incidents/<incident>/postmortem                 401    no     no     yes    yes    yes    yes    yes    no
 GET  /connections                                     login  no     yes    yes    yes    yes    yes    yes    yes
+GET  /styleguide                                      login  no     yes    yes    yes    yes    yes    yes    yes
+GET  /health                                          login  no     yes    yes    yes    yes    yes    yes    yes
 GET  /audit                                           login  no     no     no     no     no     yes    yes    no
+POST /audit/export                                    401    no     no     no     no     no     yes    yes    no
 GET  /audit/<seq>                                     login  no     no     no     no     no     yes    yes    no
 GET  /link/<code>                                     login  yes    yes    yes    yes    yes    yes    yes    yes
 POST /link/<code>                                     401    act    act    act    act    act    act    act    act
 POST /logout                                          401    yes    yes    yes    yes    yes    yes    yes    yes
 
+GET  /api                                             login  yes    yes    yes    yes    yes    yes    yes    yes
+GET  /api/v1/openapi.json                             401    yes    yes    yes    yes    yes    yes    yes    yes
 GET  /api/v1/connections                              401    no     yes    yes    yes    yes    yes    yes    yes
 GET  /api/v1/me                                       401    yes    yes    yes    yes    yes    yes    yes    yes
 GET  /api/v1/runbooks                                 401    no     yes    yes    yes    yes    yes    yes    yes
@@ -67,9 +84,13 @@ GET  /api/v1/runbooks/<name>                          401    no     yes    yes  
 GET  /api/v1/runs                                     401    no     yes    yes    yes    yes    yes    yes    yes
 POST /api/v1/runs                                     401    no     no     yes    no     no     no     no     no
 GET  /api/v1/runs/<run>                               401    no     yes    yes    yes    yes    yes    yes    yes
+GET  /api/v1/runs/<run>/events                        401    no     yes    yes    yes    yes    yes    yes    yes
+GET  /api/v1/runs/<run>/cells/<attempt>/<cell>        401    no     yes    yes    yes    yes    yes    yes    yes
 GET  /api/v1/runs/<run>/cells/<attempt>/<cell>/whole  401    no     yes    yes    yes    yes    yes    yes    yes
 POST /api/v1/runs/<run>/cancel                        401    no     yes    yes    yes    yes    yes    yes    yes
 POST /api/v1/runs/<run>/proposals                     401    no     no     yes    no     no     no     no     no
+POST /api/v1/runs/<run>/asks                          401    no     no     yes    no     no     no     no     no
+POST /api/v1/runs/<run>/conclusion                    401    no     no     yes    no     no     no     no     no
 GET  /api/v1/proposals                                401    no     yes    yes    yes    yes    yes    yes    yes
 GET  /api/v1/proposals/<proposal>                     401    no     yes    yes    yes    yes    yes    yes    yes
 POST /api/v1/proposals/<proposal>/decisions           401    no     no     no     yes    no     no     no     no
@@ -79,7 +100,14 @@ GET  /api/v1/incidents                                401    no     yes    yes  
 POST /api/v1/incidents                                401    no     no     yes    yes    no     no     no     no
 GET  /api/v1/incidents/<incident>                     401    no     yes    yes    yes    yes    yes    yes    yes
 POST /api/v1/incidents/<incident>/close               401    no     no     yes    yes    no     no     no     no
+GET  /api/v1/incidents/<incident>/asks                401    no     yes    yes    yes    yes    yes    yes    yes
+POST /api/v1/incidents/<incident>/asks                401    no     no     yes    no     no     no     no     no
+GET  /api/v1/incidents/<incident>/notes               401    no     yes    yes    yes    yes    yes    yes    yes
 POST /api/v1/incidents/<incident>/notes               401    no     no     yes    yes    no     no     no     no
+PUT  /api/v1/incidents/<incident>/notes/<note>        401    no     no     yes    yes    no     no     no     no
+GET  /api/v1/incidents/<incident>/postmortem          401    no     yes    yes    yes    yes    yes    yes    yes
+PUT  /api/v1/incidents/<incident>/postmortem/<name>   401    no     no     yes    yes    no     no     no     no
+POST /api/v1/incidents/<incident>/runs                401    no     no     yes    yes    no     no     no     no
 POST /api/v1/incidents/<incident>/exports             401    no     no     yes    yes    yes    yes    yes    no
 GET  /api/v1/audit                                    401    no     no     no     no     no     yes    yes    no
 GET  /api/v1/audit/<seq>                              401    no     no     no     no     no     yes    yes    no
@@ -116,6 +144,7 @@ ROLES = {
     "break-glass": ("break-glass",),
 }
 PERSONS = ("nobody", *ROLES)
+EFFECT = {"POST", "PUT"}
 THOROUGH = {"nobody", "none", "viewer"}
 """Whose HEAD and OPTIONS are tried too: for the others it is the same handler and the same declaration."""
 
@@ -214,7 +243,7 @@ def test_by_session(app, client, sign_in_as, held, person):
             else:
                 headers = {"Origin": "http://127.0.0.1:8080"}
             told = (browser.client if browser else client).open(
-                address, method=method, headers=headers, json={} if method == "POST" else None
+                address, method=method, headers=headers, json={} if method in EFFECT else None
             )
             expected = answers[PERSONS.index(person)]
             if method == "OPTIONS" and expected == "login":
@@ -237,7 +266,7 @@ def test_by_access_token(app, client, token, person):
         address, (method, *_) = there[name]
         if not address.startswith("/api/"):
             continue
-        told = client.open(address, method=method, headers=headers, json={} if method == "POST" else None)
+        told = client.open(address, method=method, headers=headers, json={} if method in EFFECT else None)
         expected = answers[PERSONS.index(person)]
         if read(told) != expected:
             wrong.append((method, address, expected, told.status_code, told.text[:200]))
@@ -271,11 +300,14 @@ def test_what_wants_no_session_is_the_same_to_all(app, client, sign_in_as, held)
 
 
 def test_no_route_takes_a_method_that_it_does_not_name(app, sign_in_as, held):
-    """So nothing besides GET and POST can have an effect."""
+    """So nothing besides what stands in these tables can have an effect."""
     admin, wrong = sign_in_as(*PLAIN_ROLES, "approver:database"), []
     headers, before = {**admin.headers, "X-CSRF-Token": admin.csrf}, held()
-    for address in {address for address, _ in routes(app).values()}:
+    named = {(method, address) for address, methods in routes(app).values() for method in methods}
+    for address in {address for _, address in named}:
         for method in ("PUT", "PATCH", "DELETE", "TRACE", "CONNECT"):
+            if (method, address) in named:
+                continue
             told = admin.client.open(address, method=method, headers=headers)
             if told.status_code != 405:
                 wrong.append((method, address, told.status_code))

@@ -117,6 +117,7 @@ def test_what_can_no_longer_be_decided_on_the_way_back_is_not(service, provider,
     told = ben.get(provider.authorize(sent.location))
     assert told.status_code == 409
     assert "It was denied by" in told.text
+    assert "You wrote: go" in told.text
     assert [decision.verdict for decision in now(service, proposal).decisions] == ["deny"]
 
 
@@ -153,7 +154,8 @@ def test_with_the_provider_away_people_read_diagnose_and_decide_below_high_risk(
     provider.failing = {"/.well-known/openid-configuration", "/jwks", "/token"}
     away = approve(ben, proposal)
     assert away.status_code == 503
-    assert "Who is signed in may read, diagnose and decide" in away.text
+    assert "nobody signs in or approves high risk; all else goes on" in away.text
+    assert ">go</textarea>" in away.text
     assert now(service, proposal).decisions == ()
     assert ben.get(f"/proposals/{proposal['id']}").status_code == 200
     assert send(ben, "/runbooks/disk-full", **{"p.database": "orders-db", "p.limit": "3"}).status_code == 303

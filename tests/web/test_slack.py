@@ -232,6 +232,20 @@ def test_roles_are_those_of_the_linked_person_and_a_refusal_is_told_and_entered(
 
 
 @pytest.mark.parametrize(
+    ("role", "why"),
+    [
+        ("viewer", "Running takes the role responder, which you have not."),
+        ("responder", "No runbook here is of systems that you may diagnose."),
+    ],
+)
+def test_who_can_run_nothing_is_told_why(slack, linked, service, monkeypatch, role, why):
+    linked(role)
+    for name, connection in service.connections.items():
+        monkeypatch.setitem(service.connections, name, replace(connection, diagnosers=("admin",)))
+    assert why in said(slack.command(""))
+
+
+@pytest.mark.parametrize(
     ("typed", "meant"),
     [
         ("disk-ful", "/runbook disk-full"),

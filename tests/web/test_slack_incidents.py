@@ -31,17 +31,6 @@ def said(told) -> str:
 
 
 @pytest.fixture
-def here(service, slack):
-    """What is open in the channel, newest first."""
-
-    def look() -> list:
-        with reading(service.engine) as tx:
-            return incidents.open_in(tx, slack.channel)
-
-    return look
-
-
-@pytest.fixture
 def get(service):
     def look(incident_id: int):
         with reading(service.engine) as tx:

@@ -10,17 +10,6 @@ from runbooks_app.store.database import reading, transaction
 pytestmark = pytest.mark.chat
 
 
-@pytest.fixture
-def here(service, slack):
-    """What is open in the channel, newest first."""
-
-    def look() -> list:
-        with reading(service.engine) as tx:
-            return incidents.open_in(tx, slack.channel)
-
-    return look
-
-
 def stands(service, about: str, channel: str, ts: str) -> None:
     """A message of ours stands in the chat."""
     with transaction(service.engine) as tx:

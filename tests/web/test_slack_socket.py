@@ -128,18 +128,19 @@ def test_an_envelope_that_takes_no_answer_is_acknowledged_without_one(server, fe
 
 
 @pytest.mark.parametrize("payload", [None, "text", [], {}, {"team_id": "T0OTHER"}, {"team_id": TEAM, "user_id": "../"}])
-@pytest.mark.parametrize("kind", ["slash_commands", "interactive", "events_api", "hello_again", ""])
-def test_what_names_no_workspace_or_cannot_be_read_is_not_acknowledged(server, fetch, command, held, kind, payload):
+def test_what_names_no_workspace_or_cannot_be_read_is_not_acknowledged(server, fetch, command, held, payload):
     fetch()
     server.newest()
     before = held()
-    server.newest().send(json.dumps({"type": kind, "payload": payload}))  # not even an envelope
-    told = server.deliver(kind, payload, patience=0.3)
     # An event that nobody of the workspace caused asks nothing; that Slack may know.
-    asks_nothing = kind == "events_api" and isinstance(payload, dict) and payload.get("team_id") == TEAM
-    assert (told is not None) == asks_nothing
+    asks_nothing = {"events_api"} if isinstance(payload, dict) and payload.get("team_id") == TEAM else set()
+    for kind in ("slash_commands", "interactive", "events_api", "hello_again", ""):
+        server.newest().send(json.dumps({"type": kind, "payload": payload}))  # not even an envelope
+        told = server.deliver(kind, payload, envelope_id=f"e-{kind}", patience=3 if kind in asks_nothing else 0.1)
+        assert (told is not None) == (kind in asks_nothing)
     assert held().tables == before.tables
-    assert server.deliver("slash_commands", command("help")) is not None
+    assert server.deliver("slash_commands", command("help"), envelope_id="e-help") is not None
+    assert set(server.acknowledged) == {"e-help", *(f"e-{kind}" for kind in asks_nothing)}
     assert len(server.connections) == 1
 
 
@@ -184,6 +185,49 @@ def test_a_connection_that_slack_wants_replaced_is_left_in_the_end(server, fetch
     assert server.newest(2).connected
 
 
+@pytest.fixture
+def at_once(monkeypatch):
+    """A new connection is looked at when all that came behind its greeting has been read."""
+    connect_to = socket._Connection.connect
+
+    def connect_and_read(connection):
+        connect_to(connection)
+        assert connection.over.wait(10)
+        monkeypatch.undo()
+
+    monkeypatch.setattr(socket._Connection, "connect", connect_and_read)
+
+
+@pytest.mark.pages
+@pytest.mark.parametrize("reason", ["warning", "refresh_requested"])
+def test_a_connection_that_slack_wants_replaced_as_soon_as_it_greeted_it_is_one_all_the_same(
+    server, service, command, at_once, caplog, reason
+):
+    caplog.set_level(logging.INFO)
+    server.farewells = [reason]
+    fetching = SocketMode(service, Slack(APP_TOKEN, base_url=f"{server.url}api/"))
+    fetching.start()
+    first = server.newest()
+    assert server.deliver("slash_commands", command("list", "0"), on=first) is not None
+    assert server.newest(2).connected
+    fetching.stop()
+    assert "takes no connection" not in caplog.text
+    assert f"is over ({reason})" in caplog.text
+
+
+@pytest.mark.pages
+def test_socket_mode_that_is_switched_off_is_told_with_the_next_step_though_slack_greets(
+    server, service, at_once, caplog
+):
+    caplog.set_level(logging.WARNING)
+    server.farewells = ["link_disabled"]
+    fetching = SocketMode(service, Slack(APP_TOKEN, base_url=f"{server.url}api/"))
+    fetching.start()
+    server.newest(2)
+    fetching.stop()
+    assert "Slack takes no connection of Socket Mode. Switch Socket Mode on for the app again." in caplog.text
+
+
 def test_a_connection_that_is_lost_without_a_word_is_made_anew_at_once(server, fetch, command):
     fetch()
     server.newest()
@@ -211,12 +255,11 @@ def test_slack_that_asks_to_wait_is_given_that_time(server, fetch):
 
 
 def test_a_connection_that_is_not_greeted_is_not_trusted(server, fetch, command, monkeypatch):
-    monkeypatch.setattr(socket, "GREETING", 0.3)
+    monkeypatch.setattr(socket, "GREETING", 1)
     server.mute = True
     fetch()
     server.newest()
     server.mute = False
-    monkeypatch.setattr(socket, "GREETING", 10)
     server.newest(2)
     assert server.deliver("slash_commands", command("help")) is not None
 

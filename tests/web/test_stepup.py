@@ -264,7 +264,7 @@ def test_with_the_provider_away_nothing_is_begun_and_its_person_stays_signed_in(
     csrf = me(browser)["csrf"]
     told = browser.post("/thing", data={"csrf": csrf}, headers={"Origin": "http://127.0.0.1:8080"})
     assert told.status_code == 503
-    assert "Who is signed in may read, diagnose and decide" in told.text
+    assert "nobody signs in or approves high risk; all else goes on" in told.text
     assert me(browser)
 
 

@@ -16,11 +16,13 @@ from notebooks import cell, write
 from service_database import APP_PASSWORD, Database
 from signing import signatures
 from stuck_orders import CHECK, FREE, LOOK
+from worker.chats import ACT, ROWS, served, tell
 from worker.room import TOKEN, Room, parts
 
 from runbooks_app.actions import running
 from runbooks_app.actions.context import Service
 from runbooks_app.chat.client import Slack
+from runbooks_app.chat.elsewhere import read_places
 from runbooks_app.connections import read_connections
 from runbooks_app.core.people import Person
 from runbooks_app.kernels.engine import Engine
@@ -184,3 +186,31 @@ def room(house):
     with serve(app) as url:
         slack = Slack(TOKEN, base_url=f"{url}api/", timeout=5)
         yield Room(house, app.extensions["slack_workspace"], slack, parts("one"))
+
+
+@pytest.fixture
+def mail():
+    with served() as one:
+        yield one
+
+
+@pytest.fixture
+def teams():
+    with served() as one:
+        yield one
+
+
+@pytest.fixture
+def told(house, mail, teams, library_folder):
+    """A worker that tells two places, which hear what happens from now on."""
+    write(
+        library_folder,
+        "rows",
+        cell("rows", ROWS, "diagnostic"),
+        cell("act", ACT, "remediation"),
+        connections={"orders-db": "postgres"},
+    )
+    places = read_places(f"# mail\n{mail.address()}\n\n{teams.address()}\n")
+    house = replace(house, worker=replace(house.worker, elsewhere=places))
+    tell(house)
+    return house

@@ -87,3 +87,25 @@ def test_what_changes_nothing_proves_nothing_of_an_app_that_was_removed(room):
     room.tell()
     with reading(room.house.service.engine) as tx:
         assert chat.gone(tx) is None
+
+
+@pytest.mark.pages
+@pytest.mark.parametrize("names", [("C0INCIDENTS", "#incidents"), ("#incidents", "incidents")])
+def test_a_channel_by_two_names_is_told_under_one_of_them(room, names):
+    room.parts = parts("one", "two")
+    room.want(channel=names[0])
+    room.tell_all()
+    room.want(channel=names[1])
+    room.tell_all()
+    before = len(room.texts())
+    room.parts = parts("one changed", "two", "three")
+    for name in names:
+        room.want(channel=name)
+    room.tell_all()
+    assert len(room.texts()) == before + 1
+    going = room.rows("SELECT channel, trouble FROM chat_threads WHERE ended_at IS NULL")
+    ended = room.rows("SELECT channel, trouble FROM chat_threads WHERE ended_at IS NOT NULL")
+    assert [row["channel"] for row in going] == [names[0]]
+    assert ended == [{"channel": names[1], "trouble": ""}]
+    with reading(room.house.service.engine) as tx:
+        assert chat.untold(tx, "run:r1") == {}

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
-import threading
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from notebooks import cell, write
-from service_database import APP_PASSWORD
 from signing import approve
+from worker.chats import ACT, ROWS, TOKEN, at_once, places, tell
 from worker.conftest import ANA, BEN, CAT, WEB, while_working
 
 from runbooks_app.actions import deciding, running
@@ -22,13 +18,10 @@ from runbooks_app.actions.alerting import end_storms
 from runbooks_app.chat import elsewhere as chat
 from runbooks_app.chat.elsewhere import read_places
 from runbooks_app.core.audit import Event
-from runbooks_app.core.errors import Misconfigured
 from runbooks_app.core.people import Actor
-from runbooks_app.main import doctor
-from runbooks_app.settings import Settings
 from runbooks_app.store import alerts
 from runbooks_app.store import chat as slack_rows
-from runbooks_app.store.database import reading, transaction
+from runbooks_app.store.database import transaction
 from runbooks_app.worker import elsewhere
 
 pytestmark = [
@@ -36,111 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),  # one of apprise's services
 ]
 
-TOKEN = "canary-in-the-address-9f31c6"
 SOURCE = Actor("alert", "alert:prod", "prod")
-ROWS = """
-kit.finding("info", "3 rows")
-kit.finding("critical", "Session 7 blocks @everyone, see https://evil.example and <@U123>", {"email": "jane@customer"})
-kit.propose("act")
-"""
-ACT = """
-kit.gate("act", "Do *it*", risk="medium")
-kit.postgres("orders-db").execute("SELECT 1")
-"""
-
-
-@dataclass
-class Chat:
-    """A service that takes messages; `answers` is its status, `hangs` until it is set."""
-
-    port: int = 0
-    answers: int = 200
-    hangs: threading.Event | None = None
-    asked: threading.Event = field(default_factory=threading.Event)
-    got: list[tuple[str, dict]] = field(default_factory=list)
-
-    @property
-    def titles(self) -> list[str]:
-        return [body["title"] for _, body in self.got]
-
-    def address(self, path: str = TOKEN) -> str:
-        return f"json://127.0.0.1:{self.port}/{path}"
-
-
-@contextmanager
-def served():
-    chat = Chat()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            chat.asked.set()
-            if chat.hangs is not None:
-                chat.hangs.wait(20)
-            if chat.answers == 200:
-                chat.got.append((self.path, json.loads(body)))
-            self.send_response(chat.answers)
-            if chat.answers == 302:
-                self.send_header("Location", f"http://127.0.0.1:{chat.port}/elsewhere")
-                chat.answers = 200
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    chat.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield chat
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def mail():
-    with served() as one:
-        yield one
-
-
-@pytest.fixture
-def teams():
-    with served() as one:
-        yield one
-
-
-@pytest.fixture
-def told(house, mail, teams, library_folder):
-    """A worker that tells two places, which hear what happens from now on."""
-    write(
-        library_folder,
-        "rows",
-        cell("rows", ROWS, "diagnostic"),
-        cell("act", ACT, "remediation"),
-        connections={"orders-db": "postgres"},
-    )
-    places = read_places(f"# mail\n{mail.address()}\n\n{teams.address()}\n")
-    house = replace(house, worker=replace(house.worker, elsewhere=places))
-    elsewhere.tell_elsewhere(house.worker)
-    return house
-
-
-def tell(house) -> None:
-    elsewhere.tell_elsewhere(house.worker)
-
-
-def at_once(house) -> None:
-    """Let what has to wait be tried now."""
-    with transaction(house.service.engine) as tx:
-        tx.execute("UPDATE elsewhere_places SET due_at = now()")
-
-
-def places(house) -> list:
-    with reading(house.service.engine) as tx:
-        return tx.execute("SELECT * FROM elsewhere_places ORDER BY trouble").all()
 
 
 def test_an_ended_run_and_its_proposal_are_told_once_in_order_everywhere(told, mail, teams):
@@ -220,57 +109,6 @@ def test_why_a_restricted_proposal_was_made_and_what_went_wrong_stay_on_pages(to
     assert "Went wrong: it stands on its page alone." in said
 
 
-def test_a_place_that_is_away_holds_up_no_other_and_hears_all_of_it_later(told, mail, teams):
-    mail.answers = 503
-    told.diagnosed(name="rows")
-    tell(told)
-    assert (mail.got, len(teams.got)) == ([], 2)
-    assert [(row.tries, row.trouble) for row in places(told)] == [(0, ""), (1, "failure")]
-    mail.answers = 200
-    tell(told)
-    assert mail.got == []  # it waits a little
-    at_once(told)
-    tell(told)
-    assert mail.got == teams.got
-    assert [(row.tries, row.trouble) for row in places(told)] == [(0, ""), (0, "")]
-    assert len(teams.got) == 2
-
-
-def test_a_place_that_hangs_is_left_alone_and_holds_up_no_other(told, mail, teams, monkeypatch):
-    monkeypatch.setattr(chat, "PATIENCE", 0.3)
-    mail.hangs = threading.Event()
-    told.diagnosed(name="rows")
-    tell(told)
-    mail.hangs.set()
-    assert len(teams.got) == 2
-    assert [row.trouble for row in places(told)] == ["", "timeout"]
-
-
-def test_what_a_place_never_takes_is_passed_over_in_the_end(told, mail, caplog):
-    mail.answers = 400
-    told.diagnosed(name="rows")
-    for _ in range(elsewhere.MOST_TRIES):
-        at_once(told)
-        tell(told)
-    assert "was tried for hours" in caplog.text
-    mail.answers = 200
-    at_once(told)
-    tell(told)
-    assert len(mail.got) == 1
-
-
-def test_one_worker_at_a_time_tells_a_place(told, mail):
-    told.diagnosed(name="rows")
-    mail.hangs, mail.asked = threading.Event(), threading.Event()
-    thread = threading.Thread(target=tell, args=(told,))
-    thread.start()
-    assert mail.asked.wait(10)
-    tell(replace(told, worker=replace(told.worker, name="w2")))
-    mail.hangs.set()
-    thread.join()
-    assert len(mail.got) == 2
-
-
 def test_a_place_that_is_new_hears_what_happens_from_then_on(told, mail, teams):
     told.diagnosed(name="rows")
     tell(told)
@@ -281,40 +119,6 @@ def test_a_place_that_is_new_hears_what_happens_from_then_on(told, mail, teams):
     told.diagnosed(name="rows")
     tell(told)
     assert [path for path, _ in teams.got].count("/another") == 2
-
-
-def test_a_redirect_is_not_followed(told, mail):
-    mail.answers = 302
-    told.diagnosed(name="rows")
-    tell(told)
-    assert mail.got == []
-    assert [row.trouble for row in places(told)] == ["", "failure"]
-
-
-def test_no_address_is_logged_stored_or_shown(told, mail, caplog):
-    caplog.set_level(logging.DEBUG)
-    for name in ("apprise", "urllib3", "requests"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
-    mail.answers = 500
-    told.diagnosed(name="rows")
-    tell(told)
-    mail.answers = 200
-    at_once(told)
-    tell(told)
-    assert len(mail.got) == 2
-    assert TOKEN not in caplog.text
-    assert TOKEN not in repr(told.worker)
-    with reading(told.service.engine) as tx:
-        names = list(tx.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").scalars())
-        held = "".join(str(tx.execute(f"SELECT * FROM {name}").all()) for name in names)
-    assert TOKEN not in held
-
-
-def test_a_line_that_is_no_address_stops_the_start_unquoted():
-    with pytest.raises(Misconfigured) as refused:
-        read_places(f"# ours\njson://127.0.0.1/ok\nnonsense://{TOKEN}\n{TOKEN}\n")
-    assert [problem.where for problem in refused.value.problems] == ["line 3", "line 4"]
-    assert TOKEN not in str(refused.value)
 
 
 def test_pictures_of_other_hosts_stay_out(mail):
@@ -375,30 +179,6 @@ def test_what_a_channel_could_not_be_told_is_told_here(told, mail):
         tx.audit(SOURCE, Event.CHAT_UNTOLD, {"run": run.id}, body)
     tell(told)
     assert mail.titles[-1] == "Slack's channel C1 takes nothing more"
-
-
-def test_doctor_names_the_places_that_take_nothing_and_no_address(told, mail, teams, tmp_path):
-    addresses, password = tmp_path / "notify", tmp_path / "password"
-    addresses.write_text(f"{mail.address()}\n{teams.address()}\n")
-    password.write_text(APP_PASSWORD)
-    url = told.database.server.url("runbooks_app", told.database.name)
-    settings = Settings(database_url=url, database_password_file=password, notify_urls_file=addresses)
-    places = read_places(addresses.read_text())
-    told = replace(told, worker=replace(told.worker, elsewhere=places))
-    tell(told)
-    assert doctor.other_chats(settings) == "JSON, line 1, JSON, line 2"
-    mail.answers = 500
-    told.diagnosed(name="rows")
-    tell(told)
-    with pytest.raises(Misconfigured) as found:
-        doctor.other_chats(settings)
-    assert [problem.where for problem in found.value.problems] == ["JSON, line 1"]
-    assert "took nothing, 1 time in a row (failure)" in str(found.value)
-    addresses.write_text(f"{mail.address()}\nnonsense://{TOKEN}\n")
-    with pytest.raises(Misconfigured, match="line 2") as found:
-        doctor.other_chats(settings)
-    assert TOKEN not in str(found.value)
-    assert doctor.other_chats(Settings()) == "none is named"
 
 
 def test_a_worker_tells_by_itself(told, mail):

@@ -14,6 +14,8 @@ from signing import approve, checked, id_token
 
 from runbooks_app.actions import (
     alerting,
+    asking,
+    auditing,
     break_glass,
     deciding,
     diagnosing,
@@ -27,6 +29,7 @@ from runbooks_app.actions import (
     sweeping,
     telling,
     waking,
+    writing,
 )
 from runbooks_app.actions.context import worker_actor
 from runbooks_app.alerting import Alerting
@@ -34,6 +37,7 @@ from runbooks_app.core.alerts import Incoming, Rule
 from runbooks_app.core.audit import Event, verify
 from runbooks_app.core.people import Person
 from runbooks_app.core.waking import Step
+from runbooks_app.core.writing import Section
 from runbooks_app.store import audit, chat
 from runbooks_app.store import proposals as rows
 from runbooks_app.store.database import reading, transaction
@@ -78,13 +82,14 @@ def woken(house, mend):
 
 
 def come_and_go(service):
-    """Somebody signs in and out again, and somebody is turned away."""
+    """Somebody signs in and out again, somebody is turned away, and somebody takes the trail along."""
     secret, _ = people.sign_in(service, ANA, WEB)
     people.link_chat(service, ANA, WEB, people.offer_chat_link(service, "T1", "U1", "ana"))
     people.sign_out(service, secret)
     refusals.refused(service, ANA, WEB, "somewhere", "no role")
     refusals.count_refusal(service, "bad signature")
     refusals.enter_counted(service)
+    auditing.export_trail(service, Person("https://idp#ivy", "Ivy", roles=frozenset({"auditor"})), WEB)
 
 
 def glass(service, alone):
@@ -94,6 +99,14 @@ def glass(service, alone):
     signed = id_token(EVE, alone.digest, "break-glass")
     break_glass.use(service, EVE, WEB, alone.id, alone.digest, reason, id_token=signed)
     break_glass.review(service, BEN, WEB, alone.id, "It was right, and the only way.")
+
+
+def wonder(house, incident_id):
+    """Somebody asks, and makes something of it."""
+    asked = asking.ask_of_incident(house.service, ANA, WEB, incident_id, "1", "It is odd")
+    house.do_all()
+    asking.conclude(house.service, ANA, WEB, asked.id, "It is not")
+    asking.draft(house.service, ANA, WEB, incident_id, [asked.id], "Is it odd")
 
 
 @pytest.fixture
@@ -163,8 +176,11 @@ def test_every_declared_event_is_emitted(house, mend, woken, fired, archived):
     opened = incidents.open_incident(service, ANA, WEB, "Odd")
     incidents.attach_channel(service, ANA, WEB, opened.id, "C2")
     incidents.attach_run(service, ANA, WEB, lost.id, opened.id)
-    incidents.add_note(service, ANA, WEB, opened.id, "hm")
+    note = incidents.add_note(service, ANA, WEB, opened.id, "hm")
+    writing.edit_note(service, ANA, WEB, opened.id, note.id, 1, "aha")
+    writing.write_postmortem(service, ANA, WEB, opened.id, Section.SUMMARY, 0, "It was odd.")
     incidents.export_postmortem(service, ANA, WEB, opened.id, "md")
+    wonder(house, opened.id)
     incidents.close_incident(service, ANA, WEB, opened.id, "solved")
     (key,) = identity.publish(service, "w1", [RSAKey.generate_key(2048).as_dict(private=False)]).published
     identity.withdraw(service, worker_actor("w1"), key.kid, identity.DONE)

@@ -8,12 +8,14 @@ import pytest
 from notebooks import cell, write
 from worker.conftest import ANA, WEB, House
 
-from runbooks_app.actions import incidents, running
+from runbooks_app.actions import asking, incidents, running
+from runbooks_app.actions.story import incident_story
 from runbooks_app.chat.client import Slack
 from runbooks_app.core.people import Actor
+from runbooks_app.documents.postmortem import as_markdown
 from runbooks_app.main.demo.slack.app import SlackConfig, create_slack, serve
 from runbooks_app.main.demo.slack.workspace import Standing, Workspace
-from runbooks_app.store.database import transaction
+from runbooks_app.store.database import reading, transaction
 from runbooks_app.worker import telling
 
 pytestmark = pytest.mark.chat
@@ -198,8 +200,27 @@ def test_what_a_restricted_connection_showed_goes_into_no_other_channel_and_into
     assert "Rows differ" in document
     for place in (document, room.said(HOME), room.said(OTHER)):
         assert SECRET not in place
-    with transaction(room.house.service.engine) as tx:
-        from runbooks_app.actions.story import incident_story
-        from runbooks_app.documents.postmortem import as_markdown
-
+    with reading(room.house.service.engine) as tx:
         assert SECRET in as_markdown(incident_story(tx, room.house.service, incident.id))
+
+
+@pytest.mark.pages
+def test_of_an_ask_that_reached_a_restricted_connection_a_chat_is_told_that_it_was_asked_and_concluded(
+    room, restricted
+):
+    house, incident = room.house, opened(room)
+    asked = asking.ask_of_incident(house.service, ANA, WEB, incident.id, 'kit.postgres("orders-db")', "Was it Eve")
+    house.do_all()
+    asking.conclude(house.service, ANA, WEB, asked.id, "It was Mallory")
+    incidents.close_incident(house.service, ANA, WEB, incident.id, "Odd rows", postmortem_to=HOME)
+    room.tell_all()
+    document = room.files()[f"postmortem-{incident.id}.md"]
+    assert document.count(f"/runs/{asked.id}") == 3
+    assert "Concluded" in document
+    for place in (document, room.said(HOME), room.said(OTHER)):
+        assert "Eve" not in place
+        assert "Mallory" not in place
+    with reading(house.service.engine) as tx:
+        whole = as_markdown(incident_story(tx, house.service, incident.id))
+    assert "Was it Eve" in whole
+    assert "It was Mallory" in whole

@@ -16,6 +16,7 @@ from runbooks_app.actions import diagnosing, remediating, running, sweeping, wai
 from runbooks_app.core.quotas import Place, Waits
 from runbooks_app.core.run import RunState
 from runbooks_app.store import people, runs
+from runbooks_app.store import quotas as quota_rows
 from runbooks_app.store.database import reading, transaction
 
 pytestmark = pytest.mark.kernels
@@ -139,7 +140,7 @@ def test_while_many_come_and_go_no_quota_is_exceeded_and_nobody_is_forgotten_wit
             if claim is None:
                 continue
             with reading(office.service.engine) as tx:
-                going = [run for run in runs.unfinished(tx) if run.going]
+                going = [run for run in quota_rows.unfinished(tx) if run.going]
             exceeded.extend(n for n in Counter(run.person for run in going).values() if n > 2)
             exceeded.extend(n for n in Counter(run.runbook for run in going).values() if n > 3)
             office.end(claim)
@@ -339,8 +340,8 @@ def test_however_many_one_person_asks_for_few_of_them_are_looked_at_to_decide_wh
     others = office.ask(ANA, "peek", count=3) + office.ask(BEN, count=1)
     office.claim(asked[0])
     with reading(office.service.engine) as tx:
-        looked_at = [run.id for run in runs.unfinished(tx, enough_for=waiting.quotas(office.service))]
+        looked_at = [run.id for run in quota_rows.unfinished(tx, enough_for=waiting.quotas(office.service))]
     assert looked_at == [*asked[:3], *others[:2], *others[3:]]
     office.limit(runbook=4)
     with reading(office.service.engine) as tx:
-        assert len(runs.unfinished(tx, enough_for=waiting.quotas(office.service))) == 1 + 4 + 3 + 1
+        assert len(quota_rows.unfinished(tx, enough_for=waiting.quotas(office.service))) == 1 + 4 + 3 + 1

@@ -66,6 +66,20 @@ def test_an_approved_proposal_is_rechecked_executed_once_and_verified(house, run
     assert proposal_now(house, proposal).state is ProposalState.APPLIED
 
 
+def test_a_verified_remediation_is_told_with_the_credential_that_changed_something(house, runbook, stuck):
+    run, (proposal,) = diagnosed(house)
+    approve(house.service, BEN, proposal)
+    house.do_all()
+    with reading(house.service.engine) as tx:
+        told = story.incident_story(tx, house.service, run.incident_id)
+        ((credential,),) = [p.remediation.credentials for p in told.proposals]
+        entry = audit.get(tx, credential.entry.seq)
+    assert credential.connection == "orders-db"
+    assert credential.identity.startswith("runbook_r_")
+    assert f'"identity":"{credential.identity}"' in entry.body
+    assert '"stage":"remediate"' in entry.body
+
+
 def test_nobody_approves_what_they_asked_for_nor_behind_a_rerun(house, runbook, stuck):
     run, (proposal,) = diagnosed(house, BEN)
     with pytest.raises(Refused, match="You asked for this"):

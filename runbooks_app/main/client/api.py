@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from runbooks_app.core.errors import Problem
 from runbooks_app.main.client import signing_in, talking
-from runbooks_app.main.client.failures import Failure, NeedsBrowser, Refusal, Unreachable
+from runbooks_app.main.client.failures import Failure, Lost, NeedsBrowser, Refusal, Unreachable
 from runbooks_app.main.client.keeping import Sessions
 from runbooks_app.main.client.printing import plain
 
@@ -19,11 +20,25 @@ class Missing(Failure):
 
 
 class Api:
-    """The API of the service at `url`."""
+    """The API of the service at `url`; `agent` is what the program calls itself that asks, where one does."""
 
-    def __init__(self, url: str, sessions: Sessions) -> None:
+    def __init__(self, url: str, sessions: Sessions, *, agent: str = "") -> None:
         self.url = url
+        self.agent = agent
+        self.login = f"{sessions.login} --url {url}"
         self._sessions = sessions
+
+    def send(self, method: str, address: str, body: Any, key: str) -> talking.Answer:
+        """Send a request as whoever is signed in; what is sent again under a key counts once."""
+        session = self._sessions.load(self.url)
+        if session is None:
+            raise NeedsBrowser(f"You are not signed in at {self.url}. Sign in: {self.login}")
+        session = signing_in.renewed(self._sessions, session)
+        answer = talking.ask(method, address, token=session.access_token, body=body, agent=self.agent, key=key)
+        if answer.status == 401 and session.refresh_token:
+            session = signing_in.renewed(self._sessions, session, rejected=session.access_token)
+            answer = talking.ask(method, address, token=session.access_token, body=body, agent=self.agent, key=key)
+        return answer
 
     def get(self, *path: object, **query: object) -> dict[str, Any]:
         """What stands at a path; its parts are quoted."""
@@ -34,26 +49,30 @@ class Api:
         return found
 
     def post(self, *path: object, **body: object) -> dict[str, Any]:
-        """What an action answers."""
-        return self._ask("POST", path, body=body).json()
+        """What an action answers. Where that is lost on its way it is asked once more; it is done once."""
+        return self._ask("POST", path, body=body, key=secrets.token_hex(16)).json()
 
     def fetch(self, *path: object, **body: object) -> bytes:
         """The document that an action answers."""
         return self._ask("POST", path, body=body).body
 
     def _ask(
-        self, method: str, path: tuple[object, ...], *, query: dict[str, Any] | None = None, body: Any = None
+        self,
+        method: str,
+        path: tuple[object, ...],
+        *,
+        query: dict[str, Any] | None = None,
+        body: Any = None,
+        key: str = "",
     ) -> talking.Answer:
         where = "/".join(quote(str(part), safe="") for part in path)
         address = f"{self.url}/api/v1/{where}" + (f"?{urlencode(query)}" if query else "")
-        session = self._sessions.load(self.url)
-        if session is None:
-            raise NeedsBrowser(f"You are not signed in at {self.url}. Sign in: runbooks login --url {self.url}")
-        session = signing_in.renewed(self._sessions, session)
-        answer = talking.ask(method, address, token=session.access_token, body=body)
-        if answer.status == 401 and session.refresh_token:
-            session = signing_in.renewed(self._sessions, session, rejected=session.access_token)
-            answer = talking.ask(method, address, token=session.access_token, body=body)
+        try:
+            answer = self.send(method, address, body, key)
+        except Lost:
+            if not key:
+                raise
+            answer = self.send(method, address, body, key)
         if answer.status >= 300:
             raise self._failure(answer)
         return answer
@@ -68,7 +87,7 @@ class Api:
         if error.get("code") == "signed_decision_required":
             return NeedsBrowser(message, problems=problems)
         if answer.status == 401:
-            return NeedsBrowser(f"{message} Sign in again: runbooks login --url {self.url}", problems=problems)
+            return NeedsBrowser(f"{message} Sign in again: {self.login}", problems=problems)
         if answer.status in {403, 409}:
             return Refusal(message, problems=problems)
         if answer.status == 404:

@@ -36,6 +36,7 @@ Url = Annotated[
         show_default=False,
     ),
 ]
+ForAgent = Annotated[bool, typer.Option("--agent", help="The sign-in of your agents on this machine, not your own.")]
 Json = Annotated[bool, typer.Option("--json", help="Print what the API answers, as JSON.")]
 Reason = Annotated[str, typer.Option(help="Why; it goes into the audit trail for good.")]
 ProposalId = Annotated[str, typer.Argument(metavar="PROPOSAL", help="Its id; see: runbooks list proposals")]
@@ -76,20 +77,22 @@ def register(app: typer.Typer) -> None:
         app.command(name, rich_help_panel=PANEL, epilog=EXITS)(command)
 
 
-def login(url: Url = "") -> None:
+def login(url: Url = "", agent: ForAgent = False) -> None:
     """Sign in to a service, through its sign-in provider, in any browser.
 
-    Example: runbooks login --url https://runbooks.example.com
+    With --agent a program on this machine may act for you (`runbooks mcp`): it asks and proposes, and decides nothing.
+
+    Examples: runbooks login --url https://runbooks.example.com · runbooks login --agent
     """
     # What the library about providers logs is told by the errors that it raises.
     logging.getLogger("runbooks_app").addHandler(logging.NullHandler())
-    sessions = Sessions()
+    sessions = Sessions(agent=agent)
     if not url:
-        latest = sessions.latest()
+        latest = sessions.latest() or Sessions().latest()
         if latest is None:
-            raise Failure("Name the service: runbooks login --url https://runbooks.example.com")
+            raise Failure(f"Name the service: {sessions.login} --url https://runbooks.example.com")
         url = latest.url
-    provider = signing_in.provider_of(talking.base_url(url))
+    provider = signing_in.provider_of(talking.base_url(url), agent=agent)
     begun = signing_in.begin(provider)
     print(f"Open   {begun.address}\nEnter  {begun.code}", flush=True)
     if begun.whole_address:
@@ -103,6 +106,10 @@ def login(url: Url = "") -> None:
             signing_in.revoke(session)
         why = printing.plain(str(me.get("error", {}).get("message", f"status {answer.status}")))
         raise Refusal(f"{provider.url} does not take the provider's access token: {why}")
+    if agent and not me.get("agent"):
+        with contextlib.suppress(Failure):
+            signing_in.revoke(session)
+        raise Refusal(f"{provider.url} takes this sign-in for yours, not for an agent's; it is not kept.")
     with sessions.locked(provider.url):
         sessions.save(session)
     roles = ", ".join(me["roles"])
@@ -111,13 +118,13 @@ def login(url: Url = "") -> None:
         print("Without a role you can do nothing there: none of your groups gives one. Ask who runs the service.")
 
 
-def logout(url: Url = "") -> None:
+def logout(url: Url = "", agent: ForAgent = False) -> None:
     """Sign out: the tokens are revoked at the provider, and removed from this machine.
 
-    Example: runbooks logout
+    Examples: runbooks logout · runbooks logout --agent
     """
-    sessions = Sessions()
-    where = _where(url, sessions)
+    sessions = Sessions(agent=agent)
+    where = service_at(url, sessions)
     with sessions.locked(where):
         session = sessions.load(where)
         if session is None:
@@ -320,19 +327,19 @@ def postmortem(
         sys.stdout.buffer.write(content)
 
 
-def _where(url: str, sessions: Sessions) -> str:
-    """The service that is meant."""
+def service_at(url: str, sessions: Sessions) -> str:
+    """The service that is meant: the one that is named, else that of the latest sign-in."""
     if url:
         return talking.base_url(url)
     latest = sessions.latest()
     if latest is None:
-        raise NeedsBrowser("You are not signed in. Sign in: runbooks login --url https://runbooks.example.com")
+        raise NeedsBrowser(f"You are not signed in. Sign in: {sessions.login} --url https://runbooks.example.com")
     return latest.url
 
 
 def _api(url: str) -> Api:
     sessions = Sessions()
-    return Api(_where(url, sessions), sessions)
+    return Api(service_at(url, sessions), sessions)
 
 
 def _find(api: Api, name: str) -> tuple[str, dict[str, Any]]:

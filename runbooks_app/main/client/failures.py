@@ -3,6 +3,7 @@
 RunbooksError
 └── Failure        the command cannot be done as it was given    2
 ├── Unreachable   nobody answers, or not as a service does    2
+│   └── Lost      it was asked, and its answer was lost       2
 ├── Refusal       the service said no, or the run failed      1
 └── NeedsBrowser  a person has to act in a browser first      3
 """
@@ -21,6 +22,10 @@ class Failure(RunbooksError):
 
 class Unreachable(Failure):
     """The service does not answer, or cannot do this right now."""
+
+
+class Lost(Unreachable):
+    """The request went out, and no answer came back whole: nobody knows here whether it was done."""
 
 
 class Refusal(Failure):

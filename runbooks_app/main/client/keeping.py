@@ -3,7 +3,7 @@
 `~/.config/runbooks/<host>.json` (under `XDG_CONFIG_HOME` where that is set) has mode 0600 in a folder of mode 0700; it
 is refused where others could read or change it. It is replaced as a whole, so a crash leaves the old or the new one.
 Whoever wants to change it holds the lock beside it: a refresh token counts once, and of two commands that come at the
-same moment the second has to see what the first one got.
+same moment the second has to see what the first one got. Agents' sign-ins are kept apart, in a folder of their own.
 """
 
 from __future__ import annotations
@@ -43,10 +43,16 @@ class Session:
 
 
 class Sessions:
-    """The sessions of this account on this machine."""
+    """The sessions of this account on this machine; those of its agents with `agent`."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or config_folder()
+    def __init__(self, folder: Path | None = None, *, agent: bool = False) -> None:
+        self.folder = folder or config_folder(agent=agent)
+        self.agent = agent
+
+    @property
+    def login(self) -> str:
+        """The command that signs in to what is kept here."""
+        return "runbooks login --agent" if self.agent else "runbooks login"
 
     def load(self, url: str) -> Session | None:
         """Who is signed in there; None for nobody. Raises `Failure` for a file that others could have read."""
@@ -126,10 +132,11 @@ class Sessions:
             _own(self.folder, self.folder.stat(), 0o700)
 
 
-def config_folder() -> Path:
-    """Where this account keeps sessions, by the XDG Base Directory Specification."""
+def config_folder(*, agent: bool = False) -> Path:
+    """Where this account keeps sessions, by the XDG Base Directory Specification; those of its agents with `agent`."""
     given = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(given) if given.startswith("/") else Path.home() / ".config") / "runbooks"
+    home = Path(given) if given.startswith("/") else Path.home() / ".config"
+    return home / ("runbooks-agents" if agent else "runbooks")
 
 
 def _own(path: Path, found: os.stat_result, mode: int) -> None:

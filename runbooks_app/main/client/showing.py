@@ -44,6 +44,10 @@ def run(found: dict[str, Any], url: str) -> None:
     line(f"{found['runbook']}  {found['state']}{' in part' if found['in_part'] else ''}", style="bold")
     if found["parameters"]:
         line(values(found["parameters"]))
+    if ask := found.get("ask"):
+        line(ask["hypothesis"])
+        line(ask["source"], indent=2)
+        line(f"It showed: {ask['conclusion'] or 'nobody has written that down yet'}", style="bold")
     asked = f"Asked for by {found['requested_by']['name']}, {when(found['requested_at'])}"
     line(asked + (f"; ended {when(found['ended_at'])}" if found["ended_at"] else ""))
     if found["waiting"]:

@@ -19,6 +19,8 @@ from runbooks_app.main.client.keeping import Session, Sessions
 METADATA = "/.well-known/oauth-protected-resource"
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 _ENDPOINTS = ("device_authorization_endpoint", "token_endpoint", "revocation_endpoint")
+CLIENTS = {False: "runbooks_cli_client_id", True: "runbooks_agent_client_id"}
+"""Where a service names the client of its people's terminals, and that of their agents."""
 USUAL_INTERVAL = 5.0
 """Seconds between two questions where the provider names none (RFC 8628, section 3.2)."""
 _LONGEST_WAIT = 1800.0
@@ -54,14 +56,17 @@ class Begun:
     device_code: str = field(repr=False)
 
 
-def provider_of(url: str) -> Provider:
-    """The provider of the service at `url`. Raises `Failure` where it has none, or one that terminals cannot use."""
+def provider_of(url: str, *, agent: bool = False) -> Provider:
+    """The provider of the service at `url`, for a person or their agent.
+
+    Raises `Failure` where it has none, or one that terminals cannot use.
+    """
     answer = talking.ask("GET", url + METADATA)
     told = answer.json()
     if answer.status == 404:
         raise Failure(f"{url} takes no access tokens: it is no runbooks service, an older one, or has no provider.")
     issuers, resource = told.get("authorization_servers"), told.get("resource")
-    client_id, scopes = told.get("runbooks_cli_client_id"), told.get("scopes_supported")
+    client_id, scopes = told.get(CLIENTS[agent]), told.get("scopes_supported")
     if not (
         isinstance(issuers, list)
         and issuers
@@ -125,7 +130,7 @@ def finish(
     while True:
         sleep(min(interval, max(end - clock(), 0)))
         if clock() >= end:
-            raise Refusal("The code has expired before you signed in. For a new one: runbooks login")
+            raise Refusal("The code has expired before you signed in. For a new one, enter the same command again.")
         try:
             answer = talking.ask("POST", provider.token_endpoint, form=form)
         except Unreachable:
@@ -138,7 +143,7 @@ def finish(
         elif error == "access_denied":
             raise Refusal("The sign-in was refused in the browser.")
         elif error == "expired_token":
-            raise Refusal("The code has expired before you signed in. For a new one: runbooks login")
+            raise Refusal("The code has expired before you signed in. For a new one, enter the same command again.")
         elif error != "authorization_pending" and answer.status < 500:
             return _session(provider, answer, told)
 
@@ -157,7 +162,7 @@ def renewed(sessions: Sessions, session: Session, *, rejected: str = "") -> Sess
             return session
         if not session.refresh_token:
             sessions.remove(session.url)
-            raise _ended(session.url)
+            raise _ended(sessions, session.url)
         form = {
             "grant_type": "refresh_token",
             "refresh_token": session.refresh_token,
@@ -168,7 +173,7 @@ def renewed(sessions: Sessions, session: Session, *, rejected: str = "") -> Sess
         told = answer.json()
         if answer.status < 500 and told.get("error") == "invalid_grant":
             sessions.remove(session.url)
-            raise _ended(session.url)
+            raise _ended(sessions, session.url)
         fresh = _tokens(session.issuer, answer, told)
         # Some providers give a new refresh token each time, which ends the one before; others keep to the first.
         session = replace(session, **{"refresh_token": session.refresh_token, **fresh})
@@ -240,8 +245,8 @@ def _worn(session: Session, rejected: str) -> bool:
     return session.expires_at - _EARLY < time.time() or session.access_token == rejected
 
 
-def _ended(url: str) -> NeedsBrowser:
-    return NeedsBrowser(f"Your sign-in at {url} has ended. Sign in again: runbooks login --url {url}")
+def _ended(sessions: Sessions, url: str) -> NeedsBrowser:
+    return NeedsBrowser(f"Your sign-in at {url} has ended. Sign in again: {sessions.login} --url {url}")
 
 
 def _for(resource: str) -> dict[str, str]:

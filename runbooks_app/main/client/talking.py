@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from runbooks_app import __version__
-from runbooks_app.main.client.failures import Failure, Unreachable
+from runbooks_app.main.client.failures import Failure, Lost, Unreachable
 
 PATIENCE = 20.0
 """Seconds that the other side has for each step of its answer."""
@@ -78,15 +78,30 @@ def same_origin(one: str, other: str) -> bool:
 
 
 def ask(
-    method: str, url: str, *, token: str = "", body: Any = None, form: dict[str, str] | None = None
-) -> Answer:  # fmt: skip
-    """Send JSON, a form or nothing. Raises `Unreachable`, in words for whoever typed the command."""
+    method: str,
+    url: str,
+    *,
+    token: str = "",
+    body: Any = None,
+    form: dict[str, str] | None = None,
+    agent: str = "",
+    key: str = "",
+) -> Answer:
+    """Send JSON, a form or nothing. Raises `Unreachable`, in words for whoever typed the command; else `Lost`.
+
+    `agent` is what the program calls itself that acts for the token's person; by `key` the service knows a request
+    that it was sent before.
+    """
     headers = {"Accept": "application/json", "User-Agent": f"runbooks/{__version__}"}
     data: bytes | None = None
     if form is not None:
         data, headers["Content-Type"] = urlencode(form).encode(), "application/x-www-form-urlencoded"
     elif body is not None:
         data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
+    if agent:
+        headers["Runbooks-Agent"] = " ".join(agent.encode("ascii", "replace").decode().split())[:100]
+    if key:
+        headers["Idempotency-Key"] = key
     if token:
         headers["Authorization"] = f"Bearer {token}"
     try:
@@ -94,8 +109,10 @@ def ask(
         with _opener(url).open(Request(url, data, headers, method=method), timeout=PATIENCE) as answer:  # noqa: S310
             read = answer.read(LARGEST + 1)
             status = int(answer.status)
-    except (URLError, HTTPException, OSError, ValueError) as error:
+    except (URLError, ValueError) as error:
         raise Unreachable(f"{_place(url)} {_why(error)}") from None
+    except (HTTPException, OSError) as error:  # the opener tells by a URLError what went wrong until all was sent
+        raise Lost(f"{_place(url)} {_why(error)}") from None
     if len(read) > LARGEST:
         raise Unreachable(f"{_place(url)} answers more than {LARGEST // 2**20} MB; that was not read.")
     return Answer(status, read)

@@ -35,7 +35,7 @@ def run(*, once: bool, fresh: bool, state: Path | None, as_json: bool) -> int:
 
 
 def _once(console: Console, state: Path | None, *, as_json: bool) -> int:
-    from runbooks_app.main.demo.story import play  # noqa: PLC0415 -- only when it is played
+    from runbooks_app.main.demo.plot import play  # noqa: PLC0415 -- only when it is played
 
     folder = Path(tempfile.mkdtemp(prefix="runbooks-demo-")) if state is None else state
     forget(folder)

@@ -185,6 +185,7 @@ class Stage:
         settings: dict[str, Any] = {
             "public_url": self.url,
             "environment": "demo",
+            "styleguide": "on",
             "bind": f"127.0.0.1:{self.ports['web']}",
             "web_processes": 1,
             "web_key_file": self._file("web_key"),

@@ -5,18 +5,23 @@ runbook     one runbook, and the form that starts it
 run         one run; parts of it live
 cells       outputs of cells by themselves: documents, images, whole texts
 propose     a remediation proposed by hand
+ask         a question in cells of one's own, on a run or an incident
 proposal    the approval page
 deciding_several   one answer to several proposals of an incident, with one sign-in
 break_glass what one person had start alone, and its reviews
 incident    incidents, notes, export
+writing     notes that are changed, the prose of postmortems
 connections the systems that runbooks reach, and what their tests proved
+health_page how the service does, and which runbooks rot
 audit       the trail
-forms, words, evidence    what pages have in common
+styleguide  every component in every state, in a demo
+forms, words, icons, evidence    what pages have in common
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from functools import cache
 from pathlib import Path
@@ -24,23 +29,39 @@ from pathlib import Path
 from flask import Blueprint, request, url_for
 
 from runbooks_app.web.pages import (
+    ask,
     audit,
     break_glass,
     cells,
     connections,
     deciding_several,
     events,
+    health_page,
     incident,
     now,
     proposal,
     propose,
     run,
     runbook,
+    styleguide,
+    writing,
 )
 from runbooks_app.web.pages.evidence import frame_height
+from runbooks_app.web.pages.icons import icon_file
+from runbooks_app.web.pages.run_view import bar
 from runbooks_app.web.pages.words import FILTERS
 
 blueprint = Blueprint("pages", __name__)
+
+HTMX = {
+    "extensions": "sse",
+    "history": False,  # addresses are the browser's own: each page comes whole
+    "includeIndicatorCSS": False,  # one stylesheet
+    "morphSkip": "[data-unsaved]",  # what a form was sent and did not take stays in its field
+    "noSwap": [204, 304, "4xx", "5xx"],  # an error's page is no list and no part
+    "sse": {"reconnectDelay": "1s", "reconnectMaxDelay": "10s"},
+}
+"""Settings of htmx that are not its defaults."""
 
 for _page in (
     now,
@@ -48,17 +69,22 @@ for _page in (
     run,
     cells,
     propose,
+    ask,
     proposal,
     deciding_several,
     break_glass,
+    writing,
     incident,
     connections,
+    health_page,
     audit,
     events,
+    styleguide,
 ):
     blueprint.register_blueprint(_page.blueprint)
 
 blueprint.add_app_template_global(frame_height)
+blueprint.add_app_template_global(bar, "time_bar")
 
 for _name, _filter in FILTERS.items():
     blueprint.add_app_template_filter(_filter, _name)
@@ -74,6 +100,18 @@ def _version(filename: str) -> str:
 def asset(filename: str) -> str:
     """Address of a static file that changes with its content, so that browsers may keep it."""
     return url_for("static", filename=filename, v=_version(filename))
+
+
+@blueprint.app_template_global()
+def htmx_config() -> str:
+    """What htmx is told in each page's head."""
+    return json.dumps(HTMX)
+
+
+@blueprint.app_template_global()
+def icon(title: str) -> str:
+    """Address of the icon for a page with this title."""
+    return asset(icon_file(title))
 
 
 @blueprint.app_template_global()

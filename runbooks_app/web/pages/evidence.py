@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from runbooks_app.actions.outputs import outputs_of
+from runbooks_app.core import folding
 from runbooks_app.core.run import CellState
 from runbooks_app.core.runbook import Stage
 from runbooks_app.documents import bundled, outputs, source
 from runbooks_app.documents.pieces import Found, Html, Piece, trouble
-from runbooks_app.documents.text import revealed
 from runbooks_app.documents.unreadable import Unreadable
-from runbooks_app.store.records import Attempt, Cell, Finding
+from runbooks_app.store import runs
+from runbooks_app.store.database import Transaction
+from runbooks_app.store.records import Attempt, Cell, CellOutline, Finding
 from runbooks_app.web.context import service
-
-FEW = 60
-"""Cells up to which a page shows each cell's output at length."""
-
-WHOLE_ARTIFACTS = 6
-"""Large outputs that a page loads by itself; the others are fetched on demand."""
 
 _LINES = re.compile(r"<(?:tr|p|li|br|h[1-6]|div|pre)\b")
 
@@ -50,32 +48,44 @@ def frame_height(piece: Html) -> int:
 
 @dataclass(frozen=True)
 class Told:
-    """A finding on a page, with the address of the cell that made it."""
+    """A finding on a page, by its id in the trail, with the address of the cell that made it."""
 
+    id: int
     piece: Found
     link: str
 
 
 def told(findings: list[Finding]) -> list[Told]:
     """Findings, worst first, as the store gives them."""
-    return [Told(finding(f.severity, f.summary, f.evidence), f"#cell-{f.attempt_id}-{f.cell_id}") for f in findings]
+    return [
+        Told(f.id, finding(f.severity, f.summary, f.evidence), f"#cell-{f.attempt_id}-{f.cell_id}") for f in findings
+    ]
 
 
 @dataclass(frozen=True)
 class CellView:
-    """One cell of one attempt: `address` is where its outputs are served; `before` is text from the runbook."""
+    """One cell of one attempt: `address` is where its outputs are served; `before` is text from the runbook.
 
-    cell: Cell
+    Of one that is `folded` a line is shown, and neither outputs nor code were read.
+    """
+
+    cell: CellOutline
     address: str
-    pieces: tuple[Piece, ...]
-    lines: tuple[Markup, ...]
     before: tuple[Markup, ...] = ()
-    on_demand: bool = False
+    pieces: tuple[Piece, ...] = ()
+    lines: tuple[Markup, ...] = ()
+    whole: dict[str, Any] | None = None
+    folded: bool = False
 
     @property
     def key(self) -> str:
         """Its id on the page."""
         return f"{self.cell.attempt_id}-{self.cell.cell_id}"
+
+    @property
+    def page(self) -> str:
+        """Address of its run's page."""
+        return self.address.partition("/cells/")[0]
 
     @property
     def took(self) -> timedelta | None:
@@ -106,33 +116,52 @@ def highlighted(code: str) -> tuple[Markup, ...]:
     return source.lines(code)
 
 
-def _plain(code: str) -> tuple[Markup, ...]:
-    """Its lines without colours: highlighting a thousand cells takes seconds."""
-    return tuple(escape(line) for line in revealed(code).split("\n"))
+Key = tuple[int, str]
+"""Names a cell among a run's: its attempt, and its id."""
+
+Texts = Mapping[str, tuple[Markup, ...]]
 
 
 def cell_views(
-    attempt: Attempt, cells: list[Cell], texts: dict[str, tuple[Markup, ...]] | None = None
+    tx: Transaction,
+    attempt: Attempt,
+    texts: Texts = MappingProxyType({}),
+    unfolded: Collection[Key] = (),
+    before: Mapping[Key, CellView] = MappingProxyType({}),
 ) -> list[CellView]:
-    """The cells of an attempt; of many cells, and of large outputs, only the beginning."""
-    at_length = len(cells) <= FEW
-    artifacts = 0
-    views = []
-    for cell in cells:
-        artifacts += bool(cell.artifact)
-        on_demand = bool(cell.artifact) and artifacts > WHOLE_ARTIFACTS
-        shown: tuple[Piece, ...] = ()
-        if not on_demand:
-            found = outputs_of(service(), cell)
-            shown = outputs.pieces(found) if at_length else outputs.pieces(found, 12, 2_000)
-        views.append(
-            CellView(
-                cell=cell,
-                address=f"/runs/{attempt.run_id}/cells/{attempt.id}/{cell.cell_id}",
-                pieces=shown,
-                lines=highlighted(cell.source) if at_length else _plain(cell.source),
-                before=(texts or {}).get(cell.cell_id, ()),
-                on_demand=on_demand,
-            )
-        )
-    return views
+    """The cells of an attempt, of a long run or of large outputs mostly folded; those `unfolded` are not.
+
+    Neither are those that were not in the look `before`; of these only what has changed since is read.
+    """
+    found = runs.outlines(tx, attempt.id)
+    fit = folding.opened(folding.Weight(cell.state, size if size >= 0 else folding.LARGE) for cell, size in found)
+    views: dict[str, CellView] = {}
+    wanted = []
+    for (cell, _), is_open in zip(found, fit, strict=True):
+        key = cell.attempt_id, cell.cell_id
+        was = before.get(key)
+        if was is not None and not was.folded and _ended_as(was.cell, cell):
+            views[cell.cell_id] = was
+        elif is_open or key in unfolded or (was is not None and not was.folded):
+            wanted.append(cell.cell_id)
+    at_length = runs.cells_named(tx, attempt.id, wanted) if wanted else {}
+    return [
+        views.get(cell.cell_id)
+        or cell_view(attempt.run_id, at_length.get(cell.cell_id, cell), texts.get(cell.cell_id, ()))
+        for cell, _ in found
+    ]
+
+
+def _ended_as(was: CellOutline, cell: CellOutline) -> bool:
+    """Whether a cell had ended, and nothing has happened to it since."""
+    same = (was.state, was.updates, was.ended_at) == (cell.state, cell.updates, cell.ended_at)
+    return same and cell.ended_at is not None
+
+
+def cell_view(run_id: str, cell: CellOutline, before: tuple[Markup, ...] = ()) -> CellView:
+    """One cell; folded where what it printed was not read."""
+    address = f"/runs/{run_id}/cells/{cell.attempt_id}/{cell.cell_id}"
+    if not isinstance(cell, Cell):
+        return CellView(cell, address, before, folded=True)
+    shown = outputs.pieces(outputs_of(service(), cell))
+    return CellView(cell, address, before, shown, highlighted(cell.source), cell.whole)

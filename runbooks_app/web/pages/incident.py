@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 
 from runbooks_app.actions import incidents as actions
-from runbooks_app.actions.story import incident_story
-from runbooks_app.core.errors import InvalidInput, Problem
-from runbooks_app.core.incident import ChannelStory, durations
+from runbooks_app.core.errors import Problem
 from runbooks_app.core.people import Permission
-from runbooks_app.core.proposal import ProposalState
 from runbooks_app.documents import postmortem
-from runbooks_app.store import incidents, proposals
+from runbooks_app.store import incidents
 from runbooks_app.store.database import reading
 from runbooks_app.web.context import service
+from runbooks_app.web.errors import beside_the_form, or_the_form
 from runbooks_app.web.guards import guard, signed_in
-from runbooks_app.web.pages.now import waits_for
+from runbooks_app.web.pages import incident_view
 
 blueprint = Blueprint("incident", __name__)
 
 MOST_OFFERED = 50
 """Runs of other incidents that the page offers to attach."""
+
+PAGE = 50
+"""Closed incidents on a page of the list."""
+MOST_OPEN = 200
 
 _FORMS = {
     "ipynb": (postmortem.as_notebook_text, "application/x-ipynb+json"),
@@ -36,12 +39,12 @@ _FORMS = {
 @blueprint.get("/incidents")
 @guard(Permission.READ)
 def every() -> str:
-    """List incidents, the open ones first."""
+    """List incidents, the open ones first, then the closed ones a page at a time; by words."""
     return _list()
 
 
 @blueprint.post("/incidents")
-@guard(Permission.NOTE)
+@guard(Permission.MANAGE)
 def open_one() -> Response:
     """Open an incident before anything has run."""
     title = request.form.get("title", "")
@@ -70,7 +73,7 @@ def note(incident_id: int) -> Response:
 
 
 @blueprint.post("/incidents/<int:incident_id>/close")
-@guard(Permission.NOTE)
+@guard(Permission.MANAGE)
 def close(incident_id: int) -> Response:
     """Close the incident with its cause."""
     cause = request.form.get("cause", "").replace("\r\n", "\n")
@@ -81,7 +84,7 @@ def close(incident_id: int) -> Response:
 
 
 @blueprint.post("/incidents/<int:incident_id>/runs")
-@guard(Permission.NOTE)
+@guard(Permission.MANAGE)
 def attach(incident_id: int) -> Response:
     """Make a run of another incident part of this one."""
     run_id = request.form.get("run", "")
@@ -105,43 +108,47 @@ def export(incident_id: int) -> Response:
 
 
 def _page(incident_id: int, *, note: str = "", cause: str = "", problems: tuple[Problem, ...] = ()) -> str:
+    seen = incident_view.looks(incident_id).now(afresh=True).view
     with reading(service().engine) as tx:
-        story = incident_story(tx, service(), incident_id)
-        found = proposals.of_incident(tx, incident_id)
-        mine = sum(one.state is ProposalState.PROPOSED and waits_for(one, g.person, tx.now) for one in found)
-        others = [] if story.closed_at else incidents.runs_of_others(tx, incident_id, MOST_OFFERED)
+        view = replace(seen, now=tx.now)
+        others = [] if view.at_rest else incidents.runs_of_others(tx, incident_id, MOST_OFFERED)
+    fields = {"text"} if seen.story.closed_at else {"text", "cause"}
     return render_template(
         "incident.html",
-        story=story,
-        mine=mine,
-        took=durations(story),
+        view=view,
+        story=view.story,
+        parts=incident_view.parts(incident_view.Rendered(view), g.person),
         note=note,
         cause=cause,
         others=others,
-        channel_url=_channel_url,
-        errors={problem.where: problem.message for problem in problems},
+        errors={problem.where: problem for problem in problems if problem.where in fields},
+        refused=bool(problems),
+        problems=[problem for problem in problems if problem.where not in fields],
     )
 
 
-def _channel_url(channel: ChannelStory) -> str:
-    """Where Slack opens a channel: in the person's own app or browser. Empty where that is not known."""
-    team = service().settings.slack_team
-    if not team or not channel.has_id:
-        return ""
-    return f"https://slack.com/app_redirect?{urlencode({'team': team, 'channel': channel.id})}"
-
-
 def _list(title: str = "", problems: tuple[Problem, ...] = ()) -> str:
+    words, given = request.args.get("q", "").strip()[:200], request.args.get("before", "")
+    before = int(given) if given.isascii() and given.isdigit() and len(given) < 18 else None
     with reading(service().engine) as tx:
-        found = incidents.listed(tx, only_open=False, limit=200)
-    found.sort(key=lambda incident: incident.closed_at is not None)
-    return render_template("incidents.html", incidents=found, title=title, problems=problems)
+        found = []
+        if before is None:
+            found = incidents.search(tx, words=words, closed=False, before=None, limit=MOST_OPEN)
+        closed = incidents.search(tx, words=words, closed=True, before=before, limit=PAGE + 1)
+    more = {"q": words, "before": closed[PAGE - 1].id} if len(closed) > PAGE else None
+    return render_template(
+        "incidents.html",
+        incidents=[*found, *closed[:PAGE]],
+        words=words,
+        earlier=urlencode(more) if more else "",
+        title=title,
+        problems=problems,
+    )
 
 
 def _done(act: Callable[[], int], again: Callable[[tuple[Problem, ...]], str]) -> Response:
     """Act, and go on to the page of the incident that is answered; or show the form again beside what is wrong."""
-    try:
-        incident_id = act()
-    except InvalidInput as error:
-        return make_response(again(error.problems), HTTPStatus.UNPROCESSABLE_ENTITY)
-    return make_response(redirect(url_for("pages.incident.show", incident_id=incident_id), HTTPStatus.SEE_OTHER))
+    return or_the_form(
+        lambda: make_response(redirect(url_for("pages.incident.show", incident_id=act()), HTTPStatus.SEE_OTHER)),
+        lambda error: again(beside_the_form(error)),
+    )

@@ -10,10 +10,12 @@ from flask import get_template_attribute
 from markupsafe import Markup
 
 from runbooks_app.core import break_glass
-from runbooks_app.core.break_glass import Mode
-from runbooks_app.core.deciding import closed_reason, why_not
+from runbooks_app.core.break_glass import SAID, Mode
+from runbooks_app.core.deciding import closed_reason, why_not, why_not_withdraw
+from runbooks_app.core.errors import Problem
 from runbooks_app.core.people import Permission, Person
 from runbooks_app.core.proposal import OPEN, ProposalState, Verification
+from runbooks_app.core.runbook import Stage
 from runbooks_app.store import break_glass as break_glass_rows
 from runbooks_app.store import people, proposals, runs, wakings
 from runbooks_app.store.database import Transaction
@@ -21,7 +23,7 @@ from runbooks_app.store.records import Attempt, BreakGlass, Proposal, Run
 from runbooks_app.store.wakings import Waking
 from runbooks_app.web.context import service
 from runbooks_app.web.pages.evidence import CellView, cell_views
-from runbooks_app.web.pages.words import proposal_state
+from runbooks_app.web.pages.words import Shown, proposal_state
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,21 @@ class ProposalView:
         return max(self.proposal.asked.policy.approvals - len(self.proposal.asked.approvers), 0)
 
     @property
+    def shown(self) -> Shown:
+        """Its state as people see it: over is over, also while no worker has entered yet that its time is up."""
+        state = self.proposal.state
+        over = bool(self.closed) and state in OPEN
+        return proposal_state(ProposalState.EXPIRED if over else state, self.proposal.verification)
+
+    @property
+    def executed(self) -> bool:
+        """Whether its cell has begun."""
+        return any(view.cell.stage == Stage.REMEDIATION and view.cell.started_at for view in self.cells)
+
+    @property
     def page_title(self) -> str:
         """What the browser's tab says."""
-        shown = proposal_state(self.proposal.state, self.proposal.verification)
-        return f"{shown.symbol} {shown.word} — {self.proposal.title}"
+        return f"{self.shown.symbol} {self.shown.word} — {self.proposal.title}"
 
     def name(self, subject: str) -> str:
         """Name of a person; the subject where nobody by it has signed in here."""
@@ -77,7 +90,33 @@ class ProposalView:
     @property
     def asked_by(self) -> str:
         """Who stands behind it, by name."""
-        return ", ".join(self.name(subject) for subject in self.proposal.requesters) or "nobody: it came by itself"
+        names = ", ".join(self.name(subject) for subject in self.proposal.requesters)
+        if self.proposal.by_program:
+            return f"a program by itself, from what {names or 'nobody'} answered for"
+        return names or "nobody: it came by itself"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A reason that one of the two forms was sent with, `decision` or `break-glass`, and why it was not taken."""
+
+    form: str
+    reason: str
+    problems: tuple[Problem, ...]
+
+    @property
+    def error(self) -> str:
+        """What is wrong with the reason itself."""
+        return " ".join(f"{told.message} {told.fix}".strip() for told in self.problems if told.where == "reason")
+
+    @property
+    def others(self) -> list[Problem]:
+        """What else is wrong."""
+        return [told for told in self.problems if told.where != "reason"]
+
+    def fits(self, view: ProposalView) -> bool:
+        """Whether the form is there still."""
+        return view.may_break_glass if self.form == SAID else not (view.closed or view.why_not)
 
 
 def read_state(tx: Transaction, proposal_id: str, person: Person) -> ProposalView:
@@ -88,8 +127,7 @@ def read_state(tx: Transaction, proposal_id: str, person: Person) -> ProposalVie
     attempts = [attempt for attempt in runs.attempts(tx, run.id) if attempt.proposal_id == proposal_id]
     last = {attempt.stage: attempt for attempt in attempts}
     successors = [other for other in proposals.of_run(tx, run.id) if other.predecessor == proposal_id]
-    subjects = {*proposal.requesters, proposal.sponsor} - {""}
-    found = {subject: people.get(tx, subject) for subject in subjects}
+    found = {subject: people.get(tx, subject) for subject in asked.behind}
     diagnose_only = service().settings.remediation == "off"
     mode = Mode(service().settings.break_glass)
     return ProposalView(
@@ -107,7 +145,7 @@ def read_state(tx: Transaction, proposal_id: str, person: Person) -> ProposalVie
         closed=closed_reason(asked, tx.now),
         approved_already=person.subject in asked.approvers,
         may_sponsor=asked.needs_sponsor and proposal.state in OPEN and person.may(Permission.SPONSOR),
-        may_withdraw=proposal.state in OPEN and person.subject in subjects,
+        may_withdraw=proposal.state in OPEN and not why_not_withdraw(asked, person),
         diagnose_only=diagnose_only,
         may_break_glass=not diagnose_only and not break_glass.why_not(asked, person, mode, tx.now),
         without_provider=mode is Mode.SESSION,
@@ -116,11 +154,11 @@ def read_state(tx: Transaction, proposal_id: str, person: Person) -> ProposalVie
     )
 
 
-def parts(view: ProposalView, csrf: str) -> dict[str, Markup]:
-    """The page's parts that change, by their ids."""
+def parts(view: ProposalView, csrf: str, tried: Tried | None = None) -> dict[str, Markup]:
+    """The page's parts that change, by their ids; `tried` is what a form was sent and not taken."""
     return {
         "proposal-state": _macro("standing", view),
-        "proposal-decide": _macro("decide", view, csrf),
+        "proposal-decide": _macro("decide", view, csrf, tried),
     }
 
 
@@ -132,4 +170,4 @@ def _cells(tx: Transaction, attempt: Attempt | None) -> list[CellView]:
     """What the attempt's own cells did; preparations only where they went wrong."""
     if attempt is None:
         return []
-    return [view for view in cell_views(attempt, runs.cells(tx, attempt.id)) if not view.prepares or not view.went_well]
+    return [view for view in cell_views(tx, attempt) if not view.prepares or not view.went_well]

@@ -6,10 +6,11 @@ Tones are classes of the stylesheet (good, warn, bad, going, idle). A tone never
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from runbooks_app.core import asking
 from runbooks_app.core.connection_tests import Standing
 from runbooks_app.core.policy import Floor, Policy, Risk
 from runbooks_app.core.proposal import ProposalState, Verification
@@ -52,7 +53,7 @@ _CELLS = {
 }
 _PROPOSALS = {
     ProposalState.PROPOSED: Shown("◇", "waits for a decision", "warn"),
-    ProposalState.APPROVED: Shown("●", "approved, checked once more", "going"),
+    ProposalState.APPROVED: Shown("●", "approved, about to run", "going"),
     ProposalState.DENIED: Shown(NOT, "denied"),
     ProposalState.EXPIRED: Shown(NOT, "expired"),
     ProposalState.WITHDRAWN: Shown(NOT, "withdrawn"),
@@ -93,11 +94,13 @@ _STAGES = {
 }
 
 
-def run_state(state: RunState, in_part: bool = False) -> Shown:
-    """A run's state; a diagnosis in part says so."""
+def run_state(state: RunState, in_part: bool = False, *, asked: bool = False) -> Shown:
+    """A run's state; a diagnosis in part says so, and an ask (`asked`) has words of its own."""
+    shown = _RUNS[state]
+    word = asking.STATES.get(state, shown.word) if asked else shown.word
     if state is RunState.DIAGNOSED and in_part:
-        return Shown("◐", "diagnosed in part", "warn")
-    return _RUNS[state]
+        return Shown("◐", f"{word} in part", "warn")
+    return replace(shown, word=word)
 
 
 def cell_state(state: CellState) -> Shown:

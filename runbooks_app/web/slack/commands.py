@@ -15,7 +15,7 @@ from runbooks_app.chat.blocks import CANCEL_RUN
 from runbooks_app.chat.commands import Command
 from runbooks_app.chat.views import RunbookTold, RunTold
 from runbooks_app.core.errors import InvalidInput, NotFound
-from runbooks_app.core.people import Permission, Person
+from runbooks_app.core.people import ROLES_COME_FROM, Permission, Person
 from runbooks_app.core.run import ENDED, CellState
 from runbooks_app.core.runbook import Runbook, Stage
 from runbooks_app.store import incidents, proposals, runs
@@ -125,8 +125,8 @@ def list_(service: Service, person: Person, asked: Asked, command: Command) -> A
     person.require(Permission.READ)
     _read(service, asked)
     told = what_runs(service, person, asked)
-    broken = len(service.library.broken())
-    return Answer(replies.list_reply(told, asked.command, broken=broken, url=here.url_of(service, "/runbooks")))
+    broken, url = len(service.library.broken()), here.url_of(service, "/")
+    return Answer(replies.list_reply(told, asked.command, none=_why_none(service, person), broken=broken, url=url))
 
 
 def status(service: Service, person: Person, asked: Asked, command: Command) -> Answer:
@@ -170,6 +170,15 @@ def what_runs(service: Service, person: Person, asked: Asked) -> tuple[RunbookTo
     )
 
 
+def _why_none(service: Service, person: Person) -> str:
+    """Why there is nothing that this person can run, where that is so."""
+    if not person.may(Permission.RUN):
+        return f"Running takes the role responder, which you have not. {ROLES_COME_FROM}"
+    if service.library.runbooks():
+        return "No runbook here is of systems that you may diagnose. The page Connections tells which role each takes."
+    return "There is no runbook here. Put one into the library: `runbooks new NAME`."
+
+
 def _read(service: Service, asked: Asked) -> None:
     """A copy of what only reads is answered once too, where the answer is the acknowledgement."""
     if asked.kind is not Kind.MENTION:
@@ -189,7 +198,7 @@ def _usage(runbook: Runbook) -> str:
 def _told(tx: Transaction, service: Service, run: Run, line: dict[str, Place], *, look: bool = True) -> RunTold:
     """A run in a line; without `look` its cells are not counted."""
     tries = [attempt for attempt in runs.attempts(tx, run.id) if attempt.stage == "diagnose"] if look else []
-    cells = [c for c in runs.cells(tx, tries[-1].id) if c.stage == Stage.DIAGNOSTIC] if tries else []
+    cells = [c for c, _ in runs.outlines(tx, tries[-1].id) if c.stage == Stage.DIAGNOSTIC] if tries else []
     done = [c for c in cells if c.state not in {CellState.WAITING, CellState.RUNNING}]
     named = {str(value) for value in run.parameters.values() if isinstance(value, str)}
     return RunTold(

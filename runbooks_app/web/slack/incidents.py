@@ -84,7 +84,7 @@ def attach(service: Service, person: Person, asked: Asked, command: Command) -> 
 
 def close(service: Service, person: Person, asked: Asked, command: Command) -> Answer:
     """Close an incident with the cause that was typed; without one, or with one chosen in a form, by its own form."""
-    person.require(Permission.NOTE)
+    person.require(Permission.MANAGE)
     with reading(service.engine) as tx:
         certain = command.incident is not None or here.incident_of_thread(tx, asked)
         several = [] if certain else incidents.open_in(tx, asked.channel)
@@ -100,7 +100,7 @@ def close(service: Service, person: Person, asked: Asked, command: Command) -> A
 
 def press_close(service: Service, person: Person, asked: Asked) -> Answer:
     """Open the form that closes an incident."""
-    person.require(Permission.NOTE)
+    person.require(Permission.MANAGE)
     with reading(service.engine) as tx:
         meant = incidents.get(tx, _number(asked.value))
     _close_form(service, person, asked, meant)
@@ -133,7 +133,7 @@ def submit_close(service: Service, person: Person, asked: Asked) -> Answer:
 
 def press_attach(service: Service, person: Person, asked: Asked) -> Answer:
     """Open the choice of an incident for an alert's run, over the chat of somebody who may read their titles."""
-    person.require(Permission.NOTE)
+    person.require(Permission.MANAGE)
     run_id = _run_id(asked.value)
     with reading(service.engine) as tx:
         offered = [(each.id, each.title) for each in incidents.of_people(tx, most=MAX_OPTIONS)]

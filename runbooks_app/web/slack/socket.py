@@ -155,6 +155,7 @@ class _Connection(SocketModeClient):
     def __init__(self, address: str, take: Callable[[_Connection, Mapping[str, Any]], None]) -> None:
         self.over, self.reason = Event(), ""
         self._greeted, self._left, self._given = Event(), Event(), take
+        self._welcome = False
         super().__init__("", logger=_SILENT, ping_interval=PING, receive_buffer_size=65_536)
         self.on_error_listeners.append(lambda _error: self._end())
         self.wss_uri, self.proxy = address, proxy_for(address)
@@ -165,7 +166,11 @@ class _Connection(SocketModeClient):
         session = self.current_session
         if session is not None and session.sock is not None:
             session.sock = _Ending(session.sock)  # type: ignore[assignment]
-        if not (self.is_connected() and self._greeted.wait(GREETING)) or self.over.is_set():
+        if self.is_connected():
+            self._greeted.wait(GREETING)
+        # Slack greets a connection, and may want it replaced in the same breath ("warning", "refresh_requested"): it
+        # is one all the same, and brings requests until its successor does. What has an advice is a refusal.
+        if not self._welcome or self.reason in ADVICE:
             said = " ".join(filter(None, ["Slack takes no connection of Socket Mode.", ADVICE.get(self.reason)]))
             raise Away(said, maybe_done=False)
 
@@ -173,6 +178,7 @@ class _Connection(SocketModeClient):
         """Take what arrived, in place of the SDK's queue."""
         told = json.loads(message)
         if told.get("type") == "hello":
+            self._welcome = True
             self._greeted.set()
         elif told.get("type") == "disconnect":
             self.reason = str(told.get("reason", ""))[:60]

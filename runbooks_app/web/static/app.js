@@ -1,4 +1,15 @@
-/* All of the pages' script. Without it everything can be read and decided: what is here only saves a reload. */
+/* All of the pages' own script. Without it everything can be read and decided: what is here only saves a reload.
+
+   A page that changes while it is looked at holds one element with hx-sse:connect (the macro `live` of
+   parts/say.html); htmx's extension keeps the connection, comes back when it breaks and rests while the page is hidden,
+   unless what it shows comes to an end.
+   What the server sends (runbooks_app/web/live.py):
+
+     event: parts    HTML: elements with ids. Each is morphed into the one with its id, so that what the reader opened,
+                     typed and focused stays. data-title on one of them names the page anew, data-icon its symbol.
+     event: output   JSON {into, html, display, clears}: HTML to append to the element with the id `into`; in place of
+                     what is there under the same `display`; after clearing it where `clears`.
+     event: end      nothing more will come */
 "use strict";
 
 (() => {
@@ -30,58 +41,87 @@
   tick();
   setInterval(tick, 1000);
 
-  /* ---- the library: "/" goes to the search, words filter the list ---- */
+  /* ---- the library: "/" goes to the search; htmx takes the list from the server while one types ---- */
 
-  const search = document.querySelector("[data-filters]");
+  const search = document.querySelector("#search[hx-get]");
+  const typing = "input, textarea, select, [contenteditable]";
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest(typing)) return;
+    event.preventDefault();
+    if (search) search.focus(); else window.location.assign("/#search");
+  });
   if (search) {
-    const list = document.getElementById(search.dataset.filters);
-    const none = document.getElementById(`${search.dataset.filters}-none`);
-    search.addEventListener("input", () => {
-      const words = search.value.toLowerCase().split(/\s+/);
-      let found = 0;
-      for (const item of list ? list.children : []) {
-        item.hidden = !words.every((word) => item.dataset.words.includes(word));
-        found += item.hidden ? 0 : 1;
-      }
-      if (none) none.hidden = found > 0;
+    if (window.location.hash === "#search") search.focus();
+    search.addEventListener("htmx:after:swap", () => {
+      const asked = new URLSearchParams(window.location.search); /* the incident that it is for stays */
+      if (search.value) asked.set("q", search.value); else asked.delete("q");
+      window.history.replaceState(null, "", `/?${asked}`.replace(/\?$/, ""));
     });
-    search.form.addEventListener("submit", (event) => {
-      const shown = list ? [...list.children].filter((item) => !item.hidden) : [];
-      if (shown.length === 1) {
-        event.preventDefault();
-        window.location.assign(shown[0].querySelector("a").href);
-      }
+    /* What was typed before htmx was there. */
+    search.addEventListener("htmx:after:init", () => {
+      if (search.value.trim() !== document.getElementById("found").dataset.words) htmx.trigger(search, "input");
     });
   }
-  document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input, textarea, select, [contenteditable]");
-    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || typing) return;
-    event.preventDefault();
-    if (search) search.focus(); else window.location.assign("/?#search");
-  });
-  if (search && window.location.hash === "#search") search.focus();
 
-  /* ---- forms: the first field at fault, and no second submit of the same form ---- */
+  /* ---- forms: the first field at fault, no second submit of the same form, nothing typed is lost unasked ---- */
 
   const wrong = document.querySelector("[aria-invalid=true]") || document.querySelector("[role=alert]");
   if (wrong) wrong.focus();
-  document.addEventListener("submit", (event) => {
-    if (event.target.method !== "post" || event.target.dataset.download !== undefined) return;
-    if (event.target.dataset.sent) event.preventDefault();
-    event.target.dataset.sent = "yes";
-  });
-  window.addEventListener("pageshow", () => {
+  /* Going to a #place takes the focus away again. */
+  window.addEventListener("load", () => { if (wrong && document.activeElement === document.body) wrong.focus(); });
+  const AGAIN = 10000; /* what was sent and led nowhere, stopped perhaps, can be sent again by then */
+  let sent = null;
+  const rest = () => {
     for (const form of document.forms) delete form.dataset.sent;
+    sent = null;
+  };
+  document.addEventListener("submit", (event) => {
+    if (event.target.method !== "post") return;
+    if (event.target.dataset.sent) event.preventDefault();
+    sent = event.target;
+    if (sent.dataset.download !== undefined) return;
+    sent.dataset.sent = "yes";
+    setTimeout(rest, AGAIN);
+  });
+  window.addEventListener("pageshow", rest);
+  const lost = (field) => field.form !== sent && field.form.method === "post"
+    && (field.value !== field.defaultValue || (field.value && field.closest("[data-unsaved]")));
+  window.addEventListener("beforeunload", (event) => {
+    const stays = sent && sent.dataset.download !== undefined; /* a file comes, and no other page */
+    if (!stays && [...document.querySelectorAll("form textarea")].some(lost)) event.preventDefault();
+    if (stays || event.defaultPrevented) rest();
+  });
+
+  /* ---- long runs: a cell's line gives way to the cell, where its link would lead without this ---- */
+
+  const unfold = async (id, address) => {
+    const told = { headers: { "HX-Request": "true" }, redirect: "manual" };
+    const answer = await fetch(address, told).catch(() => null);
+    if (!answer || !answer.ok) return false;
+    const text = await answer.text();
+    const target = document.getElementById(id); /* now: a live page may have made it anew meanwhile */
+    await htmx.swap({ sourceElement: target, target, text, swap: "outerHTML" });
+    return true;
+  };
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest(".folded > a");
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    const line = link.parentElement;
+    line.setAttribute("aria-busy", "true");
+    if (await unfold(line.id, link.href)) document.getElementById(line.id).querySelector(".anchor").focus({ preventScroll: true });
+    else window.location.assign(link.href); /* signed out, away: the link leads to who says so */
   });
 
   /* ---- live pages ---- */
 
-  const live = document.querySelector("[data-events]");
+  const live = document.getElementById("live");
   if (!live) return;
 
-  const say = document.getElementById("said");
-  let source = null;
-  let ended = false;
+  const RETRY = 5000;
+  const LONGEST_PRINT = 2000; /* pieces of text that a running cell shows */
+  const said = document.getElementById("said");
+  const adrift = document.getElementById("adrift");
 
   const elements = (html) => {
     const template = document.createElement("template");
@@ -89,79 +129,96 @@
     return template.content;
   };
 
-  /* Takes the place of the element with the same id; what the reader opened, focused or typed stays. */
-  const replace = (fresh) => {
-    const old = document.getElementById(fresh.id);
-    if (!old) return;
-    const named = (details) => details.querySelector("summary").textContent;
-    const open = new Set([...old.querySelectorAll("details[open]")].map(named));
-    const typed = new Map([...old.querySelectorAll("textarea[name]")].map((area) => [area.name, area.value]));
-    const focused = old.contains(document.activeElement) ? document.activeElement : null;
-    old.replaceWith(fresh);
-    for (const details of fresh.querySelectorAll("details")) {
-      if (open.has(named(details))) details.open = true;
-    }
-    for (const area of fresh.querySelectorAll("textarea[name]")) {
-      if (typed.has(area.name)) area.value = typed.get(area.name);
-    }
-    if (focused) {
-      const same = focused.id ? document.getElementById(focused.id)
-        : [...fresh.querySelectorAll(focused.tagName)].find((other) => other.textContent === focused.textContent);
-      if (same) same.focus({ preventScroll: true });
-    }
-    if (fresh.dataset.title && document.title !== fresh.dataset.title) {
-      document.title = fresh.dataset.title;
-      set(say, fresh.dataset.title);
+  const name = ({ title, icon }) => {
+    if (icon) document.getElementById("icon").setAttribute("href", icon);
+    if (!title || document.title === title) return;
+    document.title = title;
+    set(said, title);
+  };
+
+  /* A part may gain another fold before the one that the reader opened: they are told apart by what they say. */
+  const fold = (details) => details.id || details.querySelector("summary").textContent;
+  const morph = async (target, fresh) => {
+    const opened = new Set([...target.querySelectorAll("details[open]")].map(fold));
+    await htmx.swap({ sourceElement: live, target, text: fresh.outerHTML, swap: "outerMorph" });
+    for (const details of target.querySelectorAll("details")) {
+      if (opened.has(fold(details))) details.open = true;
     }
   };
 
-  const connect = () => {
-    if (source || ended) return;
-    source = new EventSource(live.dataset.events);
-    source.addEventListener("parts", (event) => {
-      for (const fresh of [...elements(event.data).children]) replace(fresh);
-      tick();
-    });
-    source.addEventListener("output", (event) => {
-      const { into, html, display, clears } = JSON.parse(event.data);
-      const box = document.getElementById(into);
-      if (!box) return;
-      if (clears) box.replaceChildren();
-      const fresh = elements(html);
-      if (display) {
-        const shown = document.createElement("div");
-        shown.dataset.display = display;
-        shown.append(fresh);
-        const old = [...box.children].find((child) => child.dataset.display === display);
-        if (old) old.replaceWith(shown); else box.append(shown);
-        return;
-      }
-      let pre = box.lastElementChild && box.lastElementChild.matches("pre") ? box.lastElementChild : null;
-      const printed = fresh.querySelector(".out > pre");
-      if (printed && fresh.children.length === 1) {
-        if (!pre) { pre = document.createElement("pre"); box.append(pre); }
-        const atEnd = pre.scrollHeight - pre.scrollTop - pre.clientHeight < 40;
-        pre.append(...printed.childNodes);
-        while (pre.childNodes.length > 2000) pre.firstChild.remove();
-        if (atEnd) pre.scrollTop = pre.scrollHeight;
-      } else {
-        box.append(fresh);
-      }
-    });
-    source.addEventListener("end", () => { ended = true; disconnect(); });
-    source.addEventListener("error", () => {
-      /* Refused for good (signed out, too many streams): look again a little later, as without script. */
-      if (source && source.readyState === EventSource.CLOSED) {
-        disconnect();
-        setTimeout(() => { if (!document.hidden) connect(); }, 5000);
-      }
-    });
+  /* Where one types stays where it is on the screen, whatever grows above it. */
+  const inPlace = async (change) => {
+    const field = document.activeElement && document.activeElement.matches(typing) ? document.activeElement : null;
+    const top = () => field.getBoundingClientRect().top;
+    const before = field ? top() : 0;
+    await change();
+    if (field && field.isConnected && top() !== before) window.scrollBy({ top: top() - before, behavior: "instant" });
   };
-  const disconnect = () => {
-    if (source) source.close();
-    source = null;
+
+  const takeIn = async (html) => {
+    for (const fresh of [...elements(html).children]) {
+      const target = document.getElementById(fresh.id);
+      if (target && !target.isEqualNode(fresh)) {
+        /* A cell that the reader opened stays open; where it is sent because it changed, as it is now. */
+        for (const line of fresh.querySelectorAll(".folded")) {
+          const open = document.getElementById(line.id);
+          if (open && !open.matches(".folded")) line.replaceWith(open.cloneNode(true));
+        }
+        if (fresh.matches(".folded") && !target.matches(".folded")) await unfold(fresh.id, fresh.firstElementChild.href);
+        else await morph(target, fresh);
+      }
+      name(fresh.dataset);
+    }
+    tick();
   };
-  /* Browsers allow six connections to a host over HTTP/1.1: hidden pages give theirs back. */
-  document.addEventListener("visibilitychange", () => { if (document.hidden) disconnect(); else connect(); });
-  connect();
+
+  const print = ({ into, html, display, clears }) => {
+    const box = document.getElementById(into);
+    if (!box) return;
+    if (clears) box.replaceChildren();
+    const fresh = elements(html);
+    if (display) {
+      const shown = document.createElement("div");
+      shown.dataset.display = display;
+      shown.append(fresh);
+      const old = [...box.children].find((child) => child.dataset.display === display);
+      if (old) old.replaceWith(shown); else box.append(shown);
+      return;
+    }
+    const printed = fresh.querySelector(".out > pre");
+    if (!printed || fresh.children.length !== 1) {
+      box.append(fresh);
+      return;
+    }
+    let pre = box.lastElementChild;
+    if (!pre || !pre.matches("pre")) {
+      pre = document.createElement("pre");
+      box.append(pre);
+    }
+    const atEnd = pre.scrollHeight - pre.scrollTop - pre.clientHeight < 40;
+    pre.append(...printed.childNodes);
+    while (pre.childNodes.length > LONGEST_PRINT) pre.firstChild.remove();
+    if (atEnd) pre.scrollTop = pre.scrollHeight;
+  };
+
+  let connection = null;
+  let ended = false;
+  live.addEventListener("htmx:sse:after:connection", (event) => {
+    connection = event.detail.connection;
+    adrift.hidden = true;
+  });
+  live.addEventListener("htmx:sse:before:message", ({ detail: { message, waitUntil } }) => {
+    if (message.event === "parts") waitUntil(inPlace(() => takeIn(message.data)));
+    if (message.event === "output") print(JSON.parse(message.data));
+    if (message.event === "end") ended = true;
+  });
+  live.addEventListener("htmx:sse:error", () => { adrift.hidden = false; });
+  live.addEventListener("htmx:sse:close", () => { connection = null; });
+  /* Refused (signed out, too many streams) or not reached: htmx comes back only to what it once was connected to. */
+  live.addEventListener("htmx:finally:request", () => {
+    if (connection || ended) return;
+    adrift.hidden = false;
+    setTimeout(() => htmx.trigger(live, "again"), RETRY);
+  });
+  window.addEventListener("pagehide", () => { if (connection) connection.abortController.abort(); });
 })();

@@ -13,7 +13,7 @@ from kernels.segments import code, segment
 
 from runbooks_app.kernels.events import CellEnded, CellUpdated
 
-pytestmark = [pytest.mark.kernels, pytest.mark.xdist_group("conformance")]
+pytestmark = pytest.mark.kernels
 
 DIFFERENCES = {
     "sys.stdout.buffer": "Stock has no such attribute; programs that write bytes find it here as in any Python.",

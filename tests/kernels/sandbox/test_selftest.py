@@ -20,7 +20,7 @@ from runbooks_app.kernels.sandbox.syscalls import this_machine
 from runbooks_app.main.embedded.account import Account
 
 # One process asks for all of them, so one pytest process does.
-pytestmark = [pytest.mark.kernels, pytest.mark.xdist_group("sandbox")]
+pytestmark = pytest.mark.kernels
 
 LABORATORY = Path(__file__).with_name("laboratory.py")
 SERVICE = Path(__file__).parents[3]

@@ -6,7 +6,7 @@ import pytest
 from worker.conftest import ANA, BEN, WEB
 from worker.waking.conftest import rota
 
-from runbooks_app.actions import deciding
+from runbooks_app.actions import deciding, sweeping
 from runbooks_app.actions.story import incident_story
 from runbooks_app.core.waking import Step
 from runbooks_app.store import wakings
@@ -123,3 +123,21 @@ def test_who_left_the_chat_is_told_as_not_reached_and_the_others_are_woken(night
         trouble = {waking.name: waking.trouble for waking in wakings.of_proposal(tx, proposal.id)}
     assert "user_not_found" in trouble["Ben"]
     assert not trouble["Cat"]
+
+
+def test_a_step_whose_job_failed_for_good_is_taken_again_once_while_the_proposal_waits(night):
+    proposal = night.proposal()
+    night.step()
+    failed = "UPDATE procrastinate_jobs SET status = 'failed' WHERE task_name = 'wake' AND status = 'todo'"
+    with transaction(night.house.service.engine) as tx:
+        tx.execute(failed)
+    sweeping.requeue_forgotten(night.house.service)
+    sweeping.requeue_forgotten(night.house.service)
+    assert night.step() == Step.EVERYBODY
+    ((left,),) = night.rows("SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'wake' AND status = 'todo'")
+    assert left == 1
+    deciding.decide(night.house.service, BEN, WEB, proposal.id, "deny", proposal.digest)
+    with transaction(night.house.service.engine) as tx:
+        tx.execute(failed)
+    sweeping.requeue_forgotten(night.house.service)
+    assert night.house.job("wake") is None
