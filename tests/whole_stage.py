@@ -22,13 +22,16 @@ from runbooks_app.main.demo.stage import LIBRARY, Stage
 from runbooks_app.main.demo.story import Browser, Story
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 DIAGNOSIS, REMEDIATION, VERIFICATION = 7001, 7002, 7003
 """Where the drill can be held: keys of advisory locks in the shop's database."""
 
 PATIENCE = 45.0
 """Seconds that anything may take on a busy machine."""
+
+LAST_SAID = 3000
+"""Characters of a process's log that are told of."""
 
 DRILL_PARAMETERS = """
 from runbook_library.kit import Connection
@@ -217,6 +220,17 @@ def drill(stage: Stage) -> Iterator[Drill]:
 def story(stage: Stage) -> Story:
     """What the demo's own story uses: the channel and the blocker."""
     return Story(stage, lambda _: None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test of the running demo that fails tells what its processes said last."""
+    report = yield
+    stage = getattr(item, "funcargs", {}).get("stage")
+    if report.failed and isinstance(stage, Stage):
+        for log in sorted(stage.folder.glob("*.log")):
+            report.sections.append((f"the end of {log.name}", log.read_text(errors="replace")[-LAST_SAID:]))
+    return report
 
 
 def _signed_in(stage: Stage, sub: str) -> Iterator[Person]:

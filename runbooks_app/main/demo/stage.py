@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -140,9 +141,14 @@ class Stage:
             database = pool.submit(self._database)
             shop = pool.submit(self._shop)
             self.database, self.shop = database.result(), shop.result()
-        self._wait("sign-in", f"{self.issuer}/.well-known/openid-configuration")
-        self._wait("chat", self.slack_url)
-        self._wait("web", f"{self.url}/readyz")
+        for name, url in {
+            "sign-in": f"{self.issuer}/.well-known/openid-configuration",
+            "chat": self.slack_url,
+            "web": f"{self.url}/readyz",
+        }.items():
+            self._wait(f"{name} at {url}", partial(self._answers, url))
+        # A form that is asked for opens within three seconds or not at all.
+        self._wait("worker", self._works)
 
     def _database(self) -> Postgres:
         database = self._servers.enter_context(Postgres.start(self.folder / "service", port=self.ports["database"]))
@@ -244,20 +250,32 @@ class Stage:
         self.processes[name] = process
         return process
 
-    def _wait(self, name: str, url: str, seconds: float = 30) -> None:
+    def _answers(self, url: str) -> bool:
+        try:
+            return self.http.get(url, timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def _works(self) -> bool:
+        """Whether a worker that was started with this database sees to each of its queues."""
+        from runbooks_app.store.database import QUEUES  # noqa: PLC0415 -- as above
+
+        seen = "SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > pg_postmaster_start_time()"
+        with psycopg.connect(self.database.url(database="runbooks")) as session:
+            row = session.execute(seen).fetchone()
+        return row is not None and row[0] >= len({*QUEUES.values(), "upkeep"})
+
+    def _wait(self, name: str, ready: Callable[[], bool], seconds: float = 30) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            try:
-                if self.http.get(url, timeout=2).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                pass
+            if ready():
+                return
             dead = [n for n, process in self.processes.items() if not process.alive]
             if dead:
                 said = (self.folder / f"{dead[0]}.log").read_text()[-3000:]
                 raise Unavailable(f"The demo's {dead[0]} ended; {self.folder / dead[0]}.log says:\n{said}")
             time.sleep(0.05)
-        raise Unavailable(f"The demo's {name} did not answer at {url} within {seconds:.0f} s; look into {self.folder}.")
+        raise Unavailable(f"The demo's {name} is not ready after {seconds:.0f} s; look into {self.folder}.")
 
 
 def forget(folder: Path) -> None:
