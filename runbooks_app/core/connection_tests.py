@@ -1,7 +1,8 @@
 """Tests of connections: whether a diagnosis reaches the system, and whether it is proved to only read there.
 
-Each connection is tested once an hour by some worker, and at once when it is new or configured anew. What came of it is
-kept as the latest result; the audit trail is told when it changes, and once a day while it does not.
+Each connection is tested once an hour by some worker, at once when it is new or configured anew, and sooner again when
+it was away. What came of it is kept as the latest result; the audit trail is told when it changes, and once a day while
+it does not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from enum import StrEnum
 EVERY = timedelta(hours=1)
 SPREAD = timedelta(minutes=10)
 """By up to so much a connection's turn comes sooner, each by its own: so that not all are tested in the same minute."""
+AWAY_EVERY = timedelta(minutes=5)
+"""A system that was away for a moment is not said to be away for the rest of the hour."""
 AT_MOST_EVERY = timedelta(minutes=1)
 """Workers that are configured differently, as while a change is rolled out, take turns no faster."""
 ENTERED_EVERY = timedelta(days=1)
@@ -68,6 +71,8 @@ def due(tested: Tested | None, configured: str, name: str, now: datetime) -> boo
         return True
     if tested.outcome.configured != configured:
         return now >= tested.tested_at + AT_MOST_EVERY
+    if not tested.outcome.reachable:
+        return now >= tested.tested_at + AWAY_EVERY
     share = hashlib.sha256(name.encode()).digest()[0] / 256
     return now >= tested.tested_at + EVERY - SPREAD * share
 

@@ -10,6 +10,7 @@ import pytest
 from runbooks_app.core import connection_tests
 from runbooks_app.core.connection_tests import (
     AT_MOST_EVERY,
+    AWAY_EVERY,
     ENTERED_EVERY,
     EVERY,
     SPREAD,
@@ -53,6 +54,12 @@ def test_a_connection_is_tested_again_within_the_hour_and_not_before_its_share_o
 def test_connections_have_their_turns_at_different_moments():
     ago = as_tested(EVERY - SPREAD / 2)
     assert {due(ago, "as-it-is", f"db-{number}", NOW) for number in range(20)} == {True, False}
+
+
+def test_what_was_away_is_tried_again_within_minutes():
+    away = replace(GOOD, reachable=False, holds=None)
+    assert due(as_tested(AWAY_EVERY, away), "as-it-is", "orders-db", NOW)
+    assert not due(as_tested(AWAY_EVERY - timedelta(seconds=1), away), "as-it-is", "orders-db", NOW)
 
 
 def test_what_is_configured_anew_is_tested_within_a_minute():

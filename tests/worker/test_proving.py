@@ -222,6 +222,16 @@ def test_each_connection_has_its_turn_within_the_hour_and_not_before(house, orde
     assert connections.next_due(house.service) == orders
 
 
+def test_a_system_that_was_away_has_its_turn_again_within_minutes(house, nobody, tested, later):
+    away = http(nobody)
+    service = replace(house.service, connections={away.name: away})
+    assert tested(away).standing is Standing.AWAY
+    later(minutes=4)
+    assert connections.next_due(service) is None
+    later(minutes=1)
+    assert connections.next_due(service) == away
+
+
 def test_what_was_never_tested_comes_first_and_then_what_waited_longest(house, orders, tested, later):
     service = replace(house.service, connections={name: replace(orders, name=name) for name in ("a", "b", "c")})
     tested(service.connections["b"])

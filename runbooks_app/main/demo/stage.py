@@ -141,6 +141,7 @@ class Stage:
             database = pool.submit(self._database)
             shop = pool.submit(self._shop)
             self.database, self.shop = database.result(), shop.result()
+        self._migrate()  # workers begin with it, and test the shop at once
         for name, url in {
             "sign-in": f"{self.issuer}/.well-known/openid-configuration",
             "chat": self.slack_url,
@@ -160,12 +161,14 @@ class Stage:
                 admin.execute(statement.format(sql.Identifier(role), sql.Literal(self.secret(role))))
             if admin.execute("SELECT 1 FROM pg_database WHERE datname = 'runbooks'").fetchone() is None:
                 admin.execute("CREATE DATABASE runbooks OWNER runbooks_owner")
-        url = f"postgresql://runbooks_owner@127.0.0.1:{database.port}/runbooks"
+        return database
+
+    def _migrate(self) -> None:
         # Imported while other processes start, not before they are.
         from runbooks_app.store.migrate import migrate  # noqa: PLC0415
 
+        url = f"postgresql://runbooks_owner@127.0.0.1:{self.database.port}/runbooks"
         migrate(url, self.secret("runbooks_owner"), "runbooks_app")
-        return database
 
     def _shop(self) -> Shop:
         shop = Shop.open(self.folder / "shop", port=self.ports["shop"])
