@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
+PATIENCE = 45_000
+"""Milliseconds within which a page shows what it should, on a busy machine; Playwright's own are five thousand."""
+
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -27,11 +30,12 @@ QUIET = [
 @contextmanager
 def started() -> Iterator[Browser]:
     """The browser; its driver keeps an event loop in this thread meanwhile."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     chromium = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
     if shutil.which(chromium) is None:
         lacking(f"There is no Chromium at {chromium}: apt-get install chromium, or name it in CHROMIUM.")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which(chromium), args=QUIET)
         yield browser

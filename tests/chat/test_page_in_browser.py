@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import chromium
 import pytest
-from playwright.sync_api import sync_playwright
 
 from runbooks_app.chat.messages import run_message
 from runbooks_app.chat.views import Message, RunTold
@@ -46,13 +44,8 @@ FORM = {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("chromium is not installed: apt-get install chromium")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
+    with chromium.started() as running:
+        yield running
 
 
 @pytest.mark.parametrize("width", [1200, 390])

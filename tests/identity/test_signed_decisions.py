@@ -75,7 +75,7 @@ def test_an_approver_signs_at_the_provider_and_a_worker_executes(
         expect(page).to_have_url(f"{company.url}/proposals/{proposal['id']}")
         expect(page.get_by_text("Approved by Ben: “Seen it”")).to_be_visible()
         expect(page.get_by_text("signed at the provider")).to_be_visible()
-        expect(page.locator("#proposal-state .note").first).to_contain_text("applied", timeout=PATIENCE * 1000)
+        expect(page.locator("#proposal-state .note").first).to_contain_text("applied")
         picture(page, f"{name}-after")
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         assert complaints == []

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import chromium
 import pytest
 from journeys.windows import DESKTOP, PHONE
-from playwright.sync_api import expect
 from whole_stage import PATIENCE
 
 if TYPE_CHECKING:
@@ -74,7 +73,6 @@ class Visitor:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
-    expect.set_options(timeout=PATIENCE * 1000)
     with chromium.started() as running:
         yield running
 

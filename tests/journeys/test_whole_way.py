@@ -90,7 +90,7 @@ def _starts_it_and_watches(page):
     page.wait_for_url("**/runs/*")
     page.evaluate(STAY)
     findings = page.locator("#run-findings")
-    expect(findings.locator(".finding.bad").first).to_be_visible(timeout=45_000)
+    expect(findings.locator(".finding.bad").first).to_be_visible()
     expect(findings).to_contain_text("deploy-migration")
     expect(page.locator("#run-head")).to_contain_text("diagnosed")
     expect(page.locator("#run-segments .cell img").first).to_be_visible()

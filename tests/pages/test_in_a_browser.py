@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+import chromium
 import pytest
 import serving
 from page_stories import ANNA, AUDI, DEV, INPUTS, SURFACE, Story, stream
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from runbooks_app.actions import deciding
 from runbooks_app.core.people import Person
@@ -25,21 +24,14 @@ from runbooks_app.web.app import create_app
 
 pytestmark = pytest.mark.journey
 
-CHROMIUM = "/usr/bin/chromium"
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if not Path(CHROMIUM).exists():
-        if os.environ.get("CI"):
-            pytest.fail("Chromium is missing.", pytrace=False)
-        pytest.skip(f"There is no {CHROMIUM}.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def browser() -> Iterator[Browser]:
+    with chromium.started() as running:
+        yield running
 
 
 @pytest.fixture
@@ -65,15 +57,14 @@ def complains(message: ConsoleMessage) -> bool:
 
 
 @pytest.fixture
-def visit(chromium: Browser, served) -> Iterator[Any]:
+def visit(browser: Browser, served) -> Iterator[Any]:
     """`visit(DEV, "/", PHONE)` opens a page as somebody; what the console complains of fails the test."""
     story, address, _ = served
     opened: list[BrowserContext] = []
     complaints: list[str] = []
 
     def open_page(person, path: str, viewport: dict[str, int], **how: Any) -> Page:
-        context = chromium.new_context(viewport=viewport, **how)
-        context.set_default_timeout(10_000)
+        context = browser.new_context(viewport=viewport, **how)
         opened.append(context)
         context.add_cookies([{"name": "runbooks", "value": story.sign_in(person)[0], "url": address}])
         page = context.new_page()
@@ -218,7 +209,7 @@ def test_a_page_that_is_no_longer_live_says_so_and_comes_back(served, visit):
     page.unroute("**/events?*")
     expect(page.get_by_text("Not live at the moment")).to_be_hidden(timeout=15_000)
     story.diagnose(run_id)
-    expect(page).to_have_title(re.compile("^◇"), timeout=15_000)
+    expect(page).to_have_title(re.compile("^◇"))
 
 
 @pytest.mark.pages

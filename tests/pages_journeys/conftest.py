@@ -12,7 +12,6 @@ import psycopg
 import pytest
 from pages_journeys import axe_core
 from pages_journeys import site as sites
-from playwright.sync_api import expect
 from service_database import APP_PASSWORD
 
 from runbooks_app.store.database import connect
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from runbooks_app.main.embedded import Postgres, Redis
 
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-PATIENCE = 15_000
-"""Milliseconds that anything may take on a busy machine."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -43,7 +40,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
-    expect.set_options(timeout=PATIENCE)
     with chromium.started() as running:
         yield running
 
@@ -92,7 +88,6 @@ class Visits:
         dark = phone if dark is None else dark
         shape = {"viewport": PHONE, "has_touch": True} if phone else {"viewport": DESK}
         context = self.browser.new_context(**shape, color_scheme="dark" if dark else "light", **how)
-        context.set_default_timeout(PATIENCE)
         self.opened.append(context)
         if person:
             secret, _ = self.site.story.sign_in(person)
