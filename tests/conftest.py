@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["service_database", "whole_stage", "installation"]
 
-ROOM_FOR_CLUSTERS = 8 * 2**30
-"""Bytes: a cluster keeps up to one gigabyte of its log, each of a few processes has two clusters."""
+ROOM_FOR_SERVERS = 8 * 2**30
+"""Bytes: a cluster keeps up to one gigabyte of its log, and each of a few processes has two clusters or four."""
 
 
 class BeyondLoopbackError(RuntimeError):
@@ -64,24 +64,14 @@ def nothing_beyond_loopback() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def servers_folder() -> Iterator[Path]:
-    """A folder that the servers' account can pass through; pytest's own are closed to it."""
-    folder = Path(tempfile.mkdtemp(prefix="runbooks-tests-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
+    """A folder that the servers' account can pass through; pytest's own are closed to it.
 
-
-@pytest.fixture(scope="session")
-def clusters_folder(servers_folder: Path) -> Iterator[Path]:
-    """A folder for clusters that need not outlive anything: in memory, where there is enough of it.
-
-    A database for a test is hundreds of small files: half a second on a disk, 15 milliseconds here.
+    In memory, where there is enough of it: nothing in it need outlive the machine. A database for a test is hundreds of
+    small files, half a second on a disk and 15 milliseconds here; and no server waits for a disk that others keep busy.
     """
     memory = Path("/dev/shm")
-    if not memory.is_dir() or shutil.disk_usage(memory).free < ROOM_FOR_CLUSTERS:
-        yield servers_folder
-        return
-    folder = Path(tempfile.mkdtemp(prefix="runbooks-tests-", dir=memory))
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free >= ROOM_FOR_SERVERS
+    folder = Path(tempfile.mkdtemp(prefix="runbooks-tests-", dir=memory if roomy else None))
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder)
@@ -98,16 +88,16 @@ def postgres_programs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(clusters_folder: Path, postgres_programs: Path) -> Iterator[Postgres]:
+def postgres_server(servers_folder: Path, postgres_programs: Path) -> Iterator[Postgres]:
     """A running PostgreSQL 18 for the service's own database: make a database in it for each room."""
-    with Postgres.start(clusters_folder / "service", durable=False) as server:
+    with Postgres.start(servers_folder / "service", durable=False) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def orders_server(clusters_folder: Path, postgres_programs: Path) -> Iterator[Shop]:
+def orders_server(servers_folder: Path, postgres_programs: Path) -> Iterator[Shop]:
     """The orders shop on a cluster of its own, without traffic, set up for minting as a DBA would."""
-    shop = Shop.open(clusters_folder / "orders", durable=False, settings={"log_statement": "all"})
+    shop = Shop.open(servers_folder / "orders", durable=False, settings={"log_statement": "all"})
     yield shop
     shop.close()
 

@@ -27,10 +27,10 @@ WORD = "orders-password"
 
 
 @pytest.fixture(scope="session")
-def orders_server(clusters_folder, postgres_programs) -> Iterator[Postgres]:
+def orders_server(servers_folder, postgres_programs) -> Iterator[Postgres]:
     """A cluster of the shop's own, small enough to run out of connections."""
     settings = {"max_connections": "40", "reserved_connections": "3", "max_prepared_transactions": "4"}
-    with Postgres.start(clusters_folder / "kit-orders", settings=settings, durable=False) as server:
+    with Postgres.start(servers_folder / "kit-orders", settings=settings, durable=False) as server:
         with psycopg.connect(server.url(), autocommit=True) as superuser:
             superuser.execute(
                 f"""
