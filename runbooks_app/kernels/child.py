@@ -136,6 +136,7 @@ class Kernel:
         self.pid = 0
         self.forked = False
         self.others: dict[int, select.poll] = {}  # to look into the other pipe
+        self.room = select.poll()  # to look whether there is room in the pipes
 
     # ---- life
 
@@ -147,6 +148,7 @@ class Kernel:
         for descriptor in pipes:
             self.others[descriptor] = select.poll()
             self.others[descriptor].register(pipes[3 - descriptor], select.POLLIN)
+            self.room.register(descriptor, select.POLLOUT)
         # Half of what a pipe holds: less is never waited for while there is nobody to empty it.
         self.piece = min((fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) for pipe in pipes.values()), default=1 << 16) // 2
         sys.stdout = Output(self.print, "stdout", out)
@@ -308,8 +310,8 @@ class Kernel:
             write_all(self.channel, struct.pack("!I", descriptor << KIND | len(piece)) + piece)
         self.moved_at = time.monotonic()
 
-    def move(self) -> int:
-        """Move on what is in the pipes; how many bytes. With the lock held."""
+    def move(self, *, alone: bool = True) -> int:
+        """Move on what is in the pipes; how many bytes. With the lock held; `alone` while nobody prints."""
         moved = self.waiting = 0
         # What Python printed came before what is in the other pipe: it looked there first.
         for descriptor in sorted(self.pipes, key=lambda descriptor: descriptor != self.printed_to):
@@ -319,7 +321,8 @@ class Kernel:
                 moved += length
             while length:
                 length -= os.splice(pipe, self.channel, length)
-        self.printed_to = 1
+        if alone:
+            self.printed_to = 1
         if moved:
             self.moved_at = time.monotonic()
         return moved
@@ -334,10 +337,12 @@ class Kernel:
         while True:
             poll.poll()
             time.sleep(max(QUICK, self.moved_at + pause - time.monotonic()))
-            # Nobody prints meanwhile, except who waits for room in a pipe, and so for us.
+            # Who prints for so long waits for room in a pipe, and so for us. Or else for a processor: then it goes on
+            # first, or what it has yet to print of a line would come after what it prints elsewhere later.
             alone = self.printing.acquire(timeout=QUICK)
-            with self.lock:
-                pause = LATE if self.move() < self.piece else QUICK
+            if alone or len(self.room.poll(0)) < len(self.pipes):
+                with self.lock:
+                    pause = LATE if self.move(alone=alone) < self.piece else QUICK
             if alone:
                 self.printing.release()
 

@@ -204,6 +204,36 @@ def test_the_file_has_both_streams_in_order(run):
     assert ran.ended["c0"].rest.file.read().decode() == expected
 
 
+def test_the_order_holds_when_who_prints_is_held_up_in_the_middle_of_a_line(run):
+    source = """
+import os, sys, time
+
+class Slow(str):  # as a processor that others have meanwhile
+    def endswith(self, *end):
+        time.sleep(0.02 + n / 500)
+        return super().endswith(*end)
+
+for n in range(12):
+    print("o", n)
+    sys.stderr.write(f"é {n}")
+    sys.stderr.write(Slow("\\n"))
+    os.write(1, b"d\\n")
+print("x" * 20_000)
+"""
+    ran = run(source, output=10_000)
+    printed = ran.ended["c0"].rest.file.read().decode()
+    assert printed.removesuffix("x" * 20_000 + "\n") == "".join(f"o {n}\né {n}\nd\n" for n in range(12))
+
+
+def test_who_prints_while_a_subprocess_fills_the_pipe_loses_nothing(run):
+    source = (
+        "import subprocess\nflood = subprocess.Popen(['seq', '1000000', '1100000'])\n"
+        "for n in range(30_000): print('o', n)\nflood.wait()"
+    )
+    ran = run(source, output=10_000, output_total=5_000_000)
+    assert ran.ended["c0"].rest.file.read().decode().count("\n") == 100_001 + 30_000
+
+
 def test_cleared_output_leaves_no_file(run):
     ran = run(
         "from IPython.display import clear_output\nprint('a' * 50_000)\nclear_output()\nprint('b')", output=10_000
