@@ -201,10 +201,17 @@ def library_with_drill(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stage(servers_folder: Path, postgres_programs: Path) -> Iterator[Stage]:
+def stage_settings() -> dict[str, Any]:
+    """Settings of the service that differ from the demo's own."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def stage(servers_folder: Path, postgres_programs: Path, stage_settings: dict[str, Any]) -> Iterator[Stage]:
     """The running demo."""
     library = library_with_drill(servers_folder / "library")
-    with Stage(servers_folder / "stage", lambda _: None, usual_ports=False, library=library) as started:
+    folder = servers_folder / "stage"
+    with Stage(folder, lambda _: None, usual_ports=False, library=library, settings=stage_settings) as started:
         yield started
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from faults import checker
@@ -20,6 +20,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.timeout(180))
+
+
+@pytest.fixture(scope="session")
+def stage_settings() -> dict[str, Any]:
+    """Work of a worker that is gone is soon taken over."""
+    return {"lease": 5}
 
 
 @pytest.fixture(scope="package")

@@ -131,7 +131,7 @@ def house(database, orders_server, engine_of_kernels, tmp_path, library_folder):
     """`library_folder` holds the runbooks; the connection is `orders-db`, approved by `database`."""
     connections = tmp_path / "connections.toml"
     connections.write_text(orders_server.connection())
-    settings = Settings(config_dir=tmp_path, library=library_folder, lease=5, verify_timeout=30)
+    settings = Settings(config_dir=tmp_path, library=library_folder, lease=60, verify_timeout=30)
     service = Service(
         engine=database.engine,
         library=Library(library_folder),

@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -31,7 +30,7 @@ from runbooks_app.main.demo import alarm
 from runbooks_app.main.demo.identity import ROLES
 from runbooks_app.main.demo.shop import Shop, connection
 from runbooks_app.main.embedded import Guarded, Postgres, Redis, remove
-from runbooks_app.main.embedded.ports import free_port
+from runbooks_app.main.embedded.ports import free_port, is_free
 
 LIBRARY = Path(__file__).resolve().parents[3] / "runbook_library"
 TEAM = "T0DEMO"
@@ -180,7 +179,7 @@ class Stage:
         ports: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
         for name, usual in USUAL_PORTS.items():
             wanted = ports.get(name, usual if self._usual else 0)
-            ports[name] = wanted if wanted and _is_free(wanted) else free_port()
+            ports[name] = wanted if wanted and is_free(wanted) else free_port()
         path.write_text(json.dumps(ports))
         return ports
 
@@ -212,7 +211,7 @@ class Stage:
             "slack_api_url": f"{self.slack_url}/api/",
             "slack_team": TEAM,
             "slack_channel": "C0INCIDENTS",
-            "lease": 5,
+            "lease": 15,
             "verify_timeout": 120,
             **alarm.prepare(self.folder),
         }
@@ -286,13 +285,3 @@ def forget(folder: Path) -> None:
     for cluster in ("service", "shop", "redis"):
         remove(folder / cluster)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
