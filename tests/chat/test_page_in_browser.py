@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import chromium
 import pytest
+from whole_stage import until
 
 from runbooks_app.chat.messages import run_message
 from runbooks_app.chat.views import Message, RunTold
@@ -116,7 +117,7 @@ def test_a_person_fills_in_a_form_is_told_what_is_wrong_and_replies_in_a_thread(
     page.locator(f"[id='o{posted.ts}']").get_by_label("Reply in thread").fill("@runbooks status")
     page.keyboard.press("Enter")
     page.get_by_text("1 reply").wait_for()
-    assert stand_in.service.requests[-1][0] == "events"
+    until("the reply to be delivered", lambda: stand_in.service.requests[-1][0] == "events")
     assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
     assert complaints == []
     context.close()

@@ -194,7 +194,10 @@ def test_a_run_is_stopped(signed_in, company_drill):
         waits = ana.start("run", "drill", "--wait")
         assert "being stopped" in ana("cancel", made["id"]).stdout
         until("the run to be cancelled", lambda: ana.json("show", made["id"])["state"] == "cancelled")
-        other = next(r["id"] for r in ana.json("list", "runs")["runs"] if r["state"] != "cancelled")
+        going = {"queued", "diagnosing"}
+        (other,) = until(
+            "the other run", lambda: [r["id"] for r in ana.json("list", "runs")["runs"] if r["state"] in going]
+        )
         ana("cancel", other)
         told, _ = waits.communicate(timeout=60)
     assert (waits.returncode, "cancelled" in told) == (1, True)

@@ -13,7 +13,7 @@ from runbooks_app.kernels.segment import Segment
 
 @pytest.fixture(scope="session")
 def engine():
-    engine = Engine.start(grace=1.0)
+    engine = Engine.start(grace=3.0)
     yield engine
     engine.close()
 

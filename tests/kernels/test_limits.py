@@ -155,7 +155,7 @@ def test_a_cell_that_neither_prints_nor_computes_is_ended_where_the_runbook_says
 
 @pytest.mark.parametrize("busy", ["print('.', end='', flush=True); time.sleep(0.2)", "sum(range(3_000_000))"])
 def test_a_cell_that_prints_or_computes_is_not_idle(run, busy):
-    ran = run(f"import time\nend = time.monotonic() + 2.5\nwhile time.monotonic() < end:\n    {busy}", idle=1)
+    ran = run(f"import time\nend = time.monotonic() + 5\nwhile time.monotonic() < end:\n    {busy}", idle=3)
     assert ran.states == [OK]
 
 
@@ -229,7 +229,7 @@ for _ in range(3):
         time.sleep(60)
 time.sleep(60)
 """
-    ran = run(code("c0", source, timeout=5), memory=600 * MB)
+    ran = run(code("c0", source, timeout=30), memory=600 * MB)
     assert ran.states == [DIED]
     assert "600 MB of memory" in ran.ended["c0"].reason
 

@@ -75,7 +75,7 @@ def test_a_thread_that_outlives_its_cell_prints_into_the_one_that_runs(run):
 
 
 def test_output_is_seen_while_the_cell_runs_also_of_an_unfinished_line(engine):
-    source = "import time\nprint('a line')\nprint('half', end='')\ntime.sleep(0.5)\nprint(' whole')"
+    source = "import time\nprint('a line')\nprint('half', end='')\ntime.sleep(3)\nprint(' whole')"
     events = list(engine.run(segment(source)))
     printed = [event.output["text"] for event in events if isinstance(event, Printed)]
     assert "".join(printed) == "a line\nhalf whole\n"

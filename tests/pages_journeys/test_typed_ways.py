@@ -53,7 +53,8 @@ def test_a_note_is_not_added_over_a_typed_cause_unasked(site, visit, number, ask
         page.get_by_role("button", name="Markdown", exact=True).click()
     assert questions == []
     add = page.get_by_role("button", name="Add it to the timeline")
-    add.click()
+    with page.expect_event("dialog"):
+        add.click()
     page.wait_for_timeout(300)
     assert questions == ["beforeunload"]
     expect(page.get_by_label("what was the cause")).to_have_value("A migration")
@@ -75,7 +76,8 @@ def test_a_form_whose_sending_led_nowhere_can_be_sent_again(site, visit, number)
     page.route("**/notes", nowhere)
     page.get_by_label("Note", exact=True).fill("It goes on")
     add = page.get_by_role("button", name="Add it to the timeline")
-    add.evaluate("button => { button.click(); button.click(); }")
+    with page.expect_request("**/notes"):
+        add.evaluate("button => { button.click(); button.click(); }")
     page.wait_for_timeout(300)
     assert sent == ["POST"]
     page.unroute("**/notes")

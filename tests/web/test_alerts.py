@@ -185,7 +185,10 @@ def test_beyond_the_budget_nothing_runs_and_one_line_counts_it(service, tmp_path
     assert (storm.held, storm.rules) == (4, {f"latency {sender.number}: over the budget": 4})
     threads = sender.rows("SELECT channel FROM chat_threads WHERE about = :about", about=f"storm:{storm.id}")
     assert [row.channel for row in threads] == [sender.channel]
-    assert len(sender.entries("alerts.held")) == 1  # one a minute, however many are held
+    held = "SELECT date_trunc('minute', at::timestamptz) AS minute FROM audit_entries WHERE event = 'alerts.held'"
+    minutes = [row.minute for row in sender.rows(f"{held} AND body LIKE :own", own=f"%{sender.number}%")]
+    assert len(minutes) == len(set(minutes)), "one a minute, however many are held"
+    assert minutes
 
 
 def test_what_one_source_sends_uses_up_no_budget_of_the_others(service, tmp_path):
@@ -225,8 +228,9 @@ def test_a_maintenance_window_holds_runs_back_and_nothing_is_caught_up(sender):
     sender.outcomes(moving)
     assert sender.runs() == []
     assert {row.why for row in sender.kept()} == {f"maintenance: move {sender.number}"}
-    (entry,) = sender.entries("alerts.held")
-    assert (entry["maintenance"], entry["held"]) == (f"maintenance: move {sender.number}", 2)
+    entry, *later = sender.entries("alerts.held")  # one a minute; a minute may have begun meanwhile
+    assert entry["maintenance"] == f"maintenance: move {sender.number}"
+    assert sum(each["held"] for each in (entry, *later)) == 2
     sender.use(replace(sender.service.alerting, maintenance=()))
     assert sender.outcomes(moving) == ["run"]  # it still fires when it is told again
 

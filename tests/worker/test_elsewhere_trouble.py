@@ -41,7 +41,7 @@ def test_a_place_that_is_away_holds_up_no_other_and_hears_all_of_it_later(told, 
 
 
 def test_a_place_that_hangs_is_left_alone_and_holds_up_no_other(told, mail, teams, monkeypatch):
-    monkeypatch.setattr(chat, "PATIENCE", 0.3)
+    monkeypatch.setattr(chat, "PATIENCE", 3)
     mail.hangs = threading.Event()
     told.diagnosed(name="rows")
     tell(told)

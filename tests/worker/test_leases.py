@@ -27,8 +27,15 @@ def test_a_database_that_is_slow_to_give_credentials_costs_nobody_their_lease(ho
     mint = PostgresRole.mint
     taken = []
 
+    def renewed():
+        with reading(service.engine) as tx:
+            return tx.execute("SELECT FROM attempts WHERE ended_at IS NULL AND lease_until > now()").first() is not None
+
     def slow(*arguments):
         time.sleep(LEASE + 1)
+        ends = time.monotonic() + 30
+        while not renewed() and time.monotonic() < ends:  # the machine may have paused just now
+            time.sleep(0.05)
         taken.append(sweeping.take_over(service))
         return mint(*arguments)
 

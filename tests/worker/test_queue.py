@@ -27,7 +27,7 @@ def test_sweeps_go_on_while_diagnoses_fill_every_place_and_more_wait(house, work
 
     def long_diagnosis(*_, **__):
         began.set()
-        enough.wait(20)
+        enough.wait(60)
 
     def sweep(_):
         if began.is_set():
@@ -44,7 +44,7 @@ def test_sweeps_go_on_while_diagnoses_fill_every_place_and_more_wait(house, work
 
     async def until_swept():
         going = asyncio.create_task(jobs.run_worker(app, worker))
-        await asyncio.to_thread(swept.wait, 10)
+        await asyncio.to_thread(swept.wait, 60)
         enough.set()
         os.kill(os.getpid(), signal.SIGTERM)
         await going

@@ -8,6 +8,7 @@ import threading
 import psycopg
 import pytest
 from procrastinate.manager import JobManager
+from procrastinate.worker import Worker
 from worker.conftest import while_working
 
 from runbooks_app.store.database import QUEUES, transaction
@@ -15,11 +16,22 @@ from runbooks_app.worker import waking, work
 
 pytestmark = pytest.mark.kernels
 
-SOON = 3
+SOON = 45
 """Seconds: more than the bell ever takes, less than the five after which Procrastinate would look by itself."""
 
 LISTENING = "query LIKE 'SELECT queue FROM unnest%' AND datname = current_database()"
 """What PostgreSQL knows of the bell's connection: the latest statement on it."""
+
+
+@pytest.fixture(autouse=True)
+def no_polling(monkeypatch):
+    """Only the bell wakes: Procrastinate itself would look every five seconds."""
+    made = Worker.__init__
+
+    def without_polling(self, *arguments, **options):
+        made(self, *arguments, **{**options, "fetch_job_polling_interval": 3600})
+
+    monkeypatch.setattr(Worker, "__init__", without_polling)
 
 
 @pytest.fixture
@@ -93,7 +105,7 @@ def test_a_worker_whose_listening_connection_breaks_goes_on_with_another(house, 
             ).fetchall()
         assert ended
         ask(house)
-        picked.wait(20)
+        picked.wait(SOON)
 
     while_working(house, breaks)
     assert picked.is_set()

