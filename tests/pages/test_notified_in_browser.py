@@ -12,6 +12,7 @@ import pytest
 import serving
 from page_stories import Story, service_on
 from playwright.sync_api import BrowserContext, Page, expect
+from whole_stage import until
 
 from runbooks_app.core.people import Person
 from runbooks_app.store import runs
@@ -111,12 +112,12 @@ def test_something_new_is_told_once_after_a_click_and_not_before(served, visit, 
     assert page.evaluate("window.told") == []
     page.get_by_role("button", name="Notify me here").click()
     expect(page.get_by_role("button", name="Stop notifying me here")).to_be_visible()
-    page.wait_for_function("(localStorage.getItem('runbooks-notified') || '[]') !== '[]'")
+    until("what stands there to be known", lambda: page.evaluate("localStorage.getItem('runbooks-notified')"))
     look_again(page)
     assert page.evaluate("window.told") == []  # what stood there already
     _, proposal_id = story.diagnosed()
     look_again(page)
-    page.wait_for_function("window.told.length")
+    until("it to be told", lambda: page.evaluate("window.told.length"))
     ((title, body, tag),) = page.evaluate("window.told")
     assert (title, tag) == ("Waits for you", proposal_id)
     assert "4711" in body
