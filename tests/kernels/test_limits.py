@@ -97,15 +97,21 @@ time.sleep(60)
 """
 
 
+ALLOWED = "(this runbook may have 40 processes and threads at a time)"
+ENDS_OF_A_BOMB = [
+    ([DIED], "The kernel had more than 40 processes and threads, the limit of this runbook, and was ended."),
+    # Or the system is quicker than who looks, and refuses one more: with the cell everything ends, too.
+    ([FAILED], f"RuntimeError: can't start new thread {ALLOWED}"),
+    ([FAILED], f"BlockingIOError: [Errno 11] Resource temporarily unavailable {ALLOWED}"),
+]
+
+
 @pytest.mark.parametrize("bomb", [FORKS, SHELL, ZOMBIES, THREADS], ids=["forks", "shell", "zombies", "threads"])
 def test_who_multiplies_is_gone_within_a_second(run, bomb):
     def seconds():
         began = time.monotonic()
         ran = run(bomb, processes=40)
-        assert ran.states == [DIED]
-        assert ran.ended["c0"].reason == (
-            "The kernel had more than 40 processes and threads, the limit of this runbook, and was ended."
-        )
+        assert (ran.states, ran.ended["c0"].reason) in ENDS_OF_A_BOMB
         return time.monotonic() - began
 
     # When a run has ended, all that it started is gone. The machine may have others to serve: the best of five counts.
