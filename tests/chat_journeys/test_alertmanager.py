@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import httpx
@@ -166,7 +165,8 @@ def test_a_flood_of_alerts_that_nobody_signed_runs_nothing_and_holds_up_nobody(n
         told = [client.post(url, json=delivery(f"Other{n}"), headers=proven) for n in range(20)]
         assert set(flood) == {403}
     assert [(one.status_code, one.json()["alerts"][0]["outcome"]) for one in told] == [(200, "unmatched")] * 20
-    assert median(one.elapsed.total_seconds() for one in told) < 3
+    *_, second, longest = sorted(one.elapsed.total_seconds() for one in told)
+    assert second < 3, (second, longest)  # once, the machine itself may have paused
     assert held() == [{"runs": before[0]["runs"], "alerts": before[0]["alerts"] + 20}]
     known, now_entries = counted(night)
     assert known - already == 900, "each is counted"

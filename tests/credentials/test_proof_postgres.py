@@ -279,7 +279,7 @@ def test_a_locked_table_delays_it_by_a_blink_and_nobody_waits_behind_it(proof, o
         began = time.monotonic()
         found = proof()
         assert found.holds is True
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 3
         assert "12 statements that would change something, tried and refused" in found.tried
 
 
